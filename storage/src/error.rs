@@ -1,0 +1,138 @@
+//! What can go wrong between an index and a disk, each with the file, the page and what to do.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::PageNo;
+
+/// The result of everything that reads pages.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a page could not be had.
+///
+/// Cloned for every waiter of one failed read, hence small and shared. A failure is never kept:
+/// asking again reads again.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The system refused an open or a read. The disk, the path or the permission is at fault.
+    #[error("{file}: {doing}: {source}")]
+    Io {
+        /// Path of the file.
+        file: Arc<str>,
+        /// What was being done, with the page number where there is one.
+        doing: Arc<str>,
+        /// The system's own answer.
+        source: Arc<io::Error>,
+    },
+
+    /// The bytes read are not those that were written. Restore the file from a copy.
+    #[error(
+        "{file}: page {page} does not match its checksum (expected {expected:08x}, found {found:08x}): \
+         the file was changed or the disk returned wrong bytes; restore it from a copy"
+    )]
+    Checksum {
+        /// Path of the file.
+        file: Arc<str>,
+        /// The page that is bad.
+        page: PageNo,
+        /// The checksum that was written beside the page.
+        expected: u32,
+        /// The checksum of the bytes that were read.
+        found: u32,
+    },
+
+    /// The file ends before the page does. It was cut after it was opened.
+    #[error(
+        "{file}: page {page} ends after {found_bytes} of {expected_bytes} bytes: \
+         the file is shorter than when it was opened; restore it and open it again"
+    )]
+    Truncated {
+        /// Path of the file.
+        file: Arc<str>,
+        /// The page that is incomplete.
+        page: PageNo,
+        /// The page's size.
+        expected_bytes: usize,
+        /// How many bytes the file still had.
+        found_bytes: usize,
+    },
+
+    /// The file cannot be one of pages: its length or kind is wrong.
+    #[error("{file}: {reason}")]
+    NotPages {
+        /// Path of the file.
+        file: Arc<str>,
+        /// What is wrong with it, and what was expected.
+        reason: Arc<str>,
+    },
+
+    /// A page number past the end. The caller's, or an offset in a damaged file.
+    #[error("{file}: there is no page {page}: the file has {pages} pages")]
+    NoSuchPage {
+        /// Path of the file.
+        file: Arc<str>,
+        /// The page asked for.
+        page: PageNo,
+        /// How many pages there are.
+        pages: u64,
+    },
+
+    /// No frame came free in bounded time: every one is pinned or being read into.
+    /// Drop guards, or give the pool more memory.
+    #[error(
+        "{file}: no frame came free for page {page} within {waited:?}: all {frames} frames are \
+         pinned or loading; drop guards or give the pool more memory"
+    )]
+    Exhausted {
+        /// Path of the file.
+        file: Arc<str>,
+        /// The page that was wanted.
+        page: PageNo,
+        /// How many frames the pool has.
+        frames: usize,
+        /// How long was waited.
+        waited: Duration,
+    },
+
+    /// The device did not answer in time. The read goes on in the background; its frame stays
+    /// out of use until it ends.
+    #[error("{file}: the disk did not answer within {waited:?}; check it, then ask again")]
+    TimedOut {
+        /// Path of the file.
+        file: Arc<str>,
+        /// How long was waited.
+        waited: Duration,
+    },
+
+    /// A read was dropped before the device answered: its engine is closed or has failed.
+    #[error(
+        "{file}: the read of page {page} was abandoned: its engine has closed; open the file again"
+    )]
+    Abandoned {
+        /// Path of the file.
+        file: Arc<str>,
+        /// The page that was wanted.
+        page: PageNo,
+    },
+}
+
+impl Error {
+    /// An error of the system's, while doing something to a file.
+    pub fn io(file: &Arc<str>, doing: impl Into<Arc<str>>, source: io::Error) -> Self {
+        Self::Io {
+            file: file.clone(),
+            doing: doing.into(),
+            source: Arc::new(source),
+        }
+    }
+
+    /// A file that cannot be one of pages.
+    pub fn not_pages(file: &Arc<str>, reason: impl Into<Arc<str>>) -> Self {
+        Self::NotPages {
+            file: file.clone(),
+            reason: reason.into(),
+        }
+    }
+}

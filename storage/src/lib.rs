@@ -1,0 +1,35 @@
+//! The words and the two seams of ringpool.
+//!
+//! Everything else in the workspace is written against this leaf: a [`page`](PageNo) is
+//! the unit of reading, checking and keeping; a [`PageSource`] is what an index reads pages from
+//! (a buffer pool, a mapping, plain memory); a [`PageDevice`] is what a buffer pool fills its
+//! frames from (a ring, blocking reads, memory, a faulty disk). Neither seam knows the other, so
+//! that an index runs unchanged over a mapping, and a pool unchanged over a simulated disk.
+//!
+//! ```text
+//!   index ──▶ PageSource ◀── pool ──▶ PageDevice ◀── io_uring
+//!                        ◀── mmap               ◀── blocking pread
+//!                        ◀── memory             ◀── memory, faulty
+//! ```
+//!
+//! Both traits have a public list of tests in [`conformance`]: an implementation, also somebody
+//! else's, is right when it passes it.
+
+mod checksum;
+pub mod conformance;
+mod device;
+mod error;
+mod faulty;
+mod memory;
+mod page;
+mod read_buffer;
+mod source;
+
+pub use checksum::{Checksums, FileKey};
+pub use device::{Landing, PageDevice, PageRead};
+pub use error::{Error, Result};
+pub use faulty::{Fault, FaultyDevice};
+pub use memory::{MemoryDevice, MemorySource};
+pub use page::{PageNo, PageSize, PageSizeError};
+pub use read_buffer::ReadBuffer;
+pub use source::PageSource;

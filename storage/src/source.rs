@@ -1,0 +1,28 @@
+//! The upper seam: what an index reads its pages from.
+
+use crate::{PageNo, PageSize, Result};
+
+/// The pages of one immutable file, to be looked at.
+///
+/// Implemented by the buffer pool, by the mapping and by plain memory, so that changing where an
+/// index reads from is one word in the caller's code. A source hands out only bytes that match
+/// their checksum (or, where it was told not to check, says so), and never the bytes of another
+/// page.
+pub trait PageSource: Send + Sync {
+    /// The size of a page.
+    fn page_size(&self) -> PageSize;
+
+    /// How many pages the file has.
+    fn page_count(&self) -> u64;
+
+    /// Calls `each(i, bytes)` once for each `i`, where `bytes` is the page `pages[i]`: in the
+    /// order in which pages are to be had, not in that of `pages`, so that the caller works on
+    /// the first while the last is still being read. A page may be listed more than once.
+    ///
+    /// The batch may be larger than the memory behind the source. Ask for everything that is
+    /// known to be needed at once: a batch is read side by side.
+    ///
+    /// # Errors
+    /// The first failure. Some pages may have been handed over before it, and none is after.
+    fn visit(&self, pages: &[PageNo], each: &mut dyn FnMut(usize, &[u8])) -> Result<()>;
+}

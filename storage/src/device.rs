@@ -154,8 +154,9 @@ impl fmt::Debug for PageRead {
     }
 }
 
-/// Waits on a device that needs no driving: until whoever makes `until` true unparks this thread.
-pub(crate) fn park_until(until: &dyn Fn() -> bool, deadline: Option<Instant>) -> bool {
+/// [`PageDevice::drive`] for a device that needs no driving: waits until whoever makes `until`
+/// true unparks this thread, or until `deadline`; returns whether `until` held.
+pub fn park_until(until: &dyn Fn() -> bool, deadline: Option<Instant>) -> bool {
     loop {
         if until() {
             return true;

@@ -26,7 +26,7 @@ mod read_buffer;
 mod source;
 
 pub use checksum::{Checksums, FileKey};
-pub use device::{Landing, PageDevice, PageRead};
+pub use device::{Landing, PageDevice, PageRead, park_until};
 pub use error::{Error, Result};
 pub use faulty::{Fault, FaultyDevice};
 pub use memory::{MemoryDevice, MemorySource};

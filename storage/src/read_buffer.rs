@@ -25,6 +25,10 @@ impl ReadBuffer {
     /// How long a device may take to answer before a batch fails.
     pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
 
+    /// How long to work for others before offering a read again that the full queue of a device
+    /// has handed back.
+    const BACK_PRESSURE: Duration = Duration::from_millis(1);
+
     /// A buffer for `depth` pages in flight.
     ///
     /// # Panics
@@ -62,19 +66,30 @@ impl ReadBuffer {
         // What each slot in flight is reading, as an index into `pages`.
         let mut reading = vec![None; self.slots.depth as usize];
         let (mut next, mut flying, mut failure) = (0, 0, None);
+        let mut handed_back = None;
         while flying > 0 || (next < pages.len() && failure.is_none()) {
             while failure.is_none() && next < pages.len() {
-                let Some(slot) = self.free.pop() else { break };
-                if device.submit(self.slots.read(pages[next], slot)).is_err() {
-                    // The queue is full. The read was handed back and has landed as abandoned;
-                    // it comes out below as an arrival of nothing.
+                let (slot, read) = match handed_back.take() {
+                    Some(again) => again,
+                    None => match self.free.pop() {
+                        Some(slot) => (slot, self.slots.read(pages[next], slot)),
+                        None => break,
+                    },
+                };
+                if let Err(read) = device.submit(read) {
+                    handed_back = Some((slot, read));
                     break;
                 }
                 reading[slot as usize] = Some(next);
                 (next, flying) = (next + 1, flying + 1);
             }
-            let deadline = Instant::now() + Self::DEFAULT_PATIENCE;
-            if !device.drive(&|| !self.slots.arrivals.is_empty(), Some(deadline)) {
+            let arrived = || !self.slots.arrivals.is_empty();
+            let patience = if flying > 0 {
+                Self::DEFAULT_PATIENCE
+            } else {
+                Self::BACK_PRESSURE
+            };
+            if !device.drive(&arrived, Some(Instant::now() + patience)) && flying > 0 {
                 let (file, waited) = (device.file().clone(), Self::DEFAULT_PATIENCE);
                 return Err(Error::TimedOut { file, waited });
             }

@@ -1,0 +1,332 @@
+//! A file of pages, opened for direct reads where its filesystem allows them.
+//!
+//! Opening asks everything that can go wrong later: is it a regular file, is its length whole
+//! pages, which alignment do direct reads need, and does one of them really work. O_DIRECT is
+//! accepted by some filesystems at the open and refused at the first read.
+
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use ringpool_storage::{Error, PageNo, PageRead, PageSize, Result};
+
+/// Whether a file's reads bypass the page cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DirectIo {
+    /// They do.
+    Yes,
+    /// They go through the page cache, for this reason.
+    No(String),
+}
+
+/// One open file of pages.
+pub(crate) struct DirectFile {
+    file: File,
+    pub(crate) path: Arc<str>,
+    pub(crate) page_size: PageSize,
+    pub(crate) page_count: u64,
+    pub(crate) direct_io: DirectIo,
+    /// To what a read's offset and length must be aligned, in bytes.
+    offset_align_bytes: usize,
+}
+
+impl DirectFile {
+    /// Opens `path` and reads its first page.
+    pub(crate) fn open(path: &Path, page_size: PageSize) -> Result<Self> {
+        let name: Arc<str> = path.display().to_string().into();
+        let failed = |doing: &str, source| Error::io(&name, doing, source);
+        // O_NONBLOCK: a FIFO opens at once and is refused below, instead of waiting for a writer.
+        let flags = libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
+        let file = File::options()
+            .read(true)
+            .custom_flags(flags)
+            .open(path)
+            .map_err(|source| failed("opening for reading", source))?;
+        let metadata = file
+            .metadata()
+            .map_err(|source| failed("asking for its length", source))?;
+        if !metadata.is_file() {
+            return Err(Error::not_pages(
+                &name,
+                "not a regular file; give a file of pages",
+            ));
+        }
+        let (len_bytes, page_bytes) = (metadata.len(), page_size.bytes() as u64);
+        if !len_bytes.is_multiple_of(page_bytes) {
+            let reason = format!(
+                "{len_bytes} bytes are no whole number of pages of {page_size}: \
+                 the file was cut or is no file of pages"
+            );
+            return Err(Error::not_pages(&name, reason));
+        }
+        let page_count = len_bytes / page_bytes;
+        let (path, direct_io) = (name.clone(), DirectIo::Yes);
+        let mut this = Self {
+            file,
+            path,
+            page_size,
+            page_count,
+            direct_io,
+            offset_align_bytes: 512,
+        };
+        this.direct_io = match this.go_direct().and_then(|()| this.probe()) {
+            Ok(()) => DirectIo::Yes,
+            Err(refusal) => {
+                this.set_direct(false)
+                    .map_err(|source| failed("clearing O_DIRECT", source))?;
+                this.offset_align_bytes = 1;
+                this.probe()
+                    .map_err(|source| failed("reading page 0", source))?;
+                DirectIo::No(refusal.to_string())
+            }
+        };
+        Ok(this)
+    }
+
+    /// The descriptor, for the ring. Valid as long as `self` is.
+    pub(crate) fn fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+
+    /// Where `page` starts, in bytes.
+    pub(crate) fn offset_bytes(&self, page: PageNo) -> Result<u64> {
+        let inside = page.0 < self.page_count;
+        self.page_size
+            .offset_bytes(page)
+            .filter(|_| inside)
+            .ok_or_else(|| Error::NoSuchPage {
+                file: self.path.clone(),
+                page,
+                pages: self.page_count,
+            })
+    }
+
+    /// Judges one result of the kernel for a read of which `done_bytes` are there already.
+    pub(crate) fn judge(&self, result: i32, done_bytes: usize) -> Judgement {
+        let page_bytes = self.page_size.bytes();
+        if result < 0 {
+            let errno = -result;
+            return match errno {
+                libc::EINTR | libc::EAGAIN => Judgement::Again { done_bytes },
+                _ => Judgement::Failed(io::Error::from_raw_os_error(errno)),
+            };
+        }
+        let all_bytes = done_bytes + result as usize;
+        if all_bytes >= page_bytes {
+            return Judgement::Whole;
+        }
+        if result == 0 || !all_bytes.is_multiple_of(self.offset_align_bytes) {
+            // Nothing more, or a direct read that ends unaligned: the file's end.
+            return Judgement::Ended {
+                found_bytes: all_bytes,
+            };
+        }
+        Judgement::Again {
+            done_bytes: all_bytes,
+        }
+    }
+
+    /// Reads a page on the calling thread, whole or not at all.
+    pub(crate) fn read_blocking(&self, read: &mut PageRead) -> Result<()> {
+        let (page, start) = (read.page(), self.offset_bytes(read.page())?);
+        let mut done_bytes = 0;
+        for _ in 0..MAX_TRIES {
+            let rest = &mut read.bytes_mut()[done_bytes..];
+            let result = match self.file.read_at(rest, start + done_bytes as u64) {
+                Ok(bytes) => bytes as i32,
+                Err(error) => -error.raw_os_error().unwrap_or(libc::EIO),
+            };
+            match self.judge(result, done_bytes) {
+                Judgement::Whole => return Ok(()),
+                Judgement::Again { done_bytes: now } => done_bytes = now,
+                ended_or_failed => return Err(self.error(page, ended_or_failed)),
+            }
+        }
+        Err(self.error(page, Judgement::Again { done_bytes }))
+    }
+
+    /// The error for a read of `page` that ended like this. `Again` means: once too often.
+    pub(crate) fn error(&self, page: PageNo, judgement: Judgement) -> Error {
+        let (file, expected_bytes) = (self.path.clone(), self.page_size.bytes());
+        match judgement {
+            Judgement::Ended { found_bytes } => Error::Truncated {
+                file,
+                page,
+                expected_bytes,
+                found_bytes,
+            },
+            Judgement::Failed(source) => Error::io(&file, format!("reading page {page}"), source),
+            Judgement::Again { .. } | Judgement::Whole => {
+                let doing = format!("reading page {page}: gave up after {MAX_TRIES} tries");
+                Error::io(&file, doing, io::ErrorKind::Interrupted.into())
+            }
+        }
+    }
+
+    /// Asks for direct reads: by what the filesystem says of its alignment, then on the descriptor.
+    fn go_direct(&mut self) -> io::Result<()> {
+        if let Some((memory_align, offset_align)) = self.dio_align()? {
+            let page_bytes = self.page_size.bytes();
+            if memory_align == 0 || offset_align == 0 {
+                let reason = "the filesystem has no direct I/O for this file (statx)";
+                return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+            }
+            if memory_align > page_bytes || !page_bytes.is_multiple_of(offset_align) {
+                let reason = format!("direct reads need blocks of {offset_align} bytes");
+                return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+            }
+            self.offset_align_bytes = offset_align;
+        }
+        self.set_direct(true)
+    }
+
+    /// The alignment of memory and offsets that direct reads need, in bytes; `None` where the
+    /// kernel (before 6.1) or the filesystem does not say. See statx(2), STATX_DIOALIGN.
+    fn dio_align(&self) -> io::Result<Option<(usize, usize)>> {
+        let mut answer = MaybeUninit::<libc::statx>::zeroed();
+        // SAFETY: the path is an empty C string, as AT_EMPTY_PATH wants it; the kernel writes no
+        // more than one `statx`, all of whose bit patterns are valid.
+        let (result, answer) = unsafe {
+            let flags = libc::AT_EMPTY_PATH;
+            let fd = self.file.as_raw_fd();
+            let to = answer.as_mut_ptr();
+            let result = libc::statx(fd, c"".as_ptr(), flags, libc::STATX_DIOALIGN, to);
+            (result, answer.assume_init())
+        };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let said = answer.stx_mask & libc::STATX_DIOALIGN != 0;
+        let align = (
+            answer.stx_dio_mem_align as usize,
+            answer.stx_dio_offset_align as usize,
+        );
+        Ok(said.then_some(align))
+    }
+
+    fn set_direct(&self, direct: bool) -> io::Result<()> {
+        let fd = self.file.as_raw_fd();
+        // SAFETY: two calls on a descriptor that `self` owns; no memory is passed.
+        let result = unsafe {
+            let flags = libc::fcntl(fd, libc::F_GETFL);
+            let others = flags & !libc::O_DIRECT;
+            let wanted = if direct {
+                others | libc::O_DIRECT
+            } else {
+                others
+            };
+            if flags < 0 {
+                flags
+            } else {
+                libc::fcntl(fd, libc::F_SETFL, wanted)
+            }
+        };
+        if result < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Reads the first page into memory of its own, if there is one.
+    fn probe(&self) -> io::Result<()> {
+        let page_bytes = self.page_size.bytes();
+        let align = page_bytes.max(4096);
+        let mut memory = vec![0; page_bytes + align];
+        let start = memory.as_ptr().align_offset(align);
+        let page = &mut memory[start..start + page_bytes];
+        match self.file.read_at(page, 0) {
+            Ok(bytes) if bytes > 0 || self.page_count == 0 => Ok(()),
+            Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// How often one read is tried again after it was interrupted or came back short.
+pub(crate) const MAX_TRIES: u32 = 64;
+
+/// What one result of the kernel means.
+#[derive(Debug)]
+pub(crate) enum Judgement {
+    /// All bytes are there.
+    Whole,
+    /// Read on from here.
+    Again { done_bytes: usize },
+    /// The file ends within the page.
+    Ended { found_bytes: usize },
+    /// The system refused.
+    Failed(io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file_of(bytes: usize) -> (tempfile::TempDir, std::path::PathBuf) {
+        let dir = tempfile::tempdir_in(".").unwrap();
+        let path = dir.path().join("pages");
+        std::fs::write(&path, vec![1; bytes]).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn each_result_of_the_kernel_has_its_meaning() {
+        let (_dir, path) = file_of(8192);
+        let mut file = DirectFile::open(&path, PageSize::KIB_4).unwrap();
+        file.offset_align_bytes = 512;
+        let short = |result, done| match file.judge(result, done) {
+            Judgement::Whole => "whole".to_string(),
+            Judgement::Again { done_bytes } => format!("again {done_bytes}"),
+            Judgement::Ended { found_bytes } => format!("ended {found_bytes}"),
+            Judgement::Failed(error) => format!("errno {}", error.raw_os_error().unwrap()),
+        };
+        assert_eq!(short(4096, 0), "whole");
+        assert_eq!(short(3584, 512), "whole");
+        assert_eq!(short(0, 0), "ended 0");
+        assert_eq!(short(1, 0), "ended 1");
+        assert_eq!(short(511, 0), "ended 511");
+        assert_eq!(short(512, 0), "again 512");
+        assert_eq!(short(4095, 0), "ended 4095");
+        assert_eq!(short(0, 512), "ended 512");
+        assert_eq!(short(-libc::EINTR, 512), "again 512");
+        assert_eq!(short(-libc::EAGAIN, 0), "again 0");
+        assert_eq!(short(-libc::EIO, 0), "errno 5");
+    }
+
+    #[test]
+    fn what_is_no_file_of_pages_is_refused_with_a_reason() {
+        let (dir, path) = file_of(5000);
+        let refusal = |path: &Path| match DirectFile::open(path, PageSize::KIB_4) {
+            Ok(_) => panic!("opened"),
+            Err(error) => error.to_string(),
+        };
+        assert!(refusal(&path).contains("5000 bytes are no whole number of pages of 4 KiB"));
+        assert!(refusal(dir.path()).contains("not a regular file"));
+        assert!(refusal(&dir.path().join("none")).contains("No such file"));
+        let fifo = dir.path().join("fifo");
+        let made = std::process::Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap();
+        assert!(made.success());
+        assert!(refusal(&fifo).contains("not a regular file"));
+    }
+
+    #[test]
+    fn an_empty_file_has_no_pages() {
+        let (_dir, path) = file_of(0);
+        let file = DirectFile::open(&path, PageSize::KIB_4).unwrap();
+        assert_eq!(file.page_count, 0);
+        assert!(matches!(
+            file.offset_bytes(PageNo(0)),
+            Err(Error::NoSuchPage { pages: 0, .. })
+        ));
+    }
+}

@@ -1,1 +1,60 @@
-//! (in progress)
+//! A page buffer pool with a byte budget, clock eviction and single-flight misses.
+//!
+//! A [`Pool`] keeps pages of any number of immutable files in a fixed number of frames. A file is
+//! [attached](Pool::attach) as a [`PageDevice`](ringpool_storage::PageDevice); the [`PoolFile`]
+//! that comes back hands out pages in two ways: [`visit`](PoolFile) for a batch, read side by
+//! side and handed over in order of arrival, and [`pin`](PoolFile::pin) for one page that is to be
+//! kept for a while, as a counted guard or as [`bytes::Bytes`].
+//!
+//! ```
+//! use std::sync::Arc;
+//! use ringpool_bufferpool::{Pool, PoolOptions};
+//! use ringpool_storage::{MemoryDevice, MemorySource, PageNo, PageSize, PageSource};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let thousand_pages = MemorySource::new("a file", PageSize::KIB_4, vec![7; 1000 * 4096])?;
+//! let pool = Pool::new(&PoolOptions { memory_bytes: 512 * 1024, ..PoolOptions::default() })?;
+//! let file = pool.attach(Arc::new(MemoryDevice::new(thousand_pages)), None)?;
+//!
+//! let batch = [PageNo(3), PageNo(999), PageNo(500)];
+//! file.visit(&batch, &mut |i, bytes| println!("page {} starts with {}", batch[i], bytes[0]))?;
+//!
+//! let page = file.pin(PageNo(3))?; // In memory already.
+//! assert_eq!(page[0], 7);
+//! assert_eq!(pool.stats().hits, 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The rules, and where each is kept
+//!
+//! - A page is in one frame at most, and a frame holds one page: `word`, the law of the packed
+//!   word that each page has, one page of transitions without I/O or pointers.
+//! - A pinned page stays, and nobody writes to it: `word` (the hand passes pinned pages by), and
+//!   `guard` (a guard is a pin).
+//! - The budget is never passed: `arena` is mapped once; `frames` counts what is free; the tables
+//!   of attached files are paid for with frames (`pool`).
+//! - A victim is an unpinned page that was not used since the hand last passed: `clock`.
+//! - One read serves everybody who waits for a page: `waiting`. Its bytes are checked once, before
+//!   anybody sees them, and its failure is told to each and kept by nobody: `landing`.
+//! - Between submission and landing a frame belongs to its read: `landing` again, on the promise
+//!   of [`PageRead`](ringpool_storage::PageRead).
+
+mod arena;
+mod clock;
+mod error;
+mod fetch;
+mod frames;
+mod guard;
+mod landing;
+mod pool;
+mod stats;
+mod sync;
+mod table;
+mod waiting;
+mod word;
+
+pub use error::PoolError;
+pub use guard::{OwnedPage, PageGuard};
+pub use pool::{Pool, PoolFile, PoolOptions};
+pub use stats::{Audit, Stats};

@@ -42,18 +42,12 @@ impl Checksums {
             padded[..chunk.len()].copy_from_slice(chunk);
             Self::of_page(key, page, &padded)
         });
-        Self {
-            key,
-            crcs: crcs.collect(),
-        }
+        Self { key, crcs: crcs.collect() }
     }
 
     /// The checksums `crcs`, one a page in page order, of the file with this key.
     pub fn new(key: FileKey, crcs: impl Into<Arc<[u32]>>) -> Self {
-        Self {
-            key,
-            crcs: crcs.into(),
-        }
+        Self { key, crcs: crcs.into() }
     }
 
     /// Reads the array back from its bytes on disk: little-endian, four a page.
@@ -61,12 +55,7 @@ impl Checksums {
     pub fn from_le_bytes(key: FileKey, bytes: &[u8]) -> Option<Self> {
         let (crcs, rest) = bytes.as_chunks::<4>();
         rest.is_empty().then(|| {
-            Self::new(
-                key,
-                crcs.iter()
-                    .map(|crc| u32::from_le_bytes(*crc))
-                    .collect::<Vec<_>>(),
-            )
+            Self::new(key, crcs.iter().map(|crc| u32::from_le_bytes(*crc)).collect::<Vec<_>>())
         })
     }
 
@@ -92,22 +81,10 @@ impl Checksums {
     #[inline]
     pub fn verify(&self, file: &Arc<str>, page: PageNo, bytes: &[u8]) -> Result<()> {
         let found = Self::of_page(self.key, page, bytes);
-        match usize::try_from(page.0)
-            .ok()
-            .and_then(|no| self.crcs.get(no))
-        {
+        match usize::try_from(page.0).ok().and_then(|no| self.crcs.get(no)) {
             Some(&expected) if expected == found => Ok(()),
-            Some(&expected) => Err(Error::Checksum {
-                file: file.clone(),
-                page,
-                expected,
-                found,
-            }),
-            None => Err(Error::NoSuchPage {
-                file: file.clone(),
-                page,
-                pages: self.page_count(),
-            }),
+            Some(&expected) => Err(Error::Checksum { file: file.clone(), page, expected, found }),
+            None => Err(Error::NoSuchPage { file: file.clone(), page, pages: self.page_count() }),
         }
     }
 }
@@ -127,16 +104,7 @@ mod tests {
         for bit in 0..512 * 8 {
             bytes[512 + bit / 8] ^= 1 << (bit % 8);
             let verdict = sums.verify(&file, PageNo(1), &bytes[512..]);
-            assert!(
-                matches!(
-                    verdict,
-                    Err(Error::Checksum {
-                        page: PageNo(1),
-                        ..
-                    })
-                ),
-                "bit {bit}"
-            );
+            assert!(matches!(verdict, Err(Error::Checksum { page: PageNo(1), .. })), "bit {bit}");
             bytes[512 + bit / 8] ^= 1 << (bit % 8);
         }
         sums.verify(&file, PageNo(1), &bytes[512..]).unwrap();
@@ -146,16 +114,8 @@ mod tests {
     fn a_page_from_elsewhere_is_seen() {
         let bytes = [5; 512];
         let here = Checksums::of_page(KEY, PageNo(0), &bytes);
-        assert_ne!(
-            here,
-            Checksums::of_page(KEY, PageNo(1), &bytes),
-            "another page"
-        );
-        assert_ne!(
-            here,
-            Checksums::of_page(FileKey(8), PageNo(0), &bytes),
-            "another file"
-        );
+        assert_ne!(here, Checksums::of_page(KEY, PageNo(1), &bytes), "another page");
+        assert_ne!(here, Checksums::of_page(FileKey(8), PageNo(0), &bytes), "another file");
     }
 
     #[test]
@@ -165,10 +125,7 @@ mod tests {
         let short = Checksums::of_pages(KEY, size, &padded);
         padded.resize(1024, 0);
         assert_eq!(short, Checksums::of_pages(KEY, size, &padded));
-        assert_eq!(
-            Checksums::from_le_bytes(KEY, &short.to_le_bytes()),
-            Some(short)
-        );
+        assert_eq!(Checksums::from_le_bytes(KEY, &short.to_le_bytes()), Some(short));
         assert_eq!(Checksums::from_le_bytes(KEY, &[1, 2, 3]), None);
     }
 }

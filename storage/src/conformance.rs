@@ -31,17 +31,10 @@ impl Specimen {
     /// When the file cannot be written.
     pub fn write(dir: &Path, name: &str, page_size: PageSize, pages: u64) -> Self {
         let path = dir.join(name);
-        let bytes: Vec<u8> = (0..pages)
-            .flat_map(|no| Self::page(PageNo(no), page_size))
-            .collect();
+        let bytes: Vec<u8> = (0..pages).flat_map(|no| Self::page(PageNo(no), page_size)).collect();
         fs::write(&path, &bytes).expect("write the specimen");
         let checksums = Checksums::of_pages(FileKey(0xC0FFEE), page_size, &bytes);
-        Self {
-            path,
-            page_size,
-            checksums,
-            pages,
-        }
+        Self { path, page_size, checksums, pages }
     }
 
     /// What the bytes of `page` are.
@@ -72,11 +65,7 @@ impl Specimen {
     /// When the file cannot be changed.
     pub fn flip_bit(&self, bit: u64) {
         use std::io::{Read, Seek, SeekFrom, Write};
-        let mut file = fs::File::options()
-            .read(true)
-            .write(true)
-            .open(&self.path)
-            .expect("open");
+        let mut file = fs::File::options().read(true).write(true).open(&self.path).expect("open");
         let mut byte = [0];
         file.seek(SeekFrom::Start(bit / 8)).expect("seek");
         file.read_exact(&mut byte).expect("read");
@@ -130,18 +119,11 @@ pub fn sources(dir: &Path, open: &OpenSource<'_>) {
 fn check(specimen: &Specimen, source: &dyn PageSource, pages: &[PageNo]) {
     let mut seen = vec![0; pages.len()];
     let visited = source.visit(pages, &mut |i, bytes| {
-        assert!(
-            bytes == Specimen::page(pages[i], specimen.page_size),
-            "bytes of {:?}",
-            pages[i]
-        );
+        assert!(bytes == Specimen::page(pages[i], specimen.page_size), "bytes of {:?}", pages[i]);
         seen[i] += 1;
     });
     visited.unwrap_or_else(|error| panic!("visit of {} pages: {error}", pages.len()));
-    assert!(
-        seen.iter().all(|&times| times == 1),
-        "each page once: {seen:?}"
-    );
+    assert!(seen.iter().all(|&times| times == 1), "each page once: {seen:?}");
 }
 
 fn every_page_arrives_once_with_its_bytes(specimen: &Specimen, source: &dyn PageSource) {
@@ -153,30 +135,19 @@ fn every_page_arrives_once_with_its_bytes(specimen: &Specimen, source: &dyn Page
 }
 
 fn an_empty_batch_visits_nothing(source: &dyn PageSource) {
-    source
-        .visit(&[], &mut |_, _| panic!("nothing was asked for"))
-        .expect("an empty batch");
+    source.visit(&[], &mut |_, _| panic!("nothing was asked for")).expect("an empty batch");
 }
 
 fn pages_may_be_listed_twice(specimen: &Specimen, source: &dyn PageSource) {
     check(specimen, source, &[PageNo(7); 40]);
-    check(
-        specimen,
-        source,
-        &[PageNo(9), PageNo(7), PageNo(9), PageNo(9), PageNo(7)],
-    );
+    check(specimen, source, &[PageNo(9), PageNo(7), PageNo(9), PageNo(9), PageNo(7)]);
 }
 
 fn a_page_past_the_end_is_an_error_and_nothing_breaks(
     specimen: &Specimen,
     source: &dyn PageSource,
 ) {
-    for wrong in [
-        specimen.pages,
-        specimen.pages + 1,
-        u64::MAX / 4096,
-        u64::MAX,
-    ] {
+    for wrong in [specimen.pages, specimen.pages + 1, u64::MAX / 4096, u64::MAX] {
         let verdict = source.visit(&[PageNo(0), PageNo(wrong), PageNo(1)], &mut |_, _| {});
         let named = matches!(&verdict, Err(Error::NoSuchPage { page, .. }) if page.0 == wrong);
         assert!(named, "page {wrong} of {}: {verdict:?}", specimen.pages);
@@ -198,9 +169,7 @@ fn many_threads_see_the_same_pages(specimen: &Specimen, source: &dyn PageSource)
 
 fn a_visit_within_a_visit_works(specimen: &Specimen, source: &dyn PageSource) {
     let inner = specimen.some(3, 5);
-    let visited = source.visit(&specimen.some(5, 4), &mut |_, _| {
-        check(specimen, source, &inner)
-    });
+    let visited = source.visit(&specimen.some(5, 4), &mut |_, _| check(specimen, source, &inner));
     visited.expect("a visit within a visit");
 }
 
@@ -259,18 +228,11 @@ fn read(specimen: &Specimen, device: &dyn PageDevice, pages: &[PageNo], depth: u
     let mut seen = vec![0; pages.len()];
     let mut buffer = ReadBuffer::new(depth, specimen.page_size);
     let visited = buffer.visit(device, pages, |i, bytes| {
-        assert!(
-            bytes == Specimen::page(pages[i], specimen.page_size),
-            "bytes of {:?}",
-            pages[i]
-        );
+        assert!(bytes == Specimen::page(pages[i], specimen.page_size), "bytes of {:?}", pages[i]);
         seen[i] += 1;
     });
     visited.unwrap_or_else(|error| panic!("{} reads, {depth} at once: {error}", pages.len()));
-    assert!(
-        seen.iter().all(|&times| times == 1),
-        "each read lands once: {seen:?}"
-    );
+    assert!(seen.iter().all(|&times| times == 1), "each read lands once: {seen:?}");
 }
 
 fn reads_land_once_with_their_bytes(specimen: &Specimen, device: &dyn PageDevice) {
@@ -292,16 +254,10 @@ fn a_read_past_the_end_lands_as_an_error(specimen: &Specimen, device: &dyn PageD
 }
 
 fn driving_with_nothing_to_do_does_not_wait(device: &dyn PageDevice) {
-    assert!(
-        device.drive(&|| true, None),
-        "what holds already is not waited for"
-    );
+    assert!(device.drive(&|| true, None), "what holds already is not waited for");
     assert!(device.drive(&|| true, Some(Instant::now())));
     let deadline = Instant::now() + Duration::from_millis(5);
-    assert!(
-        !device.drive(&|| false, Some(deadline)),
-        "a deadline ends a wait"
-    );
+    assert!(!device.drive(&|| false, Some(deadline)), "a deadline ends a wait");
     assert!(Instant::now() >= deadline, "and not before it has passed");
 }
 
@@ -319,9 +275,8 @@ fn a_dropped_buffer_outlives_its_reads(specimen: &Specimen, device: &dyn PageDev
         let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let mut buffer = ReadBuffer::new(64, specimen.page_size);
             let pages = specimen.some(64, 1);
-            let visited = buffer.visit(device, &pages, |_, _| {
-                std::panic::resume_unwind(Box::new("gone"))
-            });
+            let visited =
+                buffer.visit(device, &pages, |_, _| std::panic::resume_unwind(Box::new("gone")));
             visited.expect("no failure before the panic");
         }));
         assert!(unwound.is_err());
@@ -375,9 +330,7 @@ mod tests {
     #[test]
     fn memory_is_a_device_also_behind_a_faulty_one_without_faults() {
         let dir = tempfile::tempdir().unwrap();
-        devices(dir.path(), &|specimen| {
-            Arc::new(MemoryDevice::new(load(specimen)))
-        });
+        devices(dir.path(), &|specimen| Arc::new(MemoryDevice::new(load(specimen))));
         devices(dir.path(), &|specimen| {
             let memory = Arc::new(MemoryDevice::new(load(specimen)));
             Arc::new(FaultyDevice::new(memory, |_, _| None))
@@ -391,12 +344,6 @@ mod tests {
         load(&specimen).verified(&specimen.checksums).unwrap();
         specimen.flip_bit(8 * 4096 * 3);
         let verdict = load(&specimen).verified(&specimen.checksums);
-        assert!(matches!(
-            verdict,
-            Err(Error::Checksum {
-                page: PageNo(3),
-                ..
-            })
-        ));
+        assert!(matches!(verdict, Err(Error::Checksum { page: PageNo(3), .. })));
     }
 }

@@ -85,13 +85,7 @@ impl PageRead {
         landing: Arc<dyn Landing>,
         token: u64,
     ) -> Self {
-        Self {
-            page,
-            token,
-            memory,
-            len_bytes,
-            landing: ManuallyDrop::new(landing),
-        }
+        Self { page, token, memory, len_bytes, landing: ManuallyDrop::new(landing) }
     }
 
     /// Which page is to be read.
@@ -138,10 +132,7 @@ impl PageRead {
 impl Drop for PageRead {
     fn drop(&mut self) {
         let file: Arc<str> = "(closed)".into();
-        self.land(Err(Error::Abandoned {
-            file,
-            page: self.page,
-        }));
+        self.land(Err(Error::Abandoned { file, page: self.page }));
     }
 }
 

@@ -121,18 +121,11 @@ pub enum Error {
 impl Error {
     /// An error of the system's, while doing something to a file.
     pub fn io(file: &Arc<str>, doing: impl Into<Arc<str>>, source: io::Error) -> Self {
-        Self::Io {
-            file: file.clone(),
-            doing: doing.into(),
-            source: Arc::new(source),
-        }
+        Self::Io { file: file.clone(), doing: doing.into(), source: Arc::new(source) }
     }
 
     /// A file that cannot be one of pages.
     pub fn not_pages(file: &Arc<str>, reason: impl Into<Arc<str>>) -> Self {
-        Self::NotPages {
-            file: file.clone(),
-            reason: reason.into(),
-        }
+        Self::NotPages { file: file.clone(), reason: reason.into() }
     }
 }

@@ -45,12 +45,7 @@ impl FaultyDevice {
         script: impl Fn(u64, PageNo) -> Option<Fault> + Send + Sync + 'static,
     ) -> Self {
         let (reads, held) = (AtomicU64::new(0), Mutex::new(Vec::new()));
-        Self {
-            inner,
-            script: Box::new(script),
-            reads,
-            held,
-        }
+        Self { inner, script: Box::new(script), reads, held }
     }
 
     /// How many reads were submitted.
@@ -61,10 +56,7 @@ impl FaultyDevice {
 
     /// How many reads are held.
     pub fn held(&self) -> usize {
-        self.held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Lets the device answer what was held, the last one first. Returns how many there were.
@@ -80,14 +72,16 @@ impl FaultyDevice {
         count
     }
 
+    /// Drops what was held, as a device does that is closed: each lands as abandoned.
+    pub fn abandon(&self) {
+        drop(std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner)));
+    }
+
     fn spoiled(&self, read: PageRead, page: PageNo, spoil: Spoil) -> PageRead {
         let mut read = read;
         let (memory, len_bytes) = (read.as_mut_ptr(), read.len_bytes() as u32);
         let memory = std::ptr::NonNull::new(memory).expect("a read has memory");
-        let landing = Arc::new(Spoiler {
-            read: Mutex::new(Some(read)),
-            spoil,
-        });
+        let landing = Arc::new(Spoiler { read: Mutex::new(Some(read)), spoil });
         // SAFETY: the memory is `read`'s, which `landing` keeps and does not touch before it is
         // told; so it is exclusively this read's, and as aligned as it was.
         #[allow(unsafe_code)]
@@ -120,35 +114,18 @@ impl PageDevice for FaultyDevice {
         match fault {
             Fault::Errno(errno) => {
                 let source = io::Error::from_raw_os_error(errno);
-                read.complete(Err(Error::io(
-                    &file,
-                    format!("reading page {page}"),
-                    source,
-                )));
+                read.complete(Err(Error::io(&file, format!("reading page {page}"), source)));
             }
             Fault::Truncated(found_bytes) => {
                 let expected_bytes = read.len_bytes();
-                read.complete(Err(Error::Truncated {
-                    file,
-                    page,
-                    expected_bytes,
-                    found_bytes,
-                }));
+                read.complete(Err(Error::Truncated { file, page, expected_bytes, found_bytes }));
             }
-            Fault::Hold => self
-                .held
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(read),
+            Fault::Hold => self.held.lock().unwrap_or_else(PoisonError::into_inner).push(read),
             Fault::FlipBit(bit) => {
-                return self
-                    .inner
-                    .submit(self.spoiled(read, page, Spoil::FlipBit(bit)));
+                return self.inner.submit(self.spoiled(read, page, Spoil::FlipBit(bit)));
             }
             Fault::Torn(from) => {
-                return self
-                    .inner
-                    .submit(self.spoiled(read, page, Spoil::Zero(from)));
+                return self.inner.submit(self.spoiled(read, page, Spoil::Zero(from)));
             }
             Fault::Misdirected(other) => {
                 return self.inner.submit(self.spoiled(read, other, Spoil::Nothing));
@@ -176,11 +153,7 @@ struct Spoiler {
 
 impl Landing for Spoiler {
     fn landed(&self, _: u64, result: Result<()>) {
-        let read = self
-            .read
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut read) = read else { return };
         if result.is_ok() {
             match self.spoil {

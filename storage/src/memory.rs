@@ -21,17 +21,10 @@ impl MemorySource {
     pub fn new(file: impl Into<Arc<str>>, size: PageSize, bytes: Vec<u8>) -> Result<Self> {
         let file = file.into();
         if !bytes.len().is_multiple_of(size.bytes()) {
-            let reason = format!(
-                "{} bytes are no whole number of pages of {size}",
-                bytes.len()
-            );
+            let reason = format!("{} bytes are no whole number of pages of {size}", bytes.len());
             return Err(Error::not_pages(&file, reason));
         }
-        Ok(Self {
-            file,
-            size,
-            bytes: bytes.into(),
-        })
+        Ok(Self { file, size, bytes: bytes.into() })
     }
 
     /// The same, once each page has been checked.
@@ -56,11 +49,7 @@ impl MemorySource {
     fn page(&self, page: PageNo) -> Result<&[u8]> {
         let pages = self.page_count();
         if page.0 >= pages {
-            return Err(Error::NoSuchPage {
-                file: self.file.clone(),
-                page,
-                pages,
-            });
+            return Err(Error::NoSuchPage { file: self.file.clone(), page, pages });
         }
         let start = page.0 as usize * self.size.bytes();
         Ok(&self.bytes[start..start + self.size.bytes()])
@@ -109,10 +98,7 @@ impl PageDevice for MemoryDevice {
     }
 
     fn submit(&self, mut read: PageRead) -> std::result::Result<(), PageRead> {
-        let result = self
-            .0
-            .page(read.page())
-            .map(|page| read.bytes_mut().copy_from_slice(page));
+        let result = self.0.page(read.page()).map(|page| read.bytes_mut().copy_from_slice(page));
         read.complete(result);
         Ok(())
     }

@@ -39,9 +39,7 @@ impl PageSize {
     /// When `bytes` is no power of two from 512 to 65,536.
     pub const fn new(bytes: u64) -> std::result::Result<Self, PageSizeError> {
         if bytes.is_power_of_two() && bytes >= 512 && bytes <= 65_536 {
-            Ok(Self {
-                shift: bytes.trailing_zeros() as u8,
-            })
+            Ok(Self { shift: bytes.trailing_zeros() as u8 })
         } else {
             Err(PageSizeError(bytes))
         }

@@ -35,11 +35,7 @@ impl ReadBuffer {
     /// When `depth` is 0 or the memory would be larger than the address space.
     pub fn new(depth: u32, size: PageSize) -> Self {
         assert!(depth > 0, "a buffer without pages reads nothing");
-        Self {
-            slots: Arc::new(Slots::new(depth, size)),
-            free: (0..depth).collect(),
-            size,
-        }
+        Self { slots: Arc::new(Slots::new(depth, size)), free: (0..depth).collect(), size }
     }
 
     /// Reads `pages` from `device`, as many at once as the buffer holds, and calls
@@ -57,11 +53,7 @@ impl ReadBuffer {
         pages: &[PageNo],
         mut each: impl FnMut(usize, &[u8]),
     ) -> Result<()> {
-        assert_eq!(
-            device.page_size(),
-            self.size,
-            "the buffer is for pages of another size"
-        );
+        assert_eq!(device.page_size(), self.size, "the buffer is for pages of another size");
         self.slots.wait_on_this_thread();
         // What each slot in flight is reading, as an index into `pages`.
         let mut reading = vec![None; self.slots.depth as usize];
@@ -84,11 +76,7 @@ impl ReadBuffer {
                 (next, flying) = (next + 1, flying + 1);
             }
             let arrived = || !self.slots.arrivals.is_empty();
-            let patience = if flying > 0 {
-                Self::DEFAULT_PATIENCE
-            } else {
-                Self::BACK_PRESSURE
-            };
+            let patience = if flying > 0 { Self::DEFAULT_PATIENCE } else { Self::BACK_PRESSURE };
             if !device.drive(&arrived, Some(Instant::now() + patience)) && flying > 0 {
                 let (file, waited) = (device.file().clone(), Self::DEFAULT_PATIENCE);
                 return Err(Error::TimedOut { file, waited });
@@ -136,14 +124,7 @@ impl Slots {
         let memory = unsafe { alloc_zeroed(layout) };
         let memory = NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout));
         let arrivals = ArrayQueue::new(depth as usize);
-        Self {
-            memory,
-            layout,
-            size,
-            depth,
-            arrivals,
-            waiting: Mutex::new(None),
-        }
+        Self { memory, layout, size, depth, arrivals, waiting: Mutex::new(None) }
     }
 
     fn address(&self, slot: u32) -> NonNull<u8> {
@@ -158,13 +139,7 @@ impl Slots {
         // until its arrival was popped. The landing is this very allocation, aligned to the page.
         unsafe {
             let len_bytes = self.size.bytes() as u32;
-            PageRead::new(
-                page,
-                self.address(slot),
-                len_bytes,
-                self.clone(),
-                slot.into(),
-            )
+            PageRead::new(page, self.address(slot), len_bytes, self.clone(), slot.into())
         }
     }
 

@@ -51,17 +51,12 @@ impl BlockingEngine {
             closed: AtomicBool::new(false),
             reads: AtomicU64::new(0),
         };
-        Self {
-            core: Arc::new(core),
-        }
+        Self { core: Arc::new(core) }
     }
 
     pub(crate) fn counters(&self) -> Counters {
         // Relaxed: a count, read for its value alone.
-        Counters {
-            reads: self.core.reads.load(Ordering::Relaxed),
-            ..Counters::default()
-        }
+        Counters { reads: self.core.reads.load(Ordering::Relaxed), ..Counters::default() }
     }
 
     /// Wakes as many workers as there are requests, and starts those that are missing. Where the
@@ -83,11 +78,7 @@ impl BlockingEngine {
             }
             let worker = core.clone();
             let name = "ringpool-pread".to_string();
-            if thread::Builder::new()
-                .name(name)
-                .spawn(move || worker.work())
-                .is_err()
-            {
+            if thread::Builder::new().name(name).spawn(move || worker.work()).is_err() {
                 core.workers.fetch_sub(1, Ordering::Relaxed);
                 return;
             }
@@ -160,15 +151,8 @@ impl PageDevice for BlockingFile {
     }
 
     fn submit(&self, read: PageRead) -> std::result::Result<(), PageRead> {
-        let request = Request {
-            file: self.file.clone(),
-            read,
-        };
-        self.engine
-            .core
-            .queue
-            .push(request)
-            .map_err(|request| request.read)
+        let request = Request { file: self.file.clone(), read };
+        self.engine.core.queue.push(request).map_err(|request| request.read)
     }
 
     fn drive(&self, until: &dyn Fn() -> bool, deadline: Option<Instant>) -> bool {

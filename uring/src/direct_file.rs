@@ -48,14 +48,9 @@ impl DirectFile {
             .custom_flags(flags)
             .open(path)
             .map_err(|source| failed("opening for reading", source))?;
-        let metadata = file
-            .metadata()
-            .map_err(|source| failed("asking for its length", source))?;
+        let metadata = file.metadata().map_err(|source| failed("asking for its length", source))?;
         if !metadata.is_file() {
-            return Err(Error::not_pages(
-                &name,
-                "not a regular file; give a file of pages",
-            ));
+            return Err(Error::not_pages(&name, "not a regular file; give a file of pages"));
         }
         let (len_bytes, page_bytes) = (metadata.len(), page_size.bytes() as u64);
         if !len_bytes.is_multiple_of(page_bytes) {
@@ -67,22 +62,14 @@ impl DirectFile {
         }
         let page_count = len_bytes / page_bytes;
         let (path, direct_io) = (name.clone(), DirectIo::Yes);
-        let mut this = Self {
-            file,
-            path,
-            page_size,
-            page_count,
-            direct_io,
-            offset_align_bytes: 512,
-        };
+        let mut this =
+            Self { file, path, page_size, page_count, direct_io, offset_align_bytes: 512 };
         this.direct_io = match this.go_direct().and_then(|()| this.probe()) {
             Ok(()) => DirectIo::Yes,
             Err(refusal) => {
-                this.set_direct(false)
-                    .map_err(|source| failed("clearing O_DIRECT", source))?;
+                this.set_direct(false).map_err(|source| failed("clearing O_DIRECT", source))?;
                 this.offset_align_bytes = 1;
-                this.probe()
-                    .map_err(|source| failed("reading page 0", source))?;
+                this.probe().map_err(|source| failed("reading page 0", source))?;
                 DirectIo::No(refusal.to_string())
             }
         };
@@ -97,14 +84,11 @@ impl DirectFile {
     /// Where `page` starts, in bytes.
     pub(crate) fn offset_bytes(&self, page: PageNo) -> Result<u64> {
         let inside = page.0 < self.page_count;
-        self.page_size
-            .offset_bytes(page)
-            .filter(|_| inside)
-            .ok_or_else(|| Error::NoSuchPage {
-                file: self.path.clone(),
-                page,
-                pages: self.page_count,
-            })
+        self.page_size.offset_bytes(page).filter(|_| inside).ok_or_else(|| Error::NoSuchPage {
+            file: self.path.clone(),
+            page,
+            pages: self.page_count,
+        })
     }
 
     /// Judges one result of the kernel for a read of which `done_bytes` are there already.
@@ -123,13 +107,9 @@ impl DirectFile {
         }
         if result == 0 || !all_bytes.is_multiple_of(self.offset_align_bytes) {
             // Nothing more, or a direct read that ends unaligned: the file's end.
-            return Judgement::Ended {
-                found_bytes: all_bytes,
-            };
+            return Judgement::Ended { found_bytes: all_bytes };
         }
-        Judgement::Again {
-            done_bytes: all_bytes,
-        }
+        Judgement::Again { done_bytes: all_bytes }
     }
 
     /// Reads a page on the calling thread, whole or not at all.
@@ -155,12 +135,9 @@ impl DirectFile {
     pub(crate) fn error(&self, page: PageNo, judgement: Judgement) -> Error {
         let (file, expected_bytes) = (self.path.clone(), self.page_size.bytes());
         match judgement {
-            Judgement::Ended { found_bytes } => Error::Truncated {
-                file,
-                page,
-                expected_bytes,
-                found_bytes,
-            },
+            Judgement::Ended { found_bytes } => {
+                Error::Truncated { file, page, expected_bytes, found_bytes }
+            }
             Judgement::Failed(source) => Error::io(&file, format!("reading page {page}"), source),
             Judgement::Again { .. } | Judgement::Whole => {
                 let doing = format!("reading page {page}: gave up after {MAX_TRIES} tries");
@@ -203,10 +180,7 @@ impl DirectFile {
             return Err(io::Error::last_os_error());
         }
         let said = answer.stx_mask & libc::STATX_DIOALIGN != 0;
-        let align = (
-            answer.stx_dio_mem_align as usize,
-            answer.stx_dio_offset_align as usize,
-        );
+        let align = (answer.stx_dio_mem_align as usize, answer.stx_dio_offset_align as usize);
         Ok(said.then_some(align))
     }
 
@@ -216,22 +190,10 @@ impl DirectFile {
         let result = unsafe {
             let flags = libc::fcntl(fd, libc::F_GETFL);
             let others = flags & !libc::O_DIRECT;
-            let wanted = if direct {
-                others | libc::O_DIRECT
-            } else {
-                others
-            };
-            if flags < 0 {
-                flags
-            } else {
-                libc::fcntl(fd, libc::F_SETFL, wanted)
-            }
+            let wanted = if direct { others | libc::O_DIRECT } else { others };
+            if flags < 0 { flags } else { libc::fcntl(fd, libc::F_SETFL, wanted) }
         };
-        if result < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(())
-        }
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     /// Reads the first page into memory of its own, if there is one.
@@ -311,10 +273,7 @@ mod tests {
         assert!(refusal(dir.path()).contains("not a regular file"));
         assert!(refusal(&dir.path().join("none")).contains("No such file"));
         let fifo = dir.path().join("fifo");
-        let made = std::process::Command::new("mkfifo")
-            .arg(&fifo)
-            .status()
-            .unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
         assert!(made.success());
         assert!(refusal(&fifo).contains("not a regular file"));
     }
@@ -324,9 +283,6 @@ mod tests {
         let (_dir, path) = file_of(0);
         let file = DirectFile::open(&path, PageSize::KIB_4).unwrap();
         assert_eq!(file.page_count, 0);
-        assert!(matches!(
-            file.offset_bytes(PageNo(0)),
-            Err(Error::NoSuchPage { pages: 0, .. })
-        ));
+        assert!(matches!(file.offset_bytes(PageNo(0)), Err(Error::NoSuchPage { pages: 0, .. })));
     }
 }

@@ -92,9 +92,7 @@ impl RingEngine {
             retries: AtomicU64::new(0),
             strays: AtomicU64::new(0),
         };
-        Ok(Self {
-            core: ManuallyDrop::new(Box::new(core)),
-        })
+        Ok(Self { core: ManuallyDrop::new(Box::new(core)) })
     }
 
     pub(crate) fn counters(&self) -> Counters {
@@ -120,11 +118,7 @@ impl Drop for RingEngine {
             unsafe { ManuallyDrop::drop(&mut self.core) }
         } else {
             let (reads, waited) = (core.in_flight.count(), DRAIN);
-            tracing::error!(
-                reads,
-                ?waited,
-                "a disk does not answer: its ring and memory stay"
-            );
+            tracing::error!(reads, ?waited, "a disk does not answer: its ring and memory stay");
         }
     }
 }
@@ -359,9 +353,7 @@ impl Following<'_> {
 
 /// How long to wait at a stretch.
 fn patience(deadline: Option<Instant>) -> Duration {
-    deadline.map_or(NAP, |deadline| {
-        NAP.min(deadline.duration_since(Instant::now()))
-    })
+    deadline.map_or(NAP, |deadline| NAP.min(deadline.duration_since(Instant::now())))
 }
 
 impl Drop for Following<'_> {
@@ -401,11 +393,7 @@ impl PageDevice for RingFile {
     }
 
     fn submit(&self, read: PageRead) -> std::result::Result<(), PageRead> {
-        debug_assert_eq!(
-            read.len_bytes(),
-            self.file.page_size.bytes(),
-            "one page a read"
-        );
+        debug_assert_eq!(read.len_bytes(), self.file.page_size.bytes(), "one page a read");
         let offset_bytes = match self.file.offset_bytes(read.page()) {
             Ok(offset_bytes) => offset_bytes,
             Err(error) => {
@@ -414,18 +402,8 @@ impl PageDevice for RingFile {
             }
         };
         let file = self.file.clone();
-        let request = Request {
-            file,
-            read,
-            offset_bytes,
-            done_bytes: 0,
-            tries: 0,
-        };
-        self.engine
-            .core
-            .queue
-            .push(request)
-            .map_err(|request| request.read)
+        let request = Request { file, read, offset_bytes, done_bytes: 0, tries: 0 };
+        self.engine.core.queue.push(request).map_err(|request| request.read)
     }
 
     fn drive(&self, until: &dyn Fn() -> bool, deadline: Option<Instant>) -> bool {

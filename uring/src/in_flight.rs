@@ -46,15 +46,8 @@ impl<T> InFlight<T> {
         for slot in 0..depth {
             free.push(slot).expect("room for each slot");
         }
-        let empty = || Slot {
-            generation: AtomicU32::new(0),
-            content: UnsafeCell::new(None),
-        };
-        Self {
-            slots: (0..depth).map(|_| empty()).collect(),
-            free,
-            count: AtomicUsize::new(0),
-        }
+        let empty = || Slot { generation: AtomicU32::new(0), content: UnsafeCell::new(None) };
+        Self { slots: (0..depth).map(|_| empty()).collect(), free, count: AtomicUsize::new(0) }
     }
 
     /// How many slots are occupied.
@@ -82,10 +75,7 @@ impl<T> InFlight<T> {
         // Acquire: pairs with the release in `fill`, so that the content is visible. Only one
         // thread wins the exchange, so that only one takes the content.
         let (acquire, relaxed) = (Ordering::Acquire, Ordering::Relaxed);
-        place
-            .generation
-            .compare_exchange(generation, next, acquire, relaxed)
-            .ok()?;
+        place.generation.compare_exchange(generation, next, acquire, relaxed).ok()?;
         // SAFETY: the exchange was won: this thread alone may touch the content until the slot's
         // number is back among the free ones, below.
         let content = unsafe { (*place.content.get()).take() };

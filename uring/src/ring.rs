@@ -50,27 +50,15 @@ impl Ring {
         debug_assert!(params.sq_entries() >= depth && params.cq_entries() >= 2 * depth);
         let (submitting, reaping) = (Baton::default(), Baton::default());
         let (staged, enters) = (AtomicBool::new(false), AtomicU64::new(0));
-        Ok(Self {
-            ring,
-            submitting,
-            reaping,
-            staged,
-            enters,
-        })
+        Ok(Self { ring, submitting, reaping, staged, enters })
     }
 
     pub(crate) fn submitting(&self) -> Option<Submitting<'_>> {
-        self.submitting.take().map(|held| Submitting {
-            ring: self,
-            _held: held,
-        })
+        self.submitting.take().map(|held| Submitting { ring: self, _held: held })
     }
 
     pub(crate) fn reaping(&self) -> Option<Reaping<'_>> {
-        self.reaping.take().map(|held| Reaping {
-            ring: self,
-            _held: held,
-        })
+        self.reaping.take().map(|held| Reaping { ring: self, _held: held })
     }
 
     pub(crate) fn is_reaped(&self) -> bool {

@@ -67,11 +67,7 @@ impl Engine {
             Ok(_) => tracing::debug!("reading through io_uring"),
             Err(reason) => tracing::info!(reason, "reading by pread"),
         }
-        Ok(Self {
-            choice,
-            ring,
-            blocking: OnceLock::new(),
-        })
+        Ok(Self { choice, ring, blocking: OnceLock::new() })
     }
 
     /// Opens the file at `path`, whose pages have `page_size`, and reads its first page.
@@ -104,34 +100,16 @@ impl Engine {
         if let DirectIo::No(why) = &direct_io {
             reason = format!("{reason}; through the page cache: {why}");
         }
-        let engine = self
-            .blocking
-            .get_or_init(|| Arc::new(BlockingEngine::new()));
+        let engine = self.blocking.get_or_init(|| Arc::new(BlockingEngine::new()));
         let device = Arc::new(BlockingFile::new(engine.clone(), file));
-        Ok(OpenedFile {
-            device,
-            engine: EngineChoice::Blocking,
-            reason,
-            direct_io,
-        })
+        Ok(OpenedFile { device, engine: EngineChoice::Blocking, reason, direct_io })
     }
 
     /// What was done since the start, over all files.
     pub fn counters(&self) -> Counters {
-        let ring = self
-            .ring
-            .as_ref()
-            .map(|ring| ring.counters())
-            .unwrap_or_default();
-        let blocking = self
-            .blocking
-            .get()
-            .map(|engine| engine.counters())
-            .unwrap_or_default();
-        Counters {
-            reads: ring.reads + blocking.reads,
-            ..ring
-        }
+        let ring = self.ring.as_ref().map(|ring| ring.counters()).unwrap_or_default();
+        let blocking = self.blocking.get().map(|engine| engine.counters()).unwrap_or_default();
+        Counters { reads: ring.reads + blocking.reads, ..ring }
     }
 }
 
@@ -167,11 +145,7 @@ pub struct EngineChoiceError(String);
 
 impl fmt::Display for EngineChoiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "there is no engine '{}': use auto, uring or blocking",
-            self.0
-        )
+        write!(f, "there is no engine '{}': use auto, uring or blocking", self.0)
     }
 }
 

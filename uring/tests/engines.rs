@@ -17,9 +17,7 @@ fn dir() -> tempfile::TempDir {
 
 /// A ring, unless the kernel refuses one; the reason is printed, so that no test skips silently.
 fn ring() -> Option<Engine> {
-    Engine::start(EngineChoice::Uring)
-        .inspect_err(|why| eprintln!("skipped: {why}"))
-        .ok()
+    Engine::start(EngineChoice::Uring).inspect_err(|why| eprintln!("skipped: {why}")).ok()
 }
 
 fn open(engine: &Engine, path: &Path, size: PageSize) -> Arc<dyn PageDevice> {
@@ -53,30 +51,19 @@ fn a_file_that_is_cut_while_open_is_truncated_not_wrong() {
         let specimen = Specimen::write(dir.path(), "cut", PageSize::KIB_4, 100);
         let device = open(&engine, &specimen.path, specimen.page_size);
         for (len_bytes, page, found_bytes) in [(50 * 4096 + 512, 50, 512), (4096 + 100, 1, 100)] {
-            let file = std::fs::File::options()
-                .write(true)
-                .open(&specimen.path)
-                .unwrap();
+            let file = std::fs::File::options().write(true).open(&specimen.path).unwrap();
             file.set_len(len_bytes).unwrap();
             let mut buffer = ReadBuffer::new(4, specimen.page_size);
             let verdict = buffer.visit(&*device, &[PageNo(page)], |_, _| panic!("half a page"));
             let expected = |error: &Error| match error {
-                Error::Truncated {
-                    page: cut,
-                    found_bytes: found,
-                    ..
-                } => cut.0 == page && *found == found_bytes,
+                Error::Truncated { page: cut, found_bytes: found, .. } => {
+                    cut.0 == page && *found == found_bytes
+                }
                 _ => false,
             };
-            assert!(
-                matches!(&verdict, Err(error) if expected(error)),
-                "{choice}: {verdict:?}"
-            );
+            assert!(matches!(&verdict, Err(error) if expected(error)), "{choice}: {verdict:?}");
             let past = buffer.visit(&*device, &[PageNo(99)], |_, _| panic!("a page of nothing"));
-            assert!(
-                matches!(past, Err(Error::Truncated { found_bytes: 0, .. })),
-                "{past:?}"
-            );
+            assert!(matches!(past, Err(Error::Truncated { found_bytes: 0, .. })), "{past:?}");
             buffer.visit(&*device, &[PageNo(0)], |_, _| {}).unwrap();
         }
     }
@@ -110,39 +97,19 @@ fn where_direct_reads_are_refused_the_reason_is_told() {
         DirectIo::No(why) => assert!(!why.is_empty()),
         DirectIo::Yes => eprintln!("this kernel's tmpfs reads directly"),
     }
-    conformance::devices(dir.path(), &|specimen| {
-        open(&engine, &specimen.path, specimen.page_size)
-    });
+    conformance::devices(dir.path(), &|specimen| open(&engine, &specimen.path, specimen.page_size));
 }
 
 /// Lets io_uring_setup answer `errno` on the calling thread, as a container's seccomp profile does.
 fn forbid_rings(errno: u32) {
-    let ret = |value| libc::sock_filter {
-        code: 0x06,
-        jt: 0,
-        jf: 0,
-        k: value,
-    };
+    let ret = |value| libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: value };
     let mut program = [
-        libc::sock_filter {
-            code: 0x20,
-            jt: 0,
-            jf: 0,
-            k: 0,
-        }, // Load the call's number.
-        libc::sock_filter {
-            code: 0x15,
-            jt: 0,
-            jf: 1,
-            k: libc::SYS_io_uring_setup as u32,
-        },
+        libc::sock_filter { code: 0x20, jt: 0, jf: 0, k: 0 }, // Load the call's number.
+        libc::sock_filter { code: 0x15, jt: 0, jf: 1, k: libc::SYS_io_uring_setup as u32 },
         ret(libc::SECCOMP_RET_ERRNO | errno),
         ret(libc::SECCOMP_RET_ALLOW),
     ];
-    let program = libc::sock_fprog {
-        len: program.len() as u16,
-        filter: program.as_mut_ptr(),
-    };
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
     // SAFETY: the program is alive during the call and as long as it says; it only restricts this
     // thread.
     unsafe {
@@ -157,9 +124,7 @@ fn where_rings_are_forbidden_reads_block_and_the_reason_is_told() {
     for (errno, word) in [(libc::EPERM, "seccomp"), (libc::ENOSYS, "no io_uring")] {
         let forbidden = thread::spawn(move || {
             forbid_rings(errno as u32);
-            let refused = Engine::start(EngineChoice::Uring)
-                .err()
-                .expect("a ring was forbidden");
+            let refused = Engine::start(EngineChoice::Uring).err().expect("a ring was forbidden");
             assert!(refused.to_string().contains(word), "{refused}");
             let engine = Engine::start(EngineChoice::Auto).unwrap();
             let dir = dir();

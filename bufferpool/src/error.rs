@@ -1,0 +1,83 @@
+//! Why a pool cannot be made, or a file not be attached. What goes wrong with a page is
+//! [`ringpool_storage::Error`].
+
+use std::io;
+use std::sync::Arc;
+
+use ringpool_storage::PageSize;
+
+/// Why a pool cannot be made, or a file not be attached to it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// The budget is too small to be a pool.
+    #[error(
+        "a budget of {memory_bytes} bytes is below the minimum: {minimum_frames} frames of \
+         {page_size}, which take {minimum_bytes} bytes; give the pool more memory"
+    )]
+    BelowMinimum {
+        /// The budget given, in bytes.
+        memory_bytes: u64,
+        /// The frames that a pool has at least.
+        minimum_frames: u32,
+        /// The budget that they need, in bytes.
+        minimum_bytes: u64,
+        /// The size of a page.
+        page_size: PageSize,
+    },
+
+    /// The tables of an attached file are paid for with frames, and too few would be left.
+    #[error(
+        "{file}: its page table and checksums take {table_bytes} bytes, which leaves fewer than \
+         {minimum_frames} of the pool's {frames} frames; give the pool at least \
+         {minimum_bytes} bytes"
+    )]
+    TableTooLarge {
+        /// Path of the file.
+        file: Arc<str>,
+        /// What its table and checksums take, in bytes.
+        table_bytes: u64,
+        /// The frames that the pool has.
+        frames: usize,
+        /// The frames that must be left.
+        minimum_frames: u32,
+        /// The budget that would do, in bytes.
+        minimum_bytes: u64,
+    },
+
+    /// All frames that the table needs are pinned or loading.
+    #[error(
+        "{file}: no frames came free to pay for its page table; drop guards, then attach again"
+    )]
+    Pinned {
+        /// Path of the file.
+        file: Arc<str>,
+    },
+
+    /// A pool of another page size, or a file with another number of checksums.
+    #[error("{file}: {reason}")]
+    Mismatch {
+        /// Path of the file.
+        file: Arc<str>,
+        /// What does not fit.
+        reason: String,
+    },
+
+    /// The pool has as many files as it can number.
+    #[error("{file}: the pool has {files} files already, as many as it can; drop some")]
+    TooManyFiles {
+        /// Path of the file.
+        file: Arc<str>,
+        /// How many files there are.
+        files: usize,
+    },
+
+    /// The system does not give the memory.
+    #[error("{memory_bytes} bytes of memory cannot be had: {source}")]
+    NoMemory {
+        /// How much was asked for, in bytes.
+        memory_bytes: u64,
+        /// The system's answer.
+        source: io::Error,
+    },
+}

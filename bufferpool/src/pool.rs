@@ -1,0 +1,415 @@
+//! The pool and its files: everything put together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+use ringpool_storage::{Checksums, Error, PageDevice, PageNo, PageSize, PageSource, Result};
+
+use crate::arena::Arena;
+use crate::clock::{Clock, Tables};
+use crate::error::PoolError;
+use crate::fetch;
+use crate::frames::Frames;
+use crate::guard::PageGuard;
+use crate::stats::{Audit, Counts, Stats};
+use crate::table::{FileNo, Table};
+use crate::waiting::Waiting;
+use crate::word::{Frame, Look, Word};
+
+/// How a pool is made.
+#[derive(Clone, Debug)]
+pub struct PoolOptions {
+    /// The budget in bytes. It covers the frames, what is kept for each of them, and the page
+    /// tables and checksums of the attached files.
+    pub memory_bytes: u64,
+    /// The size of a page, the same for all files of the pool.
+    pub page_size: PageSize,
+    /// How long a thread that finds every frame pinned or loading waits for one.
+    pub frame_patience: Duration,
+    /// How long a thread waits for the next page of its batch to arrive from the device.
+    pub device_patience: Duration,
+}
+
+impl Default for PoolOptions {
+    /// 64 MiB of pages of 4 KiB; a second for a frame, thirty for a device.
+    fn default() -> Self {
+        Self {
+            memory_bytes: 64 << 20,
+            page_size: PageSize::KIB_4,
+            frame_patience: Duration::from_secs(1),
+            device_patience: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Frames for the pages of any number of files, within a budget.
+///
+/// Clones are the same pool. It lives as long as one of its files, guards or reads in flight.
+#[derive(Clone)]
+pub struct Pool {
+    core: Arc<Core>,
+}
+
+pub(crate) struct Core {
+    pub(crate) page_size: PageSize,
+    pub(crate) frames: Frames,
+    clock: Clock,
+    tables: Tables,
+    pub(crate) waiting: Waiting,
+    pub(crate) stats: Counts,
+    pub(crate) frame_patience: Duration,
+    pub(crate) device_patience: Duration,
+    memory_bytes: u64,
+}
+
+impl Pool {
+    /// The frames that a pool has at least, whatever their size: below, threads would wait for
+    /// each other rather than for the disk.
+    pub const MIN_FRAMES: u32 = 64;
+
+    /// A pool within the budget of `options`.
+    ///
+    /// # Errors
+    /// [`PoolError::BelowMinimum`] when the budget holds fewer than
+    /// [`MIN_FRAMES`](Self::MIN_FRAMES) frames, [`PoolError::NoMemory`] when the address space
+    /// for it cannot be had.
+    pub fn new(options: &PoolOptions) -> std::result::Result<Self, PoolError> {
+        let &PoolOptions { memory_bytes, page_size, frame_patience, device_patience } = options;
+        let frame_bytes = Self::frame_bytes(page_size);
+        let count = (memory_bytes / frame_bytes).min(u64::from(u32::MAX)) as u32;
+        if count < Self::MIN_FRAMES {
+            return Err(PoolError::BelowMinimum {
+                memory_bytes,
+                minimum_frames: Self::MIN_FRAMES,
+                minimum_bytes: u64::from(Self::MIN_FRAMES) * frame_bytes,
+                page_size,
+            });
+        }
+        let arena = Arena::new(count, page_size.bytes())
+            .map_err(|source| PoolError::NoMemory { memory_bytes, source })?;
+        let core = Core {
+            page_size,
+            frames: Frames::new(arena, count),
+            clock: Clock::default(),
+            tables: RwLock::default(),
+            waiting: Waiting::new(),
+            stats: Counts::default(),
+            frame_patience,
+            device_patience,
+            memory_bytes,
+        };
+        Ok(Self { core: Arc::new(core) })
+    }
+
+    /// Attaches a file. Its page table (8 bytes a page) and its checksums (4 bytes a page) are
+    /// paid for with frames, which are free again once the [`PoolFile`] and its guards are gone.
+    ///
+    /// With `checksums`, each page is checked when it is read, before anybody sees it.
+    ///
+    /// # Errors
+    /// [`PoolError::Mismatch`] when the file's page size or number of checksums is another,
+    /// [`PoolError::TableTooLarge`] when too few frames would be left, [`PoolError::Pinned`] when
+    /// none come free, [`PoolError::TooManyFiles`] past 65,535.
+    pub fn attach(
+        &self,
+        device: Arc<dyn PageDevice>,
+        checksums: Option<Checksums>,
+    ) -> std::result::Result<PoolFile, PoolError> {
+        let (name, pages) = (device.file().clone(), device.page_count());
+        let core = &self.core;
+        let mismatch = |reason| Err(PoolError::Mismatch { file: name.clone(), reason });
+        if device.page_size() != core.page_size {
+            let (its, ours) = (device.page_size(), core.page_size);
+            return mismatch(format!("its pages have {its}, the pool's {ours}"));
+        }
+        if let Some(sums) = &checksums
+            && sums.page_count() != pages
+        {
+            return mismatch(format!("{} checksums for {pages} pages", sums.page_count()));
+        }
+        let sum_bytes = checksums.as_ref().map_or(0, Checksums::memory_bytes);
+        let table_bytes = Table::memory_bytes(pages).saturating_add(sum_bytes);
+        let paid_frames = core.pay(&name, table_bytes)?;
+        let attached = Table::new(pages)
+            .ok_or_else(|| PoolError::NoMemory {
+                memory_bytes: table_bytes,
+                source: std::io::ErrorKind::OutOfMemory.into(),
+            })
+            .and_then(|table| core.enter(&name, table));
+        let (number, table) = attached.inspect_err(|_| core.frames.reinstate(paid_frames))?;
+        let pool = core.clone();
+        let file = File {
+            pool,
+            number,
+            table,
+            device,
+            checksums,
+            in_flight: AtomicUsize::new(0),
+            paid_frames,
+        };
+        Ok(PoolFile { file: Arc::new(file) })
+    }
+
+    /// What the pool has done, and what its frames hold.
+    pub fn stats(&self) -> Stats {
+        let core = &self.core;
+        Stats {
+            // Relaxed: counts, read for their values alone.
+            evictions: core.clock.evictions.load(Ordering::Relaxed),
+            sweep_steps: core.clock.steps.load(Ordering::Relaxed),
+            frames: core.frames.count(),
+            free: core.frames.free_count(),
+            retired: core.frames.retired_count(),
+            memory_bytes: core.memory_bytes,
+            ..core.stats.sum()
+        }
+    }
+
+    /// Compares every page of every file with every frame. For tests of a pool at rest: while
+    /// other threads use it, what it finds has no meaning.
+    ///
+    /// # Errors
+    /// The first rule that is broken, in words: a page in two frames, a frame that is used twice
+    /// or by nobody.
+    pub fn audit(&self) -> std::result::Result<Audit, String> {
+        let frames = &self.core.frames;
+        let mut audit = Audit::default();
+        let mut used_by = vec![None; frames.count()];
+        for (number, table) in self.core.tables.read().iter().enumerate() {
+            for (page, word) in table.iter().flat_map(|table| table.words()) {
+                let content = word.content();
+                if content.is_absent() {
+                    continue;
+                }
+                let frame = content.frame() as usize;
+                let user = used_by.get_mut(frame).ok_or(format!("there is no frame {frame}"))?;
+                if let Some(other) = user.replace((number, page)) {
+                    return Err(format!("frame {frame} holds {other:?} and {:?}", (number, page)));
+                }
+                audit.pins += content.pins();
+                *if content.is_loading() { &mut audit.loading } else { &mut audit.resident } += 1;
+            }
+        }
+        audit.retired = frames.retired_count();
+        let idle = frames.idle();
+        audit.free = idle.len() - audit.retired;
+        for frame in idle {
+            if let Some(user) = used_by[frame as usize].replace((usize::MAX, PageNo(0))) {
+                return Err(format!("frame {frame} is idle and holds {user:?}"));
+            }
+        }
+        match used_by.iter().position(Option::is_none) {
+            Some(lost) => Err(format!("frame {lost} is lost: neither used nor free")),
+            None => Ok(audit),
+        }
+    }
+
+    /// The smallest budget, in bytes, that holds the fewest frames a pool has and the page table
+    /// and checksums of one file of `pages` pages.
+    pub fn minimum_bytes(page_size: PageSize, pages: u64) -> u64 {
+        let frame_bytes = Self::frame_bytes(page_size);
+        let table_bytes = Table::memory_bytes(pages).saturating_add(pages.saturating_mul(4));
+        let table_frames = table_bytes.div_ceil(frame_bytes);
+        table_frames.saturating_add(u64::from(Self::MIN_FRAMES)).saturating_mul(frame_bytes)
+    }
+
+    /// What a frame costs of the budget, in bytes.
+    fn frame_bytes(page_size: PageSize) -> u64 {
+        page_size.bytes() as u64 + Frames::OVERHEAD_BYTES
+    }
+}
+
+impl Core {
+    /// A free frame, or one whose page had to go for it.
+    pub(crate) fn frame(&self) -> Option<Frame> {
+        self.frames.take().or_else(|| self.clock.victim(&self.frames, &self.tables))
+    }
+
+    /// Takes frames out of use that are worth `table_bytes`. Returns how many.
+    fn pay(&self, file: &Arc<str>, table_bytes: u64) -> std::result::Result<usize, PoolError> {
+        let frame_bytes = Pool::frame_bytes(self.page_size);
+        let wanted = table_bytes.div_ceil(frame_bytes);
+        let usable = self.frames.usable_count() as u64;
+        if wanted + u64::from(Pool::MIN_FRAMES) > usable {
+            let frames = self.frames.count();
+            return Err(PoolError::TableTooLarge {
+                file: file.clone(),
+                table_bytes,
+                frames,
+                minimum_frames: Pool::MIN_FRAMES,
+                minimum_bytes: (frames as u64 - usable + wanted + u64::from(Pool::MIN_FRAMES))
+                    .saturating_mul(frame_bytes),
+            });
+        }
+        let deadline = Instant::now() + self.frame_patience;
+        let mut paid = 0;
+        while paid < wanted {
+            match self.frame() {
+                Some(frame) => {
+                    self.frames.retire(frame);
+                    paid += 1;
+                }
+                None if Instant::now() < deadline => std::thread::yield_now(),
+                None => {
+                    self.frames.reinstate(paid as usize);
+                    return Err(PoolError::Pinned { file: file.clone() });
+                }
+            }
+        }
+        Ok(paid as usize)
+    }
+
+    /// Gives the table the first number that is not taken.
+    fn enter(
+        &self,
+        file: &Arc<str>,
+        table: Table,
+    ) -> std::result::Result<(FileNo, Arc<Table>), PoolError> {
+        let table = Arc::new(table);
+        let mut tables = self.tables.write();
+        let place = tables.iter().position(Option::is_none).unwrap_or(tables.len());
+        // The last number stands for nobody.
+        let Some(number) = FileNo::try_from(place).ok().filter(|&number| number < FileNo::MAX)
+        else {
+            return Err(PoolError::TooManyFiles { file: file.clone(), files: place });
+        };
+        match tables.get_mut(place) {
+            Some(free) => *free = Some(table.clone()),
+            None => tables.push(Some(table.clone())),
+        }
+        Ok((number, table))
+    }
+}
+
+/// One attached file. Shared by its [`PoolFile`], its owned guards and its reads in flight.
+pub(crate) struct File {
+    pub(crate) pool: Arc<Core>,
+    pub(crate) number: FileNo,
+    pub(crate) table: Arc<Table>,
+    pub(crate) device: Arc<dyn PageDevice>,
+    pub(crate) checksums: Option<Checksums>,
+    /// Reads that have not landed.
+    pub(crate) in_flight: AtomicUsize,
+    /// The frames that pay for `table` and `checksums`.
+    paid_frames: usize,
+}
+
+impl File {
+    #[inline]
+    pub(crate) fn word(&self, page: PageNo) -> Result<&Word> {
+        self.table.word(page).ok_or_else(|| Error::NoSuchPage {
+            file: self.device.file().clone(),
+            page,
+            pages: self.table.page_count(),
+        })
+    }
+
+    #[inline]
+    pub(crate) fn unpin(&self, page: PageNo) {
+        if let Some(word) = self.table.word(page) {
+            word.unpin();
+        }
+    }
+}
+
+impl Drop for File {
+    /// The last guard and the last read are gone: the pages leave, and their frames come free.
+    fn drop(&mut self) {
+        let mut tables = self.pool.tables.write();
+        self.pool.clock.clear(&self.pool.frames, &self.table, self.number);
+        if let Some(place) = tables.get_mut(usize::from(self.number)) {
+            *place = None;
+        }
+        self.pool.frames.reinstate(self.paid_frames);
+    }
+}
+
+/// A file whose pages come through the pool.
+///
+/// As a [`PageSource`] it is visited in batches; [`pin`](Self::pin) holds on to one page. Its
+/// pages leave the pool when it, its owned guards and its reads in flight are gone.
+pub struct PoolFile {
+    file: Arc<File>,
+}
+
+impl PoolFile {
+    /// How long a file that is dropped waits for its reads in flight. Those that last longer keep
+    /// their frames until they land.
+    const DRAIN: Duration = Duration::from_secs(30);
+    const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+    /// Pins `page`, and reads it first if it is not in memory.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPage`], whatever the device answers, [`Error::Checksum`] when the bytes are
+    /// wrong, [`Error::Exhausted`] when no frame comes free in time.
+    pub fn pin(&self, page: PageNo) -> Result<PageGuard<'_>> {
+        if let Some(guard) = self.try_pin(page) {
+            return Ok(guard);
+        }
+        let mut pinned = None;
+        fetch::fetch(&self.file, &[page], &mut |_, guard| pinned = Some(guard))?;
+        // `fetch` hands over each page that it does not fail for.
+        pinned.ok_or_else(|| Error::Abandoned { file: self.file.device.file().clone(), page })
+    }
+
+    /// Pins `page` if it is in memory. Never waits, never reads.
+    #[inline]
+    pub fn try_pin(&self, page: PageNo) -> Option<PageGuard<'_>> {
+        match self.file.table.word(page)?.pin() {
+            Look::Pinned(frame) => {
+                self.file.pool.stats.looked(1, 0);
+                Some(PageGuard::of_pin(&self.file, page, frame))
+            }
+            _ => None,
+        }
+    }
+
+    /// Drops `page` from memory, if it is there and nobody pins it. Returns whether it was.
+    pub fn forget(&self, page: PageNo) -> bool {
+        let evicted = self.file.table.word(page).and_then(Word::evict);
+        if let Some(frame) = evicted {
+            self.file.pool.frames.give(frame);
+        }
+        evicted.is_some()
+    }
+
+    /// The pool that the file is attached to.
+    pub fn pool(&self) -> Pool {
+        Pool { core: self.file.pool.clone() }
+    }
+}
+
+impl PageSource for PoolFile {
+    fn page_size(&self) -> PageSize {
+        self.file.pool.page_size
+    }
+
+    fn page_count(&self) -> u64 {
+        self.file.table.page_count()
+    }
+
+    fn visit(&self, pages: &[PageNo], each: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        fetch::fetch(&self.file, pages, &mut |index, guard| each(index, &guard))
+    }
+}
+
+impl Drop for PoolFile {
+    /// Waits for reads in flight that nobody collects any more: those of a batch that timed out.
+    fn drop(&mut self) {
+        let file = &self.file;
+        // Relaxed: a count. What it counts is kept alive by the reads themselves.
+        let idle = || file.in_flight.load(Ordering::Relaxed) == 0;
+        let deadline = Instant::now() + Self::DRAIN;
+        while !idle() && Instant::now() < deadline {
+            // Whoever lands the last one does not know that we wait: look again now and then.
+            file.device.drive(&idle, Some(Instant::now() + Self::LOOK_AGAIN));
+        }
+        if !idle() {
+            let name = file.device.file();
+            tracing::error!(file = %name, "the disk does not answer: its frames stay out of use");
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! The law: one 64-bit word a page, and every transition it may make.
+//!
+//! ```text
+//!   63      61 60   59 58   57 56    55          32 31           0
+//!   ┌─────────┬───────┬───────┬───────┬─────────────┬─────────────┐
+//!   │ unused  │ state │ chances│waited│    pins     │    frame    │
+//!   └─────────┴───────┴───────┴───────┴─────────────┴─────────────┘
+//!
+//!              claim(frame)              publish(pins)
+//!    Absent ──────────────────▶ Loading ───────────────▶ Resident ◀─┐ pin, unpin,
+//!      ▲ ▲                        │  ▲│ wait                 │  └───┘ spare
+//!      │ └────────── fail ────────┘  └┘                      │
+//!      └───────────────────────── evict ────────────────────┘
+//! ```
+//!
+//! A word of zero is an absent page, so that a table of them costs nothing until it is touched.
+//!
+//! Who may do what: anybody may claim an absent page and pin a resident one; the claimant alone,
+//! or whoever lands its read, publishes or fails; the hand evicts a resident page that nobody
+//! pins. No transition waits for anybody.
+//!
+//! Orderings. Publishing releases the bytes of the frame and pinning acquires them. Unpinning
+//! releases a reader's last look and evicting acquires it, so that the next read into the frame
+//! comes after. All transitions of one word are read-modify-writes of one location, so that a
+//! chain of them stays one release sequence.
+
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+use crate::sync::AtomicU64;
+
+/// The number of a frame.
+pub(crate) type Frame = u32;
+
+/// How often the hand passes a page by that is used all the time.
+pub(crate) const MAX_CHANCES: u64 = 3;
+/// How many guards of one page there may be.
+pub(crate) const MAX_PINS: u64 = (1 << 24) - 1;
+
+const FRAME: u64 = 0xFFFF_FFFF;
+const ONE_PIN: u64 = 1 << 32;
+const PINS: u64 = MAX_PINS << 32;
+const WAITED: u64 = 1 << 56;
+const ONE_CHANCE: u64 = 1 << 57;
+const CHANCES: u64 = MAX_CHANCES << 57;
+const LOADING: u64 = 1 << 59;
+const RESIDENT: u64 = 2 << 59;
+const STATE: u64 = 3 << 59;
+
+const _: () = assert!(FRAME & PINS == 0 && PINS & WAITED == 0 && WAITED & CHANCES == 0);
+const _: () =
+    assert!(CHANCES & STATE == 0 && FRAME + PINS + WAITED + CHANCES + STATE == (1 << 61) - 1);
+
+/// The state of one page.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct Word(AtomicU64);
+
+/// What a look at a page finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// In this frame, and now pinned once more.
+    Pinned(Frame),
+    /// On its way.
+    Loading,
+    /// Not in memory.
+    Absent,
+    /// In memory, but with as many pins as a word can count.
+    Full,
+}
+
+/// What the hand did to a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sweep {
+    /// It is absent now, and its frame the caller's.
+    Evicted,
+    /// It has lost one of its chances.
+    Spared,
+    /// It is pinned, loading, or not in this frame any more.
+    Passed,
+}
+
+/// A word's content at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Content(u64);
+
+impl Content {
+    pub(crate) fn is_absent(self) -> bool {
+        self.0 & STATE == 0
+    }
+
+    pub(crate) fn is_loading(self) -> bool {
+        self.0 & STATE == LOADING
+    }
+
+    pub(crate) fn is_resident(self) -> bool {
+        self.0 & STATE == RESIDENT
+    }
+
+    pub(crate) fn frame(self) -> Frame {
+        (self.0 & FRAME) as Frame
+    }
+
+    pub(crate) fn pins(self) -> u64 {
+        (self.0 & PINS) >> 32
+    }
+}
+
+impl Word {
+    /// The content now. For looking only: it may have changed when this returns.
+    pub(crate) fn content(&self) -> Content {
+        Content(self.0.load(Relaxed))
+    }
+
+    /// Pins the page if it is resident, and gives it one more chance.
+    #[inline]
+    pub(crate) fn pin(&self) -> Look {
+        let mut word = self.0.load(Relaxed);
+        loop {
+            match word & STATE {
+                RESIDENT if word & PINS == PINS => return Look::Full,
+                RESIDENT => {}
+                LOADING => return Look::Loading,
+                _ => return Look::Absent,
+            }
+            let chance = if word & CHANCES == CHANCES { 0 } else { ONE_CHANCE };
+            // Acquire: pairs with the release in `publish`; the frame's bytes are visible.
+            match self.0.compare_exchange_weak(word, word + ONE_PIN + chance, Acquire, Relaxed) {
+                Ok(_) => return Look::Pinned((word & FRAME) as Frame),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Takes back one pin.
+    #[inline]
+    pub(crate) fn unpin(&self) {
+        // Release: pairs with the acquire in `evict`; our last look comes before the next read.
+        let before = self.0.fetch_sub(ONE_PIN, Release);
+        debug_assert!(before & STATE == RESIDENT && before & PINS != 0, "unpinned {before:#x}");
+    }
+
+    /// Makes an absent page loading, into `frame`. Returns false when it is not absent any more.
+    #[inline]
+    pub(crate) fn claim(&self, frame: Frame) -> bool {
+        // Relaxed: nothing is read on the strength of it. The frame came from the free list or
+        // from `evict`, which order what was done to it before.
+        self.0.compare_exchange(0, LOADING | u64::from(frame), Relaxed, Relaxed).is_ok()
+    }
+
+    /// Notes that somebody waits for a loading page. Returns false when it is not loading any
+    /// more. Called under the lock of the page's waiters.
+    pub(crate) fn wait(&self) -> bool {
+        let mut word = self.0.load(Relaxed);
+        while word & STATE == LOADING {
+            // Relaxed: the waiters are handed over under their lock.
+            match self.0.compare_exchange_weak(word, word | WAITED, Relaxed, Relaxed) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+        false
+    }
+
+    /// Makes a loading page resident with one pin, if nobody waits for it. Only its claimant, or
+    /// whoever lands its read, may.
+    #[inline]
+    pub(crate) fn publish_unwaited(&self, frame: Frame) -> bool {
+        let loading = LOADING | u64::from(frame);
+        let resident = RESIDENT | ONE_PIN | u64::from(frame);
+        // Release: pairs with the acquire in `pin`.
+        self.0.compare_exchange(loading, resident, Release, Relaxed).is_ok()
+    }
+
+    /// Makes a loading page resident with `pins` pins. Called under the lock of its waiters, of
+    /// whom there is at least one, so that nobody else changes the word.
+    pub(crate) fn publish(&self, frame: Frame, pins: u64) {
+        debug_assert!(0 < pins && pins <= MAX_PINS);
+        let resident = RESIDENT | (pins * ONE_PIN) | u64::from(frame);
+        // Release: pairs with the acquire in `pin`, and with the waiters' own lock.
+        let before = self.0.swap(resident, Release);
+        debug_assert!(before == LOADING | WAITED | u64::from(frame), "published {before:#x}");
+    }
+
+    /// Makes a loading page absent again, if nobody waits for it.
+    pub(crate) fn fail_unwaited(&self, frame: Frame) -> bool {
+        // Relaxed: the frame's bytes are nobody's. Its next use is ordered by the free list.
+        self.0.compare_exchange(LOADING | u64::from(frame), 0, Relaxed, Relaxed).is_ok()
+    }
+
+    /// Makes a loading page absent again. Called under the lock of its waiters, as `publish` is.
+    pub(crate) fn fail(&self, frame: Frame) {
+        // Relaxed: as in `fail_unwaited`.
+        let before = self.0.swap(0, Relaxed);
+        debug_assert!(before == LOADING | WAITED | u64::from(frame), "failed {before:#x}");
+    }
+
+    /// The hand: takes a chance from the page in `frame`, or, where it has none left, the frame.
+    #[inline]
+    pub(crate) fn sweep(&self, frame: Frame) -> Sweep {
+        let mut word = self.0.load(Relaxed);
+        loop {
+            let unpinned = RESIDENT | u64::from(frame);
+            if word & !CHANCES != unpinned {
+                return Sweep::Passed;
+            }
+            let spared = word & CHANCES != 0;
+            let next = if spared { word - ONE_CHANCE } else { 0 };
+            // Acquire: pairs with the release in `unpin`; the last reader's look is over.
+            match self.0.compare_exchange_weak(word, next, AcqRel, Relaxed) {
+                Ok(_) if spared => return Sweep::Spared,
+                Ok(_) => return Sweep::Evicted,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Evicts the page at once, chances or not, if it is resident and unpinned. Returns its frame.
+    pub(crate) fn evict(&self) -> Option<Frame> {
+        let mut word = self.0.load(Relaxed);
+        while word & STATE == RESIDENT && word & PINS == 0 {
+            // Acquire: as in `sweep`.
+            match self.0.compare_exchange_weak(word, 0, AcqRel, Relaxed) {
+                Ok(_) => return Some((word & FRAME) as Frame),
+                Err(now) => word = now,
+            }
+        }
+        None
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn resident(frame: Frame) -> Word {
+        let word = Word::default();
+        assert!(word.claim(frame) && word.publish_unwaited(frame));
+        word
+    }
+
+    #[test]
+    fn an_absent_page_can_only_be_claimed() {
+        let word = Word::default();
+        assert_eq!(word.pin(), Look::Absent);
+        assert!(!word.wait() && !word.publish_unwaited(0) && !word.fail_unwaited(0));
+        assert_eq!(word.sweep(0), Sweep::Passed);
+        assert_eq!(word.evict(), None);
+        assert!(word.content().is_absent());
+        assert!(word.claim(u32::MAX));
+        assert_eq!(word.content().frame(), u32::MAX);
+    }
+
+    #[test]
+    fn a_loading_page_is_claimed_once_and_neither_pinned_nor_evicted() {
+        let word = Word::default();
+        assert!(word.claim(5));
+        assert!(!word.claim(6));
+        assert_eq!(word.pin(), Look::Loading);
+        assert_eq!(word.sweep(5), Sweep::Passed);
+        assert_eq!(word.evict(), None);
+        assert!(word.content().is_loading());
+        assert!(word.fail_unwaited(5));
+        assert!(word.content().is_absent());
+    }
+
+    #[test]
+    fn a_waited_page_is_published_with_a_pin_for_each() {
+        let word = Word::default();
+        assert!(word.claim(5) && word.wait() && word.wait());
+        assert!(!word.publish_unwaited(5) && !word.fail_unwaited(5), "somebody waits");
+        word.publish(5, 3);
+        assert_eq!(word.content().pins(), 3);
+        (0..3).for_each(|_| word.unpin());
+        assert_eq!(word.sweep(5), Sweep::Evicted, "a new page has no chance to lose");
+    }
+
+    #[test]
+    fn a_pinned_page_stays() {
+        let word = resident(5);
+        assert_eq!(word.sweep(5), Sweep::Passed);
+        assert_eq!(word.evict(), None);
+        word.unpin();
+        assert_eq!(word.sweep(4), Sweep::Passed, "in another frame");
+        assert_eq!(word.evict(), Some(5));
+    }
+
+    #[test]
+    fn each_use_gives_a_chance_up_to_the_most() {
+        for uses in 0..6 {
+            let word = resident(9);
+            word.unpin();
+            for _ in 0..uses {
+                assert_eq!(word.pin(), Look::Pinned(9));
+                word.unpin();
+            }
+            for _ in 0..uses.min(MAX_CHANCES) {
+                assert_eq!(word.sweep(9), Sweep::Spared);
+            }
+            assert_eq!(word.sweep(9), Sweep::Evicted);
+        }
+    }
+
+    #[test]
+    fn pins_do_not_overflow() {
+        let word = Word::default();
+        assert!(word.claim(1) && word.wait());
+        word.publish(1, MAX_PINS);
+        assert_eq!(word.pin(), Look::Full);
+        word.unpin();
+        assert_eq!(word.pin(), Look::Pinned(1));
+    }
+}
+
+/// Every interleaving of a few threads, by the model checker:
+/// `RUSTFLAGS="--cfg loom" cargo test --release -p ringpool-bufferpool --lib loom`.
+#[cfg(all(test, loom))]
+#[allow(unsafe_code)]
+mod loom_tests {
+    use super::*;
+    use loom::cell::UnsafeCell;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// One page over two frames. A frame's content is a plain cell: a reader and a writer that
+    /// meet there are an error that the checker reports.
+    struct Model {
+        word: Word,
+        frames: [UnsafeCell<u64>; 2],
+    }
+
+    impl Model {
+        fn new() -> Arc<Self> {
+            let frames = [UnsafeCell::new(0), UnsafeCell::new(0)];
+            Arc::new(Self { word: Word::default(), frames })
+        }
+
+        /// Reads the page into `frame`, which is ours, and keeps it unpinned.
+        fn load(&self, frame: Frame) -> bool {
+            if !self.word.claim(frame) {
+                return false;
+            }
+            // SAFETY: loom reports it if anybody else is in the cell.
+            self.frames[frame as usize].with_mut(|bytes| unsafe { *bytes = 42 });
+            assert!(self.word.publish_unwaited(frame));
+            self.word.unpin();
+            true
+        }
+
+        fn look(&self) {
+            if let Look::Pinned(frame) = self.word.pin() {
+                // SAFETY: loom reports it if anybody writes to the cell.
+                self.frames[frame as usize].with(|bytes| assert_eq!(unsafe { *bytes }, 42));
+                self.word.unpin();
+            }
+        }
+
+        /// The hand: what it evicts it may write to.
+        fn sweep(&self, frame: Frame) -> bool {
+            let evicted = self.word.sweep(frame) == Sweep::Evicted;
+            if evicted {
+                // SAFETY: as in `load`.
+                self.frames[frame as usize].with_mut(|bytes| unsafe { *bytes = 13 });
+            }
+            evicted
+        }
+    }
+
+    #[test]
+    fn loom_two_readers_and_the_hand() {
+        loom::model(|| {
+            let model = Model::new();
+            assert!(model.load(0));
+            let readers = [(); 2].map(|()| {
+                let model = model.clone();
+                thread::spawn(move || model.look())
+            });
+            model.sweep(0);
+            model.sweep(0);
+            readers.into_iter().for_each(|reader| reader.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn loom_two_claimants_and_a_reader() {
+        loom::model(|| {
+            let model = Model::new();
+            let claimants = [0, 1].map(|frame| {
+                let model = model.clone();
+                thread::spawn(move || model.load(frame))
+            });
+            model.look();
+            let won = claimants.map(|claimant| claimant.join().unwrap());
+            assert!(won[0] != won[1], "a page is in one frame");
+        });
+    }
+
+    #[test]
+    fn loom_evicted_and_loaded_again_elsewhere() {
+        loom::model(|| {
+            let model = Model::new();
+            assert!(model.load(0));
+            let reader = {
+                let model = model.clone();
+                thread::spawn(move || model.look())
+            };
+            if model.sweep(0) {
+                assert!(model.load(1));
+                model.look();
+            }
+            reader.join().unwrap();
+        });
+    }
+}

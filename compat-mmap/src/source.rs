@@ -1,0 +1,199 @@
+//! The mapping as a source of pages.
+
+use std::fs::File;
+use std::ops::RangeInclusive;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use memmap2::Mmap;
+use ringpool_storage::{Checksums, Error, PageNo, PageSize, PageSource, Result};
+
+use crate::runs::runs;
+use crate::verified::VerifiedPages;
+use crate::{Advice, MmapOptions, Verify};
+
+/// How many pages of a batch are asked for ahead of the first one that is read: far more than a
+/// query needs, and few enough that a batch of a whole file does not push out what it has asked
+/// for before it comes to it.
+const AHEAD_PAGES: usize = 1024;
+
+/// A file's pages through a read-only mapping.
+///
+/// See the crate's first paragraph for what a mapping cannot promise.
+pub struct MmapSource {
+    file: Arc<str>,
+    page_size: PageSize,
+    map: Mmap,
+    advice: Advice,
+    check: Option<(Checksums, VerifiedPages)>,
+}
+
+impl MmapSource {
+    /// Maps the file at `path`, whose length must be a whole number of pages and, where there are
+    /// `checksums`, exactly as many pages as those. An empty file is one of no pages.
+    ///
+    /// Without checksums nothing can be verified, whatever `options` ask for; [`Self::verify`]
+    /// tells what is in force. The length is compared here and not again: a file that is cut later
+    /// ends the process with SIGBUS.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be opened, mapped or advised on; [`Error::NotPages`] when
+    /// it is no regular file, or its length is no whole number of pages or not that of `checksums`.
+    pub fn open(
+        path: &Path,
+        page_size: PageSize,
+        checksums: Option<Checksums>,
+        options: MmapOptions,
+    ) -> Result<Self> {
+        let name: Arc<str> = path.to_string_lossy().into();
+        let (file, len) = open_pages(path, &name, page_size)?;
+        let pages = (len / page_size.bytes()) as u64;
+        if let Some(sums) = checksums.as_ref().map(Checksums::page_count)
+            && sums != pages
+        {
+            let reason = format!(
+                "has {pages} pages of {page_size} where {sums} have a checksum: the file was cut \
+                 or replaced; restore it from a copy"
+            );
+            return Err(Error::not_pages(&name, reason));
+        }
+        let map = map_read_only(&file, len).map_err(|e| Error::io(&name, "map", e))?;
+        let standing = match options.advice {
+            Advice::Random | Advice::WillNeed => memmap2::Advice::Random,
+            Advice::Normal => memmap2::Advice::Normal,
+        };
+        map.advise(standing)
+            .map_err(|e| Error::io(&name, "advise on the mapping", e))?;
+        let check = checksums.filter(|_| options.verify == Verify::FirstTouch);
+        Ok(Self {
+            file: name,
+            page_size,
+            map,
+            advice: options.advice,
+            check: check.map(|sums| (sums, VerifiedPages::none_of(pages))),
+        })
+    }
+
+    /// What the kernel is told about reads.
+    pub fn advice(&self) -> Advice {
+        self.advice
+    }
+
+    /// When pages are checked: [`Verify::Never`] also where there were no checksums to check with.
+    pub fn verify(&self) -> Verify {
+        match self.check {
+            Some(_) => Verify::FirstTouch,
+            None => Verify::Never,
+        }
+    }
+
+    /// The bytes of `page`, checked if they have to be.
+    fn page(&self, page: PageNo) -> Result<&[u8]> {
+        if page.0 >= self.page_count() {
+            return Err(self.no_such(page));
+        }
+        let start = page.0 as usize * self.page_size.bytes();
+        let bytes = &self.map[start..start + self.page_size.bytes()];
+        if let Some((checksums, verified)) = &self.check
+            && !verified.contains(page)
+        {
+            checksums.verify(&self.file, page, bytes)?;
+            verified.insert(page);
+        }
+        Ok(bytes)
+    }
+
+    /// Starts the reads of all `pages`, and waits for none.
+    fn will_need(&self, pages: &[PageNo]) -> Result<()> {
+        for (first, last) in runs(pages).map(RangeInclusive::into_inner) {
+            if last >= self.page_count() {
+                return Err(self.no_such(PageNo(first.max(self.page_count()))));
+            }
+            let start = first as usize * self.page_size.bytes();
+            let len = (last - first + 1) as usize * self.page_size.bytes();
+            // A hint that is refused, for want of memory, costs the overlap and no more: the
+            // fault reads the page. A kernel without madvise was found out at open.
+            let _ = self.map.advise_range(memmap2::Advice::WillNeed, start, len);
+        }
+        Ok(())
+    }
+
+    fn no_such(&self, page: PageNo) -> Error {
+        Error::NoSuchPage {
+            file: self.file.clone(),
+            page,
+            pages: self.page_count(),
+        }
+    }
+}
+
+impl PageSource for MmapSource {
+    fn page_size(&self) -> PageSize {
+        self.page_size
+    }
+
+    fn page_count(&self) -> u64 {
+        (self.map.len() / self.page_size.bytes()) as u64
+    }
+
+    /// Visits the pages in the order of the list: a mapping does not tell which has arrived.
+    ///
+    /// With [`Advice::WillNeed`] the batch should be ascending, so that adjacent pages are asked
+    /// for together. Allocates nothing unless it fails.
+    fn visit(&self, pages: &[PageNo], each: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        for (nth, slice) in pages.chunks(AHEAD_PAGES).enumerate() {
+            // For a page on its own the fault that follows is as good.
+            if self.advice == Advice::WillNeed && slice.len() > 1 {
+                self.will_need(slice)?;
+            }
+            for (i, &page) in slice.iter().enumerate() {
+                each(nth * AHEAD_PAGES + i, self.page(page)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens a regular file of whole pages; its length in bytes comes with it.
+fn open_pages(path: &Path, name: &Arc<str>, page_size: PageSize) -> Result<(File, usize)> {
+    // Without O_NONBLOCK a FIFO in the file's place would hang the open until somebody writes.
+    let opened = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path);
+    let file = opened.map_err(|e| Error::io(name, "open", e))?;
+    let stat = file.metadata().map_err(|e| Error::io(name, "stat", e))?;
+    if !stat.is_file() {
+        return Err(Error::not_pages(
+            name,
+            "is no regular file; name the file that holds the pages",
+        ));
+    }
+    if !stat.len().is_multiple_of(page_size.bytes() as u64) {
+        let reason = format!(
+            "{} bytes are no whole number of pages of {page_size}: the file was cut or has another \
+             page size; restore it from a copy",
+            stat.len()
+        );
+        return Err(Error::not_pages(name, reason));
+    }
+    match usize::try_from(stat.len()) {
+        Ok(len) => Ok((file, len)),
+        Err(_) => Err(Error::not_pages(
+            name,
+            "is larger than the address space; use the buffer pool",
+        )),
+    }
+}
+
+#[allow(unsafe_code)]
+fn map_read_only(file: &File, len: usize) -> std::io::Result<Mmap> {
+    // SAFETY: the promise is that nobody changes or cuts the file while it is mapped, and no code
+    // can keep it: any process with the permission may. Whoever opens a source promises it. What
+    // this workspace maps are files of finished segments, which nothing of its own writes to again,
+    // so that the promise is broken only from outside. A cut is then a SIGBUS, and a write shows
+    // through a slice that Rust takes for constant, as with every mapped file. The pages are looked
+    // at as plain bytes, and no value of them is relied on for memory safety.
+    unsafe { memmap2::MmapOptions::new().len(len).map(file) }
+}

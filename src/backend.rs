@@ -1,0 +1,82 @@
+//! Where an index reads from: the one word that changes when mmap is left, or gone back to.
+
+use std::fmt;
+use std::str::FromStr;
+
+use ringpool_compat_mmap::MmapOptions;
+use ringpool_uring::EngineChoice;
+
+use crate::Memory;
+
+/// Through what the originals of a segment are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Backend {
+    /// The buffer pool, within a budget.
+    #[default]
+    Pool,
+    /// A read-only mapping; what stays in memory is the kernel's decision.
+    Mmap,
+    /// Plain arrays: everything is loaded. What no storage at all would give.
+    Memory,
+}
+
+/// How an index is opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct OpenOptions {
+    /// Through what the originals are read.
+    pub backend: Backend,
+    /// The pool's budget. By default a quarter of the originals' pages, but at most half of what
+    /// the cgroup or the machine has left, and at least what a pool needs.
+    pub memory: Option<Memory>,
+    /// How files are read, also those that are loaded once.
+    pub engine: EngineChoice,
+    /// How a mapping is advised and checked.
+    pub mmap: MmapOptions,
+}
+
+/// What a backend has done since the index was opened. `None` where a figure has no meaning.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BackendStats {
+    /// `uring` or `blocking`.
+    pub engine: Option<String>,
+    /// Why this engine, and what would lift it where it is not the ring.
+    pub engine_reason: Option<String>,
+    /// Whether reads bypass the page cache.
+    pub direct_io: Option<bool>,
+    /// Pages read from the device.
+    pub reads: Option<u64>,
+    /// Pages asked for that were in memory.
+    pub hits: Option<u64>,
+    /// Pages asked for that were not.
+    pub misses: Option<u64>,
+    /// Pages evicted.
+    pub evictions: Option<u64>,
+}
+
+/// A word that names no backend.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no backend '{0}': use pool, mmap or memory")]
+pub struct BackendError(String);
+
+impl FromStr for Backend {
+    type Err = BackendError;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "pool" => Ok(Self::Pool),
+            "mmap" => Ok(Self::Mmap),
+            "memory" => Ok(Self::Memory),
+            other => Err(BackendError(other.to_string())),
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pool => "pool",
+            Self::Mmap => "mmap",
+            Self::Memory => "memory",
+        })
+    }
+}

@@ -1,0 +1,25 @@
+//! What goes wrong when a segment is opened, searched or verified.
+
+use ringpool_bufferpool::PoolError;
+use ringpool_index::{SearchError, SegmentError};
+
+/// An error of one of the parts, in its own words.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The segment, or one of its files, is not what it should be.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// The budget does not do.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// A query that is no use, or a page that could not be had.
+    #[error(transparent)]
+    Search(#[from] SearchError),
+    /// A page or a file that could not be had.
+    #[error(transparent)]
+    Storage(#[from] ringpool_storage::Error),
+    /// The caller has cancelled what it asked for.
+    #[error("cancelled")]
+    Cancelled,
+}

@@ -1,0 +1,180 @@
+//! An open segment with its backend: where pool, engine, mapping and index meet.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ringpool_bufferpool::{Pool, PoolOptions};
+use ringpool_compat_mmap::MmapSource;
+use ringpool_index::{ComponentFile, ComponentKind, Hit, Scratch, SearchParams, Segment};
+use ringpool_storage::{MemorySource, PageNo, PageSource};
+use ringpool_uring::{DirectIo, Engine, OpenedFile};
+
+use crate::unpooled::Unpooled;
+use crate::{Backend, BackendStats, Error, Memory, OpenOptions};
+
+/// A segment that is open for searching. Any number of threads may search it.
+pub struct Index {
+    segment: Segment,
+    paged_files: Vec<PathBuf>,
+    memory_budget_bytes: u64,
+    pool: Option<Pool>,
+    engine: Option<(String, String, bool)>,
+}
+
+impl Index {
+    /// Opens the segment in `dir`: graph and codes are loaded, the originals stay on disk behind
+    /// the backend that `options` name.
+    ///
+    /// # Errors
+    /// When the segment is damaged, a file cannot be read, or the budget is too small.
+    pub fn open(dir: impl AsRef<Path>, options: &OpenOptions) -> Result<Self, Error> {
+        let mut opening = Opening::new(options)?;
+        // What fails within a component's opener and is no storage error is told from here.
+        let mut refused = None;
+        let segment = Segment::open(dir.as_ref(), &mut |file| {
+            opening.source(file).map_err(|error| match error {
+                Error::Storage(error) => error,
+                other => {
+                    let path: Arc<str> = file.path.display().to_string().into();
+                    let said = ringpool_storage::Error::not_pages(&path, other.to_string());
+                    refused = Some(other);
+                    said
+                }
+            })
+        });
+        if let Some(error) = refused {
+            return Err(error);
+        }
+        let Opening { paged_files, memory_budget_bytes, pool, reported, .. } = opening;
+        let segment = segment?;
+        Ok(Self { segment, paged_files, memory_budget_bytes, pool, engine: reported })
+    }
+
+    /// The segment, for searching with a scratch of one's own.
+    pub fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// The points nearest to `query`. A thread that searches often keeps a [`Scratch`] and uses
+    /// [`Segment::search`].
+    ///
+    /// # Errors
+    /// When the query or a parameter is no use, or a page could not be had.
+    pub fn search(&self, query: &[f32], params: &SearchParams) -> Result<Vec<Hit>, Error> {
+        Ok(self.segment.search(query, params, &mut Scratch::default())?)
+    }
+
+    /// What the budget comes to, in bytes. The pool alone keeps it; for the others it says what a
+    /// pool would have had.
+    pub fn memory_budget_bytes(&self) -> u64 {
+        self.memory_budget_bytes
+    }
+
+    /// The files that are read through the backend.
+    pub fn paged_files(&self) -> &[PathBuf] {
+        &self.paged_files
+    }
+
+    /// The pool, where that is the backend.
+    pub fn pool(&self) -> Option<&Pool> {
+        self.pool.as_ref()
+    }
+
+    /// What the backend has done since the index was opened.
+    pub fn stats(&self) -> BackendStats {
+        let engine = self.engine.clone();
+        let stats = self.pool.as_ref().map(Pool::stats);
+        BackendStats {
+            direct_io: engine.as_ref().map(|(_, _, direct)| *direct),
+            engine: engine.as_ref().map(|(name, _, _)| name.clone()),
+            engine_reason: engine.map(|(_, reason, _)| reason),
+            reads: stats.map(|stats| stats.reads),
+            hits: stats.map(|stats| stats.hits),
+            misses: stats.map(|stats| stats.misses),
+            evictions: stats.map(|stats| stats.evictions),
+        }
+    }
+}
+
+/// Opens one component after another.
+struct Opening<'a> {
+    options: &'a OpenOptions,
+    engine: Engine,
+    paged_files: Vec<PathBuf>,
+    memory_budget_bytes: u64,
+    pool: Option<Pool>,
+    reported: Option<(String, String, bool)>,
+}
+
+impl<'a> Opening<'a> {
+    fn new(options: &'a OpenOptions) -> Result<Self, Error> {
+        let engine = Engine::start(options.engine)?;
+        let (paged_files, memory_budget_bytes) = (Vec::new(), 0);
+        Ok(Self { options, engine, paged_files, memory_budget_bytes, pool: None, reported: None })
+    }
+
+    fn source(&mut self, file: &ComponentFile) -> Result<Arc<dyn PageSource>, Error> {
+        if file.kind != ComponentKind::Vectors {
+            // Loaded once and kept by the segment.
+            let opened = self.open(file)?;
+            return Ok(Arc::new(Unpooled::new(opened, file.checksums.clone())));
+        }
+        self.paged_files.push(file.path.clone());
+        self.memory_budget_bytes = budget_bytes(self.options.memory, file);
+        match self.options.backend {
+            Backend::Pool => self.pooled(file),
+            Backend::Mmap => {
+                let (path, checksums) = (&file.path, Some(file.checksums.clone()));
+                let source = MmapSource::open(path, file.page_size, checksums, self.options.mmap)?;
+                Ok(Arc::new(source))
+            }
+            Backend::Memory => {
+                let opened = self.open(file)?;
+                let source = Unpooled::new(opened, file.checksums.clone());
+                Ok(Arc::new(in_memory(file, &source)?))
+            }
+        }
+    }
+
+    fn open(&self, file: &ComponentFile) -> Result<OpenedFile, Error> {
+        Ok(self.engine.open(&file.path, file.page_size)?)
+    }
+
+    fn pooled(&mut self, file: &ComponentFile) -> Result<Arc<dyn PageSource>, Error> {
+        let opened = self.open(file)?;
+        let (memory_bytes, page_size) = (self.memory_budget_bytes, file.page_size);
+        let pool = Pool::new(&PoolOptions { memory_bytes, page_size, ..PoolOptions::default() })?;
+        let source = pool.attach(opened.device, Some(file.checksums.clone()))?;
+        self.pool = Some(pool);
+        let direct = opened.direct_io == DirectIo::Yes;
+        self.reported = Some((opened.engine.to_string(), opened.reason, direct));
+        Ok(Arc::new(source))
+    }
+}
+
+/// What the budget for `file` comes to, in bytes.
+fn budget_bytes(memory: Option<Memory>, file: &ComponentFile) -> u64 {
+    let paged_bytes = file.pages * file.page_size.bytes() as u64;
+    match memory {
+        Some(memory) => memory.resolve(paged_bytes),
+        None => {
+            let least = Pool::minimum_bytes(file.page_size, file.pages);
+            Memory::default_for(paged_bytes).max(least)
+        }
+    }
+}
+
+/// Loads all pages of `file` through `source`.
+fn in_memory(file: &ComponentFile, source: &dyn PageSource) -> Result<MemorySource, Error> {
+    const BATCH: u64 = 256;
+    let page_bytes = file.page_size.bytes();
+    let mut bytes = vec![0; file.pages as usize * page_bytes];
+    for first in (0..file.pages).step_by(BATCH as usize) {
+        let pages: Vec<PageNo> = (first..file.pages.min(first + BATCH)).map(PageNo).collect();
+        source.visit(&pages, &mut |i, page| {
+            let start = pages[i].0 as usize * page_bytes;
+            bytes[start..start + page_bytes].copy_from_slice(page);
+        })?;
+    }
+    Ok(MemorySource::new(file.path.display().to_string(), file.page_size, bytes)?)
+}

@@ -1,2 +1,98 @@
-//! (in progress)
-fn main() {}
+//! The `ringpool` command: makes segments, searches them through a pool, a mapping or plain
+//! memory, compares the three under the same memory, and checks what is on disk.
+//!
+//! One file a command. Each prints for people, or with `--json` one object on stdout and nothing
+//! else there. Exit codes: 0 done, 1 failed with one line on stderr, 2 wrong usage.
+
+mod answers;
+mod build;
+mod cgroup;
+mod child;
+mod compare;
+mod console;
+mod contest;
+mod demo;
+mod failure;
+mod inspect;
+mod interrupt;
+mod json;
+mod machine;
+mod options;
+mod outcome;
+mod page_cache;
+mod process;
+mod progress;
+mod report;
+mod run;
+mod search;
+mod table;
+mod verify;
+
+use std::io::{Write, stderr};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+
+/// Vector search over pages on disk, inside a byte budget that holds.
+#[derive(Parser)]
+#[command(name = "ringpool", version, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed (one line on stderr), 2 wrong usage.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Print one JSON object on stdout and nothing else there
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Demo(demo::DemoArgs),
+    Build(build::BuildArgs),
+    Search(search::SearchArgs),
+    Compare(compare::CompareArgs),
+    Inspect(inspect::InspectArgs),
+    Verify(verify::VerifyArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    trace_to_stderr();
+    match execute(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nothing is left to tell it to when stderr is closed as well.
+            let _ = writeln!(stderr(), "error: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn execute(cli: &Cli) -> Result<(), Failure> {
+    let console = Console::new(cli.json, Interrupt::install()?);
+    match &cli.command {
+        Command::Demo(args) => demo::execute(args, &console),
+        Command::Build(args) => build::execute(args, &console),
+        Command::Search(args) => search::execute(args, &console),
+        Command::Compare(args) => compare::execute(args, &console),
+        Command::Inspect(args) => inspect::execute(args, &console),
+        Command::Verify(args) => verify::execute(args, &console),
+    }
+}
+
+/// The library's events, from the level in `RUST_LOG` on. Errors only by default: what matters
+/// of the rest is in the output, and a failure is one line.
+fn trace_to_stderr() {
+    let level = std::env::var("RUST_LOG").ok();
+    let level = level.and_then(|level| level.parse().ok());
+    tracing_subscriber::fmt()
+        .with_writer(stderr)
+        .with_max_level(level.unwrap_or(LevelFilter::ERROR))
+        .init();
+}

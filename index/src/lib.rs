@@ -1,1 +1,61 @@
-//! (in progress)
+//! A vector index on pages: HNSW over int8 codes in memory, originals left on disk.
+//!
+//! A *segment* is a directory. [`build`] makes it, whole or not at all; [`Segment::open`] reads
+//! its graph and its codes once and keeps them as arrays; [`Segment::search`] walks the graph
+//! scoring codes, and rescores the best candidates from the original vectors, whose pages it asks
+//! for in one batch from a [`PageSource`](ringpool_storage::PageSource). Which source stands
+//! behind it (a buffer pool, a mapping, plain memory) changes the time that a search takes and
+//! nothing else: ids and distances are the same, bit by bit.
+//!
+//! ```text
+//!   query ─▶ upper layers ─▶ layer 0, ef candidates ─▶ shortlist ─▶ rescore ─▶ k hits
+//!            codes in memory                           pages of the originals
+//! ```
+//!
+//! The graph is that of Malkov and Yashunin (arXiv 1603.09320), built in rounds so that the same
+//! seed gives the same bytes at any number of threads. The bytes on disk are described in
+//! `docs/format.md`.
+
+// Rows go to the pages as they lie in memory, and offsets into files are usize.
+#[cfg(not(all(target_endian = "little", target_pointer_width = "64")))]
+compile_error!("ringpool-index needs a little-endian 64-bit machine");
+
+mod build;
+mod candidates;
+mod component;
+mod distance;
+mod element;
+mod error;
+mod exact;
+mod graph;
+mod isa;
+mod kernels;
+mod layout;
+mod manifest;
+mod metric;
+mod options;
+mod originals;
+mod prefetch;
+mod progress;
+mod search;
+mod segment;
+mod sq8;
+mod vectors;
+mod visited;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use build::{BuildReport, build};
+pub use component::{ComponentFile, ComponentKind};
+pub use element::Element;
+pub use error::{BuildError, ParseError, SearchError, SegmentError, VectorsError};
+pub use exact::exact_search;
+pub use manifest::{Component, FORMAT_VERSION, Manifest};
+pub use metric::Metric;
+pub use options::{BuildOptions, Quantizer};
+pub use progress::{NoProgress, Phase, Progress};
+pub use search::{Hit, Scratch, SearchParams};
+pub use segment::Segment;
+pub use vectors::{MAX_DIM, MAX_POINTS, VectorValues, Vectors};

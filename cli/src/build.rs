@@ -1,0 +1,189 @@
+//! `ringpool build`: makes a segment from a file of vectors.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use ringpool::storage::PageSize;
+use ringpool::{BuildError, BuildOptions, Manifest, Memory, Metric, Phase, Progress, Quantizer};
+use ringpool::{Vectors, vectors};
+use serde::Serialize;
+
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::progress::Bar;
+use crate::table;
+
+/// Make a segment from a file of vectors
+#[derive(Args)]
+pub struct BuildArgs {
+    /// File of vectors: .fvecs .bvecs .ivecs .npy, each also with .gz
+    #[arg(long, value_name = "FILE")]
+    vectors: PathBuf,
+
+    /// The segment's folder; must not exist, appears whole or not at all
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+
+    /// What near means: l2, ip or cosine
+    #[arg(long, default_value = "l2")]
+    metric: Metric,
+
+    /// Neighbours that a new point gets in the graph (M)
+    #[arg(long, default_value_t = 16, value_name = "N")]
+    m: usize,
+
+    /// Candidates that a new point's neighbours are chosen from
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    ef_construction: usize,
+
+    /// What the graph is walked with: sq8 (a byte a dimension, in memory) or none
+    #[arg(long, default_value = "sq8")]
+    quantize: Quantizer,
+
+    /// How the originals are stored
+    #[arg(long, value_enum, default_value = "as-given")]
+    element: StoredElement,
+
+    /// Size of a page: a power of two from 4KiB to 64KiB
+    #[arg(long, default_value = "4KiB", value_name = "BYTES", value_parser = page_size)]
+    page_size: PageSize,
+
+    /// Threads that build; 0 means one a core. The same bytes come out with any number
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    threads: usize,
+
+    /// Decides layers and order of insertion
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    seed: u64,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
+enum StoredElement {
+    /// As they are in the file
+    AsGiven,
+    /// Widened to floats of 32 bits
+    F32,
+}
+
+/// What was built.
+#[derive(Serialize)]
+struct Built {
+    out: PathBuf,
+    points: u64,
+    dimensions: usize,
+    element: String,
+    metric: String,
+    m: usize,
+    ef_construction: usize,
+    quantize: String,
+    seed: u64,
+    page_size_bytes: usize,
+    bytes: u64,
+    wall_seconds: f64,
+}
+
+/// Runs the command.
+pub fn execute(args: &BuildArgs, console: &Console) -> Result<(), Failure> {
+    let started = Instant::now();
+    let given = vectors::read(&args.vectors).map_err(|error| Failure::of(&error))?;
+    let rows = match args.element {
+        StoredElement::AsGiven => given,
+        StoredElement::F32 => given.to_f32(),
+    };
+    let options = BuildOptions {
+        metric: args.metric,
+        m: args.m,
+        ef_construction: args.ef_construction,
+        quantizer: args.quantize,
+        page_size: args.page_size,
+        threads: args.threads,
+        seed: args.seed,
+    };
+    build(&rows, &args.vectors, &args.out, &options, console)?;
+    let manifest = Manifest::read(&args.out).map_err(|error| Failure::of(&error))?;
+    let files = manifest.component_files(&args.out).map_err(|error| Failure::of(&error))?;
+    let bytes = files.iter().map(|file| file.pages * file.page_size.bytes() as u64);
+    let built = Built {
+        out: args.out.clone(),
+        points: manifest.points as u64,
+        dimensions: manifest.dim,
+        element: manifest.element.to_string(),
+        metric: manifest.metric.to_string(),
+        m: manifest.m,
+        ef_construction: manifest.ef_construction,
+        quantize: manifest.quantizer.to_string(),
+        seed: manifest.seed,
+        page_size_bytes: args.page_size.bytes(),
+        bytes: bytes.sum(),
+        wall_seconds: started.elapsed().as_secs_f64(),
+    };
+    console.show(&built, text)
+}
+
+/// Builds `out` from `rows`, which were read from `file`, with a bar and with an ear for Ctrl-C.
+pub fn build(
+    rows: &Vectors,
+    file: &std::path::Path,
+    out: &std::path::Path,
+    options: &BuildOptions,
+    console: &Console,
+) -> Result<(), Failure> {
+    let watch = Watch { bar: console.bar(), interrupt: &console.interrupt };
+    match ringpool::build(rows, out, options, &watch) {
+        Ok(_) => Ok(()),
+        Err(BuildError::Cancelled) => Err(Interrupt::failure()),
+        Err(error @ BuildError::Option { .. }) => Err(Failure::Usage(error.to_string())),
+        // These two are about what is in the file, which the library has not seen.
+        Err(error @ (BuildError::NotFinite { .. } | BuildError::Empty)) => {
+            Err(Failure::new(format!("{}: {error}", file.display())))
+        }
+        Err(error) => Err(Failure::of(&error)),
+    }
+}
+
+/// Passes the build's steps on to the bar, and Ctrl-C to the build.
+struct Watch<'a> {
+    bar: Bar,
+    interrupt: &'a Interrupt,
+}
+
+impl Progress for Watch<'_> {
+    fn report(&self, phase: Phase, done: u64, total: u64) -> ControlFlow<()> {
+        let what = match phase {
+            Phase::Codes => "quantizing vectors",
+            Phase::Graph => "building the graph",
+            Phase::Write => "writing bytes",
+        };
+        self.bar.update(what, done, total);
+        if self.interrupt.asked() {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// A page size as people write it.
+fn page_size(word: &str) -> Result<PageSize, String> {
+    let bytes = match word.parse::<Memory>().map_err(|error| error.to_string())? {
+        Memory::Bytes(bytes) => bytes,
+        Memory::Percent(_) => return Err("a page has a size in bytes, as 4KiB".into()),
+    };
+    PageSize::new(bytes).map_err(|error| error.to_string())
+}
+
+fn text(built: &Built) -> String {
+    format!(
+        "{}: {} points of {} dimensions ({}, {}), {} in pages of {}, built in {}",
+        built.out.display(),
+        table::count(built.points),
+        built.dimensions,
+        built.element,
+        built.metric,
+        table::bytes(built.bytes),
+        table::bytes(built.page_size_bytes as u64),
+        table::duration_us(built.wall_seconds * 1e6)
+    )
+}

@@ -1,0 +1,109 @@
+//! `ringpool demo`: the main job, without arguments. Builds a segment from the vectors that this
+//! program carries, searches it with memory for a tenth of its pages through the pool and through
+//! mmap, prints the table and writes the page with the plots.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use ringpool::{Advice, BuildOptions, EngineChoice, Memory, Verify, vectors};
+
+use crate::console::Console;
+use crate::contest::{Contest, Contestant};
+use crate::failure::Failure;
+use crate::options::QueryOptions;
+use crate::{build, compare, report};
+
+/// Build from the shipped vectors, search through pool and mmap, write report.html
+#[derive(Args)]
+pub struct DemoArgs {
+    /// Keep the segment in this folder, which must not exist
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Where the page with the plots goes
+    #[arg(long, value_name = "FILE", default_value = "report.html")]
+    report: PathBuf,
+}
+
+/// The share of the pages that there is memory for, in hundredths.
+const MEMORY_PERCENT: f64 = 10.0;
+
+/// Every run three times: a median, and how far the others are from it.
+const REPEATS: u16 = 3;
+
+/// What the demo calls its segment.
+const NAME: &str = "Fashion-MNIST";
+
+/// Fashion-MNIST: 12,000 of its vectors, queries, and their true neighbours.
+const FILES: [(&str, &[u8]); 3] = [
+    (BASE, include_bytes!("../../data/fashion-mnist-12k/base.bvecs.gz")),
+    (QUERIES, include_bytes!("../../data/fashion-mnist-12k/query.bvecs.gz")),
+    (TRUTH, include_bytes!("../../data/fashion-mnist-12k/truth.ivecs.gz")),
+];
+const BASE: &str = "base.bvecs.gz";
+const QUERIES: &str = "query.bvecs.gz";
+const TRUTH: &str = "truth.ivecs.gz";
+
+/// Runs the command.
+pub fn execute(args: &DemoArgs, console: &Console) -> Result<(), Failure> {
+    // In the current folder, which is on a disk more often than the one for temporary files:
+    // what is on tmpfs has no cold reads. Removed when dropped, on every way out.
+    let folder = tempfile::Builder::new().prefix(".ringpool-demo-").tempdir_in(".");
+    let folder = folder.map_err(|error| Failure::at(Path::new("."), "make a folder", &error))?;
+    // Relative, so that the commands in the report stay short.
+    let files = PathBuf::from(folder.path().file_name().unwrap_or(folder.path().as_os_str()));
+    let dir = args.out.clone().unwrap_or_else(|| files.join("segment"));
+    unpack(&files)?;
+    let base = files.join(BASE);
+    let rows = vectors::read(&base).map_err(|error| Failure::of(&error))?.to_f32();
+    build::build(&rows, &base, &dir, &BuildOptions::default(), console)?;
+    drop(rows);
+    let contest = Contest {
+        query: query(&dir, &files),
+        contestants: vec![
+            Contestant::Pool,
+            Contestant::Mmap(Advice::WillNeed),
+            Contestant::Mmap(Advice::Random),
+        ],
+        threads: vec![1, 2],
+        repeats: REPEATS,
+    };
+    let mut outcome = contest.hold(console)?;
+    // The folder's name would tell nothing, and it is gone in a moment.
+    outcome.subject.dir = NAME.into();
+    outcome.commands.insert(0, "ringpool demo".into());
+    report::write(&args.report, "Vector search in a tenth of the memory", &outcome)?;
+    console.show(&outcome, |outcome| {
+        let kept = args.out.iter().map(|out| format!("segment: {}\n", out.display()));
+        format!(
+            "{}\n{}report: {}",
+            compare::text(outcome),
+            kept.collect::<String>(),
+            args.report.display()
+        )
+    })
+}
+
+fn query(dir: &Path, files: &Path) -> QueryOptions {
+    QueryOptions {
+        dir: dir.into(),
+        queries: files.join(QUERIES),
+        k: 10,
+        ef: 100,
+        oversample: 4.0,
+        memory: Some(Memory::Percent(MEMORY_PERCENT)),
+        mmap_verify: Verify::default(),
+        engine: EngineChoice::default(),
+        truth: Some(files.join(TRUTH)),
+    }
+}
+
+/// Writes the shipped files where the runs can read them.
+fn unpack(folder: &Path) -> Result<(), Failure> {
+    for (name, bytes) in FILES {
+        let path = folder.join(name);
+        fs::write(&path, bytes).map_err(|error| Failure::at(&path, "write", &error))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! `ringpool inspect`: what is in a segment.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use ringpool::{ComponentKind, FORMAT_VERSION, Manifest};
+use serde::Serialize;
+
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::table;
+
+/// Show what is in a segment
+#[derive(Args)]
+pub struct InspectArgs {
+    /// The segment: a folder that `build` made
+    dir: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Contents {
+    version: u64,
+    metric: String,
+    element: String,
+    dimensions: usize,
+    points: u64,
+    m: usize,
+    ef_construction: usize,
+    quantize: String,
+    seed: u64,
+    components: Vec<ComponentLine>,
+    /// What an open segment keeps in memory whatever the budget.
+    resident_bytes: u64,
+    /// What goes through the pool or the mapping; a share in `--memory` is of this.
+    paged_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct ComponentLine {
+    name: String,
+    file: PathBuf,
+    pages: u64,
+    page_size_bytes: usize,
+    bytes: u64,
+    /// Read once at open and kept, or read page by page.
+    resident: bool,
+}
+
+/// Runs the command.
+pub fn execute(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
+    let manifest = Manifest::read(&args.dir).map_err(|error| Failure::of(&error))?;
+    let files = manifest.component_files(&args.dir).map_err(|error| Failure::of(&error))?;
+    let components: Vec<ComponentLine> = files
+        .into_iter()
+        .map(|file| ComponentLine {
+            bytes: file.pages * file.page_size.bytes() as u64,
+            name: file.name,
+            file: file.path,
+            pages: file.pages,
+            page_size_bytes: file.page_size.bytes(),
+            resident: !matches!(file.kind, ComponentKind::Vectors),
+        })
+        .collect();
+    let bytes_where = |resident| {
+        let those = components.iter().filter(|line| line.resident == resident);
+        those.map(|line| line.bytes).sum()
+    };
+    let contents = Contents {
+        version: FORMAT_VERSION,
+        metric: manifest.metric.to_string(),
+        element: manifest.element.to_string(),
+        dimensions: manifest.dim,
+        points: manifest.points as u64,
+        m: manifest.m,
+        ef_construction: manifest.ef_construction,
+        quantize: manifest.quantizer.to_string(),
+        seed: manifest.seed,
+        resident_bytes: bytes_where(true),
+        paged_bytes: bytes_where(false),
+        components,
+    };
+    console.show(&contents, |contents| text(args, contents))
+}
+
+fn text(args: &InspectArgs, contents: &Contents) -> String {
+    let facts = [
+        ("format", format!("version {}", contents.version)),
+        (
+            "points",
+            format!(
+                "{} of {} dimensions, {}",
+                table::count(contents.points),
+                contents.dimensions,
+                contents.element
+            ),
+        ),
+        ("metric", contents.metric.clone()),
+        (
+            "graph",
+            format!(
+                "M {}, ef_construction {}, seed {}",
+                contents.m, contents.ef_construction, contents.seed
+            ),
+        ),
+        ("codes", contents.quantize.clone()),
+        ("kept in memory", table::bytes(contents.resident_bytes)),
+        ("read by page", table::bytes(contents.paged_bytes)),
+    ];
+    let row = |line: &ComponentLine| {
+        vec![
+            line.name.clone(),
+            if line.resident { "in memory" } else { "by page" }.into(),
+            table::count(line.pages),
+            table::bytes(line.page_size_bytes as u64),
+            table::bytes(line.bytes),
+        ]
+    };
+    let rows: Vec<_> = contents.components.iter().map(row).collect();
+    format!(
+        "{}\n\n{}\n{}",
+        args.dir.display(),
+        table::pairs(&facts),
+        table::columns(&["component", "read", "pages", "page", "bytes"], 2..5, &rows)
+    )
+}

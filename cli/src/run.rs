@@ -1,0 +1,260 @@
+//! The measured run: all queries once, over a number of threads, with nothing else on the clock.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{PoisonError, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use ringpool::{BackendStats, Hit, Index, Scratch, SearchParams};
+
+use crate::answers::Answers;
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::json::LatencyUs;
+use crate::process::{Counters, Undroppable};
+use crate::progress::Bar;
+
+/// How often the bar hears how far a pass is.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// Latencies are told apart from 100 ns on, up to an hour, to three digits.
+const LATENCY_NS: (u64, u64) = (100, 3_600_000_000_000);
+const LATENCY_DIGITS: u8 = 3;
+
+/// The queries as rows of floats, read before the clock starts.
+pub struct Queries {
+    dim: usize,
+    values: Vec<f32>,
+}
+
+/// What a pass runs.
+pub struct Workload<'a> {
+    pub index: &'a Index,
+    pub queries: &'a Queries,
+    pub params: SearchParams,
+    pub interrupt: &'a Interrupt,
+}
+
+/// What one thread keeps from pass to pass.
+pub struct Worker {
+    scratch: Scratch,
+    latencies_ns: Histogram<u64>,
+    found: Vec<(usize, Vec<Hit>)>,
+}
+
+/// What a pass found and what it took.
+pub struct Pass {
+    pub answers: Answers,
+    pub latency_us: LatencyUs,
+    pub wall: Duration,
+    /// What the process's counters grew by.
+    pub counters: Counters,
+    /// What the backend's counters grew by.
+    pub stats: BackendStats,
+    /// When all queries were answered and no thread had ended yet.
+    pub undroppable: Option<Undroppable>,
+}
+
+impl Queries {
+    /// The rows of `vectors` as floats.
+    pub fn new(vectors: &ringpool::Vectors) -> Self {
+        let dim = vectors.dim();
+        let mut values = vec![0.0; vectors.len() * dim];
+        for (row, out) in values.chunks_exact_mut(dim).enumerate() {
+            vectors.row_f32(row, out);
+        }
+        Self { dim, values }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.values.len() / self.dim
+    }
+
+    fn row(&self, query: usize) -> &[f32] {
+        &self.values[query * self.dim..][..self.dim]
+    }
+}
+
+impl Worker {
+    /// Workers for `threads` threads and `queries` queries.
+    pub fn team(threads: usize, queries: usize) -> Result<Vec<Self>, Failure> {
+        let worker = || {
+            let histogram = Histogram::new_with_bounds(LATENCY_NS.0, LATENCY_NS.1, LATENCY_DIGITS);
+            Ok(Self {
+                scratch: Scratch::default(),
+                latencies_ns: histogram.map_err(|error| Failure::of(&error))?,
+                found: Vec::with_capacity(queries.div_ceil(threads)),
+            })
+        };
+        (0..threads).map(|_| worker()).collect()
+    }
+}
+
+/// What the threads of a pass share.
+struct Shared<'a> {
+    work: &'a Workload<'a>,
+    /// The next query that nobody has taken.
+    next: AtomicUsize,
+    stop: AtomicBool,
+    /// Held while the threads start, so that all of them begin together.
+    entrance: RwLock<()>,
+    /// Held until all of them are done, so that their memory is seen.
+    exit: RwLock<()>,
+}
+
+impl Workload<'_> {
+    /// Runs every query once, on one thread for each worker.
+    ///
+    /// # Errors
+    /// The first query that has no answer, by its number; or Ctrl-C.
+    pub fn pass(&self, workers: &mut [Worker], bar: &Bar, what: &str) -> Result<Pass, Failure> {
+        let shared = Shared {
+            work: self,
+            next: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+            entrance: RwLock::new(()),
+            exit: RwLock::new(()),
+        };
+        let (ended, ends) = channel();
+        let before = (Counters::now(), self.index.stats());
+        let (started, last, undroppable) = thread::scope(|scope| {
+            // Whichever way this block is left, both open, and no thread waits for ever.
+            let _exit = shared.exit.write().unwrap_or_else(PoisonError::into_inner);
+            let entrance = shared.entrance.write().unwrap_or_else(PoisonError::into_inner);
+            let threads = workers.len();
+            for worker in workers.iter_mut() {
+                let (shared, ended) = (&shared, ended.clone());
+                let spawned =
+                    thread::Builder::new().spawn_scoped(scope, move || shared.run(worker, &ended));
+                if let Err(error) = spawned {
+                    shared.stop.store(true, Ordering::Relaxed);
+                    return Err(Failure::new(format!(
+                        "cannot start a thread: {error}; ask for fewer --threads"
+                    )));
+                }
+            }
+            drop(ended);
+            let started = Instant::now();
+            drop(entrance);
+            let last = shared.wait(&ends, threads, bar, what)?;
+            Ok((started, last, Undroppable::now()))
+        })?;
+        let after = (Counters::now(), self.index.stats());
+        Ok(Pass {
+            answers: collect(workers, self.queries.len()),
+            latency_us: latency_us(workers),
+            wall: last.duration_since(started),
+            counters: after.0.since(&before.0),
+            stats: growth(after.1, &before.1),
+            undroppable,
+        })
+    }
+}
+
+impl Shared<'_> {
+    /// Waits until all `threads` are done and returns when the last one was.
+    fn wait(
+        &self,
+        ends: &Receiver<Result<Instant, Failure>>,
+        threads: usize,
+        bar: &Bar,
+        what: &str,
+    ) -> Result<Instant, Failure> {
+        let total = self.work.queries.len() as u64;
+        let (mut done, mut last, mut failure) = (0, None, None);
+        while done < threads {
+            match ends.recv_timeout(PROGRESS_EVERY) {
+                Ok(end) => {
+                    done += 1;
+                    match end {
+                        Ok(end) => last = last.max(Some(end)),
+                        Err(error) => failure = failure.or(Some(error)),
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let next = self.next.load(Ordering::Relaxed) as u64;
+                    bar.update(what, next.min(total), total);
+                }
+                // A thread panicked; the scope passes the panic on.
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        match (failure, last) {
+            (Some(failure), _) => Err(failure),
+            (None, Some(last)) => Ok(last),
+            (None, None) => Err(Failure::new("the threads of the run ended without a word")),
+        }
+    }
+
+    /// One thread: takes queries until none is left.
+    fn run(&self, worker: &mut Worker, ended: &Sender<Result<Instant, Failure>>) {
+        worker.latencies_ns.clear();
+        worker.found.clear();
+        drop(self.entrance.read().unwrap_or_else(PoisonError::into_inner));
+        let result = self.take_queries(worker);
+        if result.is_err() {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        // Nobody is left to hear it only when the pass has failed already.
+        let _ = ended.send(result.map(|()| Instant::now()));
+        drop(self.exit.read().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn take_queries(&self, worker: &mut Worker) -> Result<(), Failure> {
+        let segment = self.work.index.segment();
+        while !self.stop.load(Ordering::Relaxed) {
+            // Only the number matters; what it counts was there before the entrance opened.
+            let query = self.next.fetch_add(1, Ordering::Relaxed);
+            if query >= self.work.queries.len() {
+                break;
+            }
+            self.work.interrupt.check()?;
+            let row = self.work.queries.row(query);
+            let start = Instant::now();
+            let hits = segment.search(row, &self.work.params, &mut worker.scratch);
+            let elapsed_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            let hits = hits.map_err(|error| match Failure::of(&error) {
+                Failure::Failed(line) => Failure::new(format!("query {query}: {line}")),
+                usage @ Failure::Usage(_) => usage,
+            })?;
+            worker.latencies_ns.saturating_record(elapsed_ns);
+            worker.found.push((query, hits));
+        }
+        Ok(())
+    }
+}
+
+/// The answers of all threads in the order of the queries.
+fn collect(workers: &mut [Worker], queries: usize) -> Answers {
+    let mut rows: Vec<Vec<Hit>> = vec![Vec::new(); queries];
+    for (query, hits) in workers.iter_mut().flat_map(|worker| worker.found.drain(..)) {
+        rows[query] = hits;
+    }
+    Answers(rows)
+}
+
+fn latency_us(workers: &[Worker]) -> LatencyUs {
+    let mut all = workers[0].latencies_ns.clone();
+    for worker in &workers[1..] {
+        all += &worker.latencies_ns;
+    }
+    let us = |ns: u64| ns as f64 / 1e3;
+    let at = |quantile| us(all.value_at_quantile(quantile));
+    LatencyUs { p50: at(0.5), p95: at(0.95), p99: at(0.99), p999: at(0.999), max: us(all.max()) }
+}
+
+/// What the backend's counters grew by; a word about the engine stays as it is.
+fn growth(after: BackendStats, before: &BackendStats) -> BackendStats {
+    let grown =
+        |after: Option<u64>, before: Option<u64>| Some(after?.saturating_sub(before.unwrap_or(0)));
+    BackendStats {
+        reads: grown(after.reads, before.reads),
+        hits: grown(after.hits, before.hits),
+        misses: grown(after.misses, before.misses),
+        evictions: grown(after.evictions, before.evictions),
+        ..after
+    }
+}

@@ -1,0 +1,251 @@
+//! `ringpool search`: runs queries through one backend and says what it took.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use ringpool::{Advice, Backend, Index, MAX_DIM, MmapOptions, OpenOptions, vectors};
+
+use crate::answers::Truth;
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::json::{LoadReport, RunReport};
+use crate::options::{QueryOptions, Temperature};
+use crate::progress::Bar;
+use crate::run::{Pass, Queries, Worker, Workload};
+use crate::{page_cache, process, table};
+
+/// Run queries through one backend
+#[derive(Args)]
+pub struct SearchArgs {
+    #[command(flatten)]
+    query: QueryOptions,
+
+    /// What pages are read through: pool, mmap or memory (everything loaded into plain arrays)
+    #[arg(long, default_value = "pool")]
+    backend: Backend,
+
+    /// What the kernel is told about a mapping: willneed (the best), random or normal
+    #[arg(long, default_value = "willneed")]
+    mmap_advice: Advice,
+
+    /// Threads that search side by side; one by default, so that figures compare
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
+    threads: u16,
+
+    /// What is in memory when the clock starts
+    #[arg(long, value_enum, default_value = "as-is")]
+    temperature: Temperature,
+
+    /// Write the ids found, k a query, -1 where there are fewer (.ivecs)
+    #[arg(long, value_name = "FILE")]
+    ids_out: Option<PathBuf>,
+
+    /// Runs the queries and prints the memory that cannot be dropped, as JSON
+    #[arg(long, hide = true)]
+    load_only: bool,
+}
+
+/// More threads than this are a slip of the hand.
+pub const MAX_THREADS: i64 = 1024;
+
+/// Runs the command.
+pub fn execute(args: &SearchArgs, console: &Console) -> Result<(), Failure> {
+    if args.ids_out.is_some() && args.query.k as usize > MAX_DIM {
+        return Err(Failure::Usage(format!(
+            "--k {} is more than the {} ids that a row of --ids-out may have",
+            args.query.k, MAX_DIM
+        )));
+    }
+    let loaded = Loaded::load(args)?;
+    let pass = loaded.run(args, console)?;
+    if args.load_only {
+        let text = |load: &LoadReport| table::bytes(load.anonymous_bytes);
+        return console.show(&loaded.load_report(&pass)?, text);
+    }
+    if let Some(path) = &args.ids_out {
+        pass.answers.write_ids(path, args.query.k as usize)?;
+    }
+    console.show(&loaded.report(args, &pass), |report| text(args, report))
+}
+
+/// Everything that a run needs, read before the clock starts.
+struct Loaded {
+    index: Index,
+    queries: Queries,
+    truth: Option<Truth>,
+}
+
+impl Loaded {
+    fn load(args: &SearchArgs) -> Result<Self, Failure> {
+        let options = OpenOptions {
+            backend: args.backend,
+            memory: args.query.memory,
+            engine: args.query.engine,
+            mmap: MmapOptions { advice: args.mmap_advice, verify: args.query.mmap_verify },
+        };
+        let (dir, file) = (&args.query.dir, &args.query.queries);
+        let index = Index::open(dir, &options).map_err(|error| Failure::of(&error))?;
+        let rows = vectors::read(file).map_err(|error| Failure::of(&error))?;
+        let manifest = index.segment().manifest();
+        if rows.dim() != manifest.dim {
+            return Err(Failure::new(format!(
+                "{}: queries of {} dimensions, but the vectors in {} have {}: use queries made \
+                 like the vectors",
+                file.display(),
+                rows.dim(),
+                dir.display(),
+                manifest.dim
+            )));
+        }
+        let (points, k) = (manifest.points, args.query.k as usize);
+        let truth = args.query.truth.as_ref();
+        let truth = truth.map(|path| Truth::read(path, rows.len(), points, k)).transpose()?;
+        let queries = Queries::new(&rows);
+        Ok(Self { index, queries, truth })
+    }
+
+    /// The measured pass, after whatever the temperature asks for.
+    fn run(&self, args: &SearchArgs, console: &Console) -> Result<Pass, Failure> {
+        let work = Workload {
+            index: &self.index,
+            queries: &self.queries,
+            params: args.query.params(),
+            interrupt: &console.interrupt,
+        };
+        let bar = console.bar();
+        let mut workers = Worker::team(args.threads.into(), self.queries.len())?;
+        let mut pass = |what: &str, bar: &Bar| {
+            let pass = work.pass(&mut workers, bar, what);
+            pass.map_err(|failure| in_file(failure, &args.query))
+        };
+        match args.temperature {
+            Temperature::AsIs => {}
+            Temperature::Cold => page_cache::evict(self.index.paged_files())?,
+            Temperature::Warm => drop(pass("warming up", &bar)?),
+        }
+        pass("searching", &bar)
+    }
+
+    fn report(&self, args: &SearchArgs, pass: &Pass) -> RunReport {
+        let (queries, k) = (self.queries.len(), args.query.k as usize);
+        let wall_seconds = pass.wall.as_secs_f64();
+        let mapped = args.backend == Backend::Mmap;
+        let reads = if mapped { Some(pass.counters.major_faults) } else { pass.stats.reads };
+        let points = self.index.segment().manifest().points;
+        let recall = self.truth.as_ref().map(|truth| pass.answers.recall(truth, k, points));
+        let held = page_cache::held_bytes(self.index.paged_files());
+        RunReport {
+            backend: args.backend.to_string(),
+            temperature: args.temperature.word().into(),
+            mmap_advice: mapped.then(|| args.mmap_advice.to_string()),
+            engine: pass.stats.engine.clone(),
+            engine_reason: pass.stats.engine_reason.clone(),
+            direct_io: pass.stats.direct_io,
+            memory_enforced_by: match args.backend {
+                Backend::Pool => "pool".into(),
+                _ => "none".into(),
+            },
+            queries: queries as u64,
+            threads: args.threads.into(),
+            k: args.query.k.into(),
+            recall,
+            qps: queries as f64 / wall_seconds,
+            latency_us: pass.latency_us,
+            cpu_seconds: pass.counters.cpu_seconds,
+            wall_seconds,
+            reads,
+            read_bytes: pass.counters.read_bytes,
+            reads_per_query: reads.map(|reads| reads as f64 / queries as f64),
+            hits: pass.stats.hits,
+            misses: pass.stats.misses,
+            evictions: pass.stats.evictions,
+            memory_budget_bytes: Some(self.index.memory_budget_bytes()),
+            peak_rss_bytes: process::peak_rss_bytes(),
+            page_cache_bytes: held.as_ref().ok().copied(),
+            page_cache_reason: held.err(),
+            mmap_verify: mapped.then(|| args.query.mmap_verify.to_string()),
+            answers_crc32c: format!("{:08x}", pass.answers.crc32c()),
+        }
+    }
+
+    fn load_report(&self, pass: &Pass) -> Result<LoadReport, Failure> {
+        let files = self.index.paged_files();
+        let lengths = files.iter().map(|path| {
+            let length = std::fs::metadata(path).map(|metadata| metadata.len());
+            length.map_err(|error| Failure::at(path, "read its length", &error))
+        });
+        let unknown = || Failure::new("/proc/self/status: does not say what is resident (RssAnon)");
+        let undroppable = pass.undroppable.ok_or_else(unknown)?;
+        let budget_bytes = self.index.memory_budget_bytes();
+        // Each read of a pool fills a frame; before the first eviction, one that was not touched.
+        let page_size = self.index.segment().manifest().page_size;
+        let filled_bytes = pass.stats.reads.unwrap_or(0) * page_size.bytes() as u64;
+        let frame_bytes = filled_bytes.min(budget_bytes);
+        Ok(LoadReport {
+            anonymous_bytes: undroppable.anonymous_bytes.saturating_sub(frame_bytes),
+            page_table_bytes: undroppable.page_table_bytes,
+            budget_bytes,
+            paged_bytes: lengths.sum::<Result<u64, Failure>>()?,
+            paged_files: files.to_vec(),
+        })
+    }
+}
+
+/// A query without an answer is named with its file.
+fn in_file(failure: Failure, query: &QueryOptions) -> Failure {
+    match failure {
+        Failure::Failed(line) if line.starts_with("query ") => {
+            Failure::new(format!("{}: {line}", query.queries.display()))
+        }
+        other => other,
+    }
+}
+
+/// The report for people.
+fn text(args: &SearchArgs, run: &RunReport) -> String {
+    let latency = &run.latency_us;
+    let us = table::duration_us;
+    let counted = |figure: Option<u64>| table::or_dash(figure.map(table::count));
+    let sized = |figure: Option<u64>| table::or_dash(figure.map(table::bytes));
+    let mut rows = vec![
+        ("QPS", table::figure(run.qps)),
+        ("latency p50", us(latency.p50)),
+        ("latency p95", us(latency.p95)),
+        ("latency p99", us(latency.p99)),
+        ("latency p99.9", us(latency.p999)),
+        ("latency max", us(latency.max)),
+        ("processor time", us(run.cpu_seconds * 1e6)),
+        ("read from disk", sized(run.read_bytes)),
+        ("reads a query", table::or_dash(run.reads_per_query.map(table::figure))),
+        ("page hits", counted(run.hits)),
+        ("page misses", counted(run.misses)),
+        ("evictions", counted(run.evictions)),
+        ("memory for pages", sized(run.memory_budget_bytes)),
+        ("held to it by", run.memory_enforced_by.clone()),
+        ("peak RSS", sized(run.peak_rss_bytes)),
+        ("page cache", sized(run.page_cache_bytes)),
+    ];
+    let optional = [
+        ("page cache unknown", run.page_cache_reason.clone()),
+        ("engine", run.engine.clone()),
+        ("engine because", run.engine_reason.clone()),
+        ("direct I/O", run.direct_io.map(|direct| if direct { "yes" } else { "no" }.into())),
+        ("mmap advice", run.mmap_advice.clone()),
+        ("mmap verifies", run.mmap_verify.clone()),
+        ("ids written to", args.ids_out.as_ref().map(|path| path.display().to_string())),
+    ];
+    rows.extend(optional.into_iter().filter_map(|(name, text)| Some((name, text?))));
+    if let Some(recall) = run.recall {
+        rows.insert(0, ("recall", format!("{recall:.4} (recall@{})", run.k)));
+    }
+    let plural = if run.threads == 1 { "" } else { "s" };
+    format!(
+        "{} queries through {}, {}, {} thread{plural}, k {}\n\n{}",
+        table::count(run.queries),
+        run.backend,
+        run.temperature,
+        run.threads,
+        run.k,
+        table::pairs(&rows)
+    )
+}

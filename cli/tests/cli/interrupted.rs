@@ -1,0 +1,86 @@
+//! Ctrl-C: one line, exit code 1, and nothing left behind.
+
+use std::fs;
+use std::process::{Child, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::workshop::{Workshop, failed, stderr};
+
+/// How long a command may take to stop: far less than what it was doing.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Interrupts `child` and returns what it had to say.
+fn interrupt(child: Child) -> Output {
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::INT).unwrap();
+    let asked = Instant::now();
+    let output = child.wait_with_output().unwrap();
+    assert!(asked.elapsed() < PATIENCE, "it took {:?} to stop", asked.elapsed());
+    output
+}
+
+fn start(shop: &Workshop, args: &[&str]) -> Child {
+    let mut command = shop.command(args);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Waits until `ready`, or fails.
+#[track_caller]
+fn wait_until(ready: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !ready() {
+        assert!(started.elapsed() < PATIENCE, "it never came to that");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_build_leaves_nothing() {
+    let shop = Workshop::new();
+    // With so many candidates the graph takes minutes.
+    shop.points("base.fvecs", 20_000, 64, 1);
+    let before = shop.contents();
+    let flags = ["--ef-construction", "5000", "--m", "64"];
+    let args = ["build", "--vectors", "base.fvecs", "--out", "segment"];
+    let child = start(&shop, &[&args[..], &flags].concat());
+    thread::sleep(Duration::from_millis(700));
+    failed(&interrupt(child), &["interrupted"]);
+    assert_eq!(shop.contents(), before);
+}
+
+#[test]
+fn a_comparison_ends_its_runs_and_removes_its_groups() {
+    let shop = Workshop::with_segment();
+    let before = shop.contents();
+    let args = ["compare", "segment", "--queries", "query.fvecs", "--memory", "512KiB"];
+    let flags = ["--repeats", "1000", "--report", "r.html"];
+    let child = start(&shop, &[&args[..], &flags].concat());
+    let pid = child.id();
+    thread::sleep(Duration::from_millis(700));
+    failed(&interrupt(child), &["interrupted"]);
+    assert_eq!(shop.contents(), before);
+    let name = format!("ringpool-{pid}-");
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap();
+    for path in groups.lines().filter_map(|line| line.splitn(3, ':').nth(2)) {
+        for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified"] {
+            let entries = fs::read_dir(format!("{root}{path}")).into_iter().flatten().flatten();
+            let left: Vec<_> =
+                entries.filter(|e| e.file_name().to_string_lossy().starts_with(&name)).collect();
+            assert!(left.is_empty(), "{left:?}");
+        }
+    }
+}
+
+#[test]
+fn a_demo_removes_its_folder() {
+    let shop = Workshop::new();
+    let child = start(&shop, &["demo"]);
+    wait_until(|| !shop.contents().is_empty());
+    thread::sleep(Duration::from_millis(200));
+    let output = interrupt(child);
+    failed(&output, &["interrupted"]);
+    assert!(shop.contents().is_empty(), "{:?}: {}", shop.contents(), stderr(&output));
+}

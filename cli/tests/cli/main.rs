@@ -1,0 +1,10 @@
+//! The command as its users meet it: a process with arguments, a folder, stdout, stderr and an
+//! exit code.
+
+mod comparing;
+mod damage;
+mod interrupted;
+mod output;
+mod refusals;
+mod system;
+mod workshop;

@@ -1,0 +1,237 @@
+//! From vectors to a segment on disk.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+
+use crate::component::ComponentKind;
+use crate::graph::{self, CodeSpace, Graph, GraphOptions, RowSpace};
+use crate::sq8::Codes;
+use crate::write::{Gate, Staging};
+use crate::{
+    BuildError, BuildOptions, Component, Manifest, Metric, Phase, Progress, Quantizer, Vectors,
+};
+
+/// What a build made, and how long it took.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct BuildReport {
+    /// How many points each layer has, layer 0 first.
+    pub layers: Vec<usize>,
+    /// Points that nothing led to and that were linked at the end.
+    pub linked_points: usize,
+    /// Whether the codes tell exactly what the vectors do.
+    pub lossless_codes: bool,
+    /// The bytes of all pages.
+    pub pages_bytes: u64,
+    /// Time spent on the codes.
+    pub codes_time: Duration,
+    /// Time spent on the graph.
+    pub graph_time: Duration,
+    /// Time spent on writing.
+    pub write_time: Duration,
+}
+
+/// Builds a segment of `vectors` in the folder `out`, which must not exist yet and appears whole
+/// or not at all.
+///
+/// # Errors
+/// When an option is out of range, a value is no number, there are no vectors, `out` exists or
+/// cannot be written, or `progress` ends the build. Nothing is left behind then.
+pub fn build(
+    vectors: &Vectors,
+    out: &Path,
+    options: &BuildOptions,
+    progress: &dyn Progress,
+) -> Result<BuildReport, BuildError> {
+    build_gated(vectors, out, options, progress, &|_| Ok(()))
+}
+
+/// The same, with a gate before each step on disk.
+pub(crate) fn build_gated(
+    vectors: &Vectors,
+    out: &Path,
+    options: &BuildOptions,
+    progress: &dyn Progress,
+    gate: &Gate<'_>,
+) -> Result<BuildReport, BuildError> {
+    options.check()?;
+    if vectors.is_empty() {
+        return Err(BuildError::Empty);
+    }
+    // First of all: who has no room for the result need not wait for it.
+    let staging = Staging::begin(out, gate)?;
+    let threads = options.threads;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|e| BuildError::Threads { threads, reason: e.to_string() })?;
+    let made = pool.install(|| make(vectors, options, progress))?;
+    let begun = Instant::now();
+    let manifest = write(vectors, &made, options, progress, staging)?;
+    let pages = manifest.components.iter().map(|component| component.pages);
+    Ok(BuildReport {
+        layers: manifest.layers.clone(),
+        linked_points: made.linked_points,
+        lossless_codes: made.codes.is_some_and(|codes| codes.book.lossless),
+        pages_bytes: pages.sum::<u64>() * options.page_size.bytes() as u64,
+        codes_time: made.codes_time,
+        graph_time: made.graph_time,
+        write_time: begun.elapsed(),
+    })
+}
+
+/// What is written besides the vectors.
+struct Made {
+    codes: Option<Codes>,
+    graph: Graph,
+    linked_points: usize,
+    codes_time: Duration,
+    graph_time: Duration,
+}
+
+fn make(
+    vectors: &Vectors,
+    options: &BuildOptions,
+    progress: &dyn Progress,
+) -> Result<Made, BuildError> {
+    expect_finite(vectors)?;
+    let begun = Instant::now();
+    let points = vectors.len() as u64;
+    let step = |done| progress.report(Phase::Codes, done, points);
+    let codes = match options.quantizer {
+        Quantizer::None => None,
+        Quantizer::Sq8 => Some(unless_cancelled(Codes::train(vectors, options.metric, &step))?),
+    };
+    let codes_time = begun.elapsed();
+    let begun = Instant::now();
+    let step = |done| progress.report(Phase::Graph, done, points);
+    let graph_options =
+        GraphOptions { m: options.m, ef_construction: options.ef_construction, seed: options.seed };
+    let exact = |codes: &&Codes| codes.book.lossless && options.metric == Metric::L2;
+    let built = match codes.as_ref().filter(exact) {
+        Some(codes) => graph::build(&CodeSpace(codes), graph_options, &step),
+        None => {
+            let space = RowSpace::new(vectors, options.metric);
+            graph::build(&space, graph_options, &step)
+        }
+    };
+    let (graph, linked_points) = unless_cancelled(built)?;
+    Ok(Made { codes, graph, linked_points, codes_time, graph_time: begun.elapsed() })
+}
+
+fn unless_cancelled<T>(flow: ControlFlow<(), T>) -> Result<T, BuildError> {
+    match flow {
+        ControlFlow::Continue(value) => Ok(value),
+        ControlFlow::Break(()) => Err(BuildError::Cancelled),
+    }
+}
+
+/// Names the first value that is no number.
+fn expect_finite(vectors: &Vectors) -> Result<(), BuildError> {
+    let wrong = |row| {
+        let mut values = vec![0.0; vectors.dim()];
+        vectors.row_f32(row, &mut values);
+        let dimension = values.iter().position(|value| !value.is_finite())?;
+        Some(BuildError::NotFinite { row, dimension, value: values[dimension] })
+    };
+    let rows = (0..vectors.len()).into_par_iter().with_min_len(64);
+    rows.find_map_first(wrong).map_or(Ok(()), Err)
+}
+
+fn write(
+    vectors: &Vectors,
+    made: &Made,
+    options: &BuildOptions,
+    progress: &dyn Progress,
+    staging: Staging<'_>,
+) -> Result<Manifest, BuildError> {
+    let mut manifest = describe(vectors, &made.graph, options);
+    let total = manifest.components.iter().map(|component| component.pages).sum::<u64>()
+        * options.page_size.bytes() as u64;
+    let mut done = 0;
+    let mut written = |bytes| {
+        done += bytes;
+        unless_cancelled(progress.report(Phase::Write, done, total))
+    };
+    let mut components = std::mem::take(&mut manifest.components);
+    for component in &mut components {
+        let records = manifest.sections(component.kind);
+        let words = words_of(component.kind, made);
+        let mut sections: Vec<&[u8]> = words.iter().map(|w| bytemuck::cast_slice(w)).collect();
+        match (component.kind, &made.codes) {
+            (ComponentKind::Vectors, _) => sections.push(vectors.bytes()),
+            (ComponentKind::Codes, Some(codes)) => sections.push(&codes.codes),
+            _ => {}
+        }
+        debug_assert_eq!(records.len(), sections.len());
+        let sections: Vec<_> = records.into_iter().zip(sections).collect();
+        staging.write_component(component, &sections, &mut written)?;
+    }
+    manifest.components = components;
+    staging.publish(&manifest)?;
+    Ok(manifest)
+}
+
+/// The sections of a component that are 32-bit words.
+fn words_of(kind: ComponentKind, made: &Made) -> Vec<std::borrow::Cow<'_, [u32]>> {
+    match (kind, &made.codes) {
+        (ComponentKind::Vectors, _) | (ComponentKind::Codes, None) => Vec::new(),
+        (ComponentKind::Codes, Some(codes)) => {
+            let offsets = codes.book.offsets.iter().map(|offset| offset.to_bits());
+            let words: Vec<u32> =
+                std::iter::once(codes.book.step.to_bits()).chain(offsets).collect();
+            vec![words.into()]
+        }
+        (ComponentKind::Graph, _) => {
+            let upper = made.graph.layers.iter().skip(1).map(|layer| {
+                let records = layer.records.chunks(layer.max_neighbours + 1);
+                let with_point = layer.points.iter().zip(records);
+                let words = with_point.flat_map(|(&point, record)| {
+                    std::iter::once(point).chain(record.iter().copied())
+                });
+                words.collect::<Vec<u32>>().into()
+            });
+            let layer_0 = made.graph.layers[0].records.as_slice().into();
+            std::iter::once(layer_0).chain(upper).collect()
+        }
+    }
+}
+
+/// The manifest, but for the checksums.
+fn describe(vectors: &Vectors, graph: &Graph, options: &BuildOptions) -> Manifest {
+    let mut manifest = Manifest {
+        required_features: Vec::new(),
+        optional_features: Vec::new(),
+        metric: options.metric,
+        element: vectors.element(),
+        dim: vectors.dim(),
+        points: vectors.len(),
+        m: options.m,
+        ef_construction: options.ef_construction,
+        quantizer: options.quantizer,
+        seed: options.seed,
+        page_size: options.page_size,
+        entry_point: graph.entry_point,
+        layers: graph.layers.iter().map(graph::Layer::len).collect(),
+        components: Vec::new(),
+    };
+    let contents = crc32c::crc32c(vectors.bytes());
+    let component = |kind| Component {
+        kind,
+        name: manifest.name_of(kind).into(),
+        key: key_of(manifest.name_of(kind), options.seed, contents),
+        pages: manifest.pages_of(kind),
+        record_bytes: manifest.record_bytes_of(kind),
+        checksums_crc32c: 0,
+    };
+    manifest.components = manifest.kinds().into_iter().map(component).collect();
+    manifest
+}
+
+/// Keys the checksums of a component, so that pages of another component, and those of a segment
+/// of other vectors, never pass for its own.
+fn key_of(name: &str, seed: u64, contents: u32) -> u64 {
+    let name = u64::from(crc32c::crc32c(name.as_bytes()));
+    graph::mix(seed ^ graph::mix(name << 32 | u64::from(contents)))
+}

@@ -1,0 +1,171 @@
+//! The files of a segment: opened with suspicion, checked before they are believed.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use ringpool_storage::{Checksums, FileKey, PageNo, PageSize, PageSource};
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+use crate::layout::Records;
+use crate::{Component, SegmentError};
+
+/// What a component is for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ComponentKind {
+    /// The original vectors: read at search time, a few pages a query.
+    Vectors,
+    /// The codes: read once and kept.
+    Codes,
+    /// The graph: read once and kept.
+    Graph,
+}
+
+impl fmt::Display for ComponentKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Vectors => "vectors",
+            Self::Codes => "codes",
+            Self::Graph => "graph",
+        })
+    }
+}
+
+/// One component's file of pages, with all that is needed to open it as a source.
+#[derive(Clone, Debug)]
+pub struct ComponentFile {
+    /// What the component is for.
+    pub kind: ComponentKind,
+    /// The component's name: its files are called `NAME.pages` and `NAME.crc`.
+    pub name: String,
+    /// Where the pages are.
+    pub path: PathBuf,
+    /// The size of a page.
+    pub page_size: PageSize,
+    /// How many pages there are.
+    pub pages: u64,
+    /// The checksum of each page.
+    pub checksums: Checksums,
+}
+
+impl ComponentFile {
+    /// Loads the checksums of a component and checks both of its files against the manifest.
+    pub(crate) fn check(
+        dir: &Path,
+        component: &Component,
+        page_size: PageSize,
+    ) -> Result<Self, SegmentError> {
+        let path = dir.join(component.pages_file());
+        let expected_bytes = component.pages * page_size.bytes() as u64;
+        open_regular(&path).and_then(|file| expect_length(&file, &path, expected_bytes))?;
+        Ok(Self {
+            kind: component.kind,
+            name: component.name.clone(),
+            checksums: read_checksums(dir, component)?,
+            path,
+            page_size,
+            pages: component.pages,
+        })
+    }
+}
+
+fn read_checksums(dir: &Path, component: &Component) -> Result<Checksums, SegmentError> {
+    let path = dir.join(component.checksums_file());
+    let file = open_regular(&path)?;
+    let expected_bytes = component.pages * 4;
+    expect_length(&file, &path, expected_bytes)?;
+    let bytes = read_at_most(file, &path, expected_bytes)?;
+    let (expected, found) = (component.checksums_crc32c, crc32c::crc32c(&bytes));
+    if expected != found {
+        return Err(SegmentError::Checksums { path, expected, found });
+    }
+    Checksums::from_le_bytes(FileKey(component.key), &bytes).ok_or(SegmentError::Length {
+        path,
+        expected_bytes,
+        found_bytes: bytes.len() as u64,
+    })
+}
+
+/// Opens a file for reading that is neither link nor pipe nor device nor folder.
+pub(crate) fn open_regular(path: &Path) -> Result<File, SegmentError> {
+    // NONBLOCK: opening a pipe that nobody writes to would wait for ever.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(fd) => File::from(fd),
+        Err(rustix::io::Errno::NOENT) => return Err(SegmentError::Missing { path: path.into() }),
+        Err(rustix::io::Errno::LOOP | rustix::io::Errno::NXIO) => {
+            return Err(SegmentError::NotRegular { path: path.into() });
+        }
+        Err(errno) => return Err(io_error(path, "open", errno.into())),
+    };
+    let metadata = file.metadata().map_err(|e| io_error(path, "stat", e))?;
+    if !metadata.is_file() {
+        return Err(SegmentError::NotRegular { path: path.into() });
+    }
+    Ok(file)
+}
+
+fn expect_length(file: &File, path: &Path, expected_bytes: u64) -> Result<(), SegmentError> {
+    let metadata = file.metadata().map_err(|e| io_error(path, "stat", e))?;
+    let found_bytes = metadata.len();
+    if found_bytes == expected_bytes {
+        return Ok(());
+    }
+    Err(SegmentError::Length { path: path.into(), expected_bytes, found_bytes })
+}
+
+/// Reads a file, but never more than was promised, however it grows meanwhile.
+pub(crate) fn read_at_most(file: File, path: &Path, bytes: u64) -> Result<Vec<u8>, SegmentError> {
+    let mut read = Vec::new();
+    file.take(bytes).read_to_end(&mut read).map_err(|e| io_error(path, "read", e))?;
+    Ok(read)
+}
+
+pub(crate) fn io_error(path: &Path, doing: &'static str, source: io::Error) -> SegmentError {
+    SegmentError::Io { path: path.into(), doing, source }
+}
+
+/// How many pages are asked for at once when a component is loaded.
+const LOAD_BATCH: u64 = 256;
+
+/// Copies records out of their pages, put end to end.
+pub(crate) fn load_records(
+    source: &dyn PageSource,
+    records: &Records,
+) -> Result<Vec<u8>, ringpool_storage::Error> {
+    let mut bytes = vec![0; records.bytes() as usize];
+    load_into(source, records, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The same for records of 32-bit numbers.
+pub(crate) fn load_words(
+    source: &dyn PageSource,
+    records: &Records,
+) -> Result<Vec<u32>, ringpool_storage::Error> {
+    let mut words = vec![0_u32; records.bytes() as usize / 4];
+    load_into(source, records, bytemuck::cast_slice_mut(&mut words))?;
+    Ok(words)
+}
+
+fn load_into(
+    source: &dyn PageSource,
+    records: &Records,
+    bytes: &mut [u8],
+) -> Result<(), ringpool_storage::Error> {
+    let mut batch = Vec::new();
+    for first in (0..records.pages()).step_by(LOAD_BATCH as usize) {
+        let pages = first..records.pages().min(first + LOAD_BATCH);
+        batch.clear();
+        batch.extend(pages.map(|page| PageNo(records.first_page + page)));
+        source.visit(&batch, &mut |i, page| {
+            let stretch = records.stretch(first + i as u64);
+            let len = stretch.len();
+            bytes[stretch].copy_from_slice(&page[..len]);
+        })?;
+    }
+    Ok(())
+}

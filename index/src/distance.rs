@@ -1,0 +1,98 @@
+//! The distance of a query to an original row, as searches report it.
+
+use crate::isa::Isa;
+use crate::kernels::{Dot, L2, SquaredNorm, Stored};
+use crate::{Element, Metric};
+
+/// A query that is ready to be compared with rows.
+pub(crate) struct RowQuery {
+    isa: Isa,
+    metric: Metric,
+    element: Element,
+    values: Vec<f32>,
+    /// 1 / |query|, or 0 for a query of norm 0.
+    inverse_norm: f32,
+}
+
+impl Default for RowQuery {
+    fn default() -> Self {
+        Self {
+            isa: Isa::detected(),
+            metric: Metric::L2,
+            element: Element::F32,
+            values: Vec::new(),
+            inverse_norm: 0.0,
+        }
+    }
+}
+
+impl RowQuery {
+    /// Takes another query, against rows of `element`.
+    pub(crate) fn set(&mut self, metric: Metric, element: Element, query: &[f32]) {
+        (self.metric, self.element) = (metric, element);
+        self.values.clear();
+        self.values.extend_from_slice(query);
+        if metric == Metric::Cosine {
+            self.inverse_norm = inverse_norm(self.isa, bytes_of(query), Element::F32);
+        }
+    }
+
+    /// The distance to the row with these bytes. A sum that overflows counts as infinitely far.
+    #[inline]
+    pub(crate) fn distance(&self, row: &[u8]) -> f32 {
+        let distance = match self.metric {
+            Metric::L2 => l2(self.isa, &self.values, row, self.element),
+            Metric::Ip => -dot(self.isa, &self.values, row, self.element),
+            Metric::Cosine => {
+                let inverse_norm = inverse_norm(self.isa, row, self.element);
+                let dot = dot(self.isa, &self.values, row, self.element);
+                1.0 - dot * (self.inverse_norm * inverse_norm)
+            }
+        };
+        number_or_far(distance)
+    }
+}
+
+/// Infinitely far where large values made a sum that is not a number.
+#[inline]
+pub(crate) fn number_or_far(distance: f32) -> f32 {
+    if distance.is_nan() { f32::INFINITY } else { distance }
+}
+
+fn bytes_of(values: &[f32]) -> &[u8] {
+    bytemuck::cast_slice(values)
+}
+
+/// Squared Euclidean distance.
+#[inline]
+pub(crate) fn l2(isa: Isa, query: &[f32], row: &[u8], element: Element) -> f32 {
+    match element {
+        Element::F32 => isa.run(L2(query, <[u8; 4]>::row(row))),
+        Element::F16 => isa.run(L2(query, <[u8; 2]>::row(row))),
+        Element::U8 => isa.run(L2(query, u8::row(row))),
+        Element::I8 => isa.run(L2(query, i8::row(row))),
+    }
+}
+
+/// Inner product.
+#[inline]
+pub(crate) fn dot(isa: Isa, query: &[f32], row: &[u8], element: Element) -> f32 {
+    match element {
+        Element::F32 => isa.run(Dot(query, <[u8; 4]>::row(row))),
+        Element::F16 => isa.run(Dot(query, <[u8; 2]>::row(row))),
+        Element::U8 => isa.run(Dot(query, u8::row(row))),
+        Element::I8 => isa.run(Dot(query, i8::row(row))),
+    }
+}
+
+/// 1 / |row|, or 0 for a row of norm 0.
+#[inline]
+pub(crate) fn inverse_norm(isa: Isa, row: &[u8], element: Element) -> f32 {
+    let squared = match element {
+        Element::F32 => isa.run(SquaredNorm(<[u8; 4]>::row(row))),
+        Element::F16 => isa.run(SquaredNorm(<[u8; 2]>::row(row))),
+        Element::U8 => isa.run(SquaredNorm(u8::row(row))),
+        Element::I8 => isa.run(SquaredNorm(i8::row(row))),
+    };
+    if squared > 0.0 { 1.0 / squared.sqrt() } else { 0.0 }
+}

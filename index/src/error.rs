@@ -1,0 +1,249 @@
+//! What can go wrong, each with what was found, what was expected and what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::{MAX_DIM, MAX_POINTS};
+
+/// A word that names none of the choices.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{text}\" is no {what}: use {choices}")]
+pub struct ParseError {
+    text: String,
+    what: &'static str,
+    choices: &'static str,
+}
+
+impl ParseError {
+    pub(crate) fn new(text: &str, what: &'static str, choices: &'static str) -> Self {
+        let text = text.into();
+        Self { text, what, choices }
+    }
+}
+
+/// Why values are no vectors.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VectorsError {
+    /// No vector has so many dimensions.
+    #[error("vectors of {dim} dimensions are not possible: use 1 to {MAX_DIM}")]
+    Dim {
+        /// The dimension asked for.
+        dim: usize,
+    },
+    /// The last row is not whole.
+    #[error("{values} values are no whole number of vectors of {dim} dimensions: the input is cut")]
+    Ragged {
+        /// How many values there are.
+        values: usize,
+        /// How many a row has.
+        dim: usize,
+    },
+    /// More rows than ids.
+    #[error("{rows} vectors are too many for one segment: split them, at most {MAX_POINTS} each")]
+    TooMany {
+        /// How many rows there are.
+        rows: usize,
+    },
+}
+
+/// Why no segment was built. Nothing is left behind.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// An option is out of its range.
+    #[error("{name} {value} is out of range: use {least} to {most}")]
+    Option {
+        /// The option's name.
+        name: &'static str,
+        /// What it was set to.
+        value: usize,
+        /// Its smallest value.
+        least: usize,
+        /// Its largest value.
+        most: usize,
+    },
+    /// There is nothing to index.
+    #[error("there are no vectors to build from: give at least one")]
+    Empty,
+    /// A value has no distance to anything.
+    #[error(
+        "vector {row} has {value} in dimension {dimension}: remove it or replace the value by a number"
+    )]
+    NotFinite {
+        /// The vector, counted from 0.
+        row: usize,
+        /// The dimension, counted from 0.
+        dimension: usize,
+        /// The value: an infinity or not a number.
+        value: f32,
+    },
+    /// A segment is never overwritten.
+    #[error("{out} exists already: choose another name or remove it first", out = .out.display())]
+    Exists {
+        /// Where the segment should have gone.
+        out: PathBuf,
+    },
+    /// The path cannot name a new folder.
+    #[error("{out} cannot name a new segment: end the path with the folder's name", out = .out.display())]
+    Name {
+        /// Where the segment should have gone.
+        out: PathBuf,
+    },
+    /// The disk is full.
+    #[error("{path}: the disk is full: {wanted_bytes} bytes were to be written here; free some space or build elsewhere", path = .path.display())]
+    DiskFull {
+        /// The file being written.
+        path: PathBuf,
+        /// The whole length that it was to have.
+        wanted_bytes: u64,
+    },
+    /// The system refused something else.
+    #[error("{path}: {doing}: {source}", path = .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// The system's own answer.
+        source: io::Error,
+    },
+    /// No threads could be started.
+    #[error("cannot start {threads} threads: {reason}; ask for fewer")]
+    Threads {
+        /// How many were asked for; 0 means one a core.
+        threads: usize,
+        /// The system's own answer.
+        reason: String,
+    },
+    /// The listener said so.
+    #[error("the build was cancelled; nothing was written")]
+    Cancelled,
+}
+
+/// Why a directory could not be opened as a segment.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SegmentError {
+    /// There is no manifest here.
+    #[error("{dir} is no segment: it has no MANIFEST; give the folder that `build` made", dir = .dir.display())]
+    NotASegment {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The manifest is not what was written, or not one at all.
+    #[error("{path}: {reason}; restore the segment from a copy or build it again", path = .path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong, and what was expected.
+        reason: String,
+    },
+    /// Written by a later version of this crate.
+    #[error("{path}: the segment is of format {found}, this program reads up to {known}: use a newer one", path = .path.display())]
+    NewerVersion {
+        /// The manifest.
+        path: PathBuf,
+        /// The segment's format.
+        found: u64,
+        /// The newest format known here.
+        known: u64,
+    },
+    /// The segment cannot be read without something that is not known here.
+    #[error("{path}: the segment needs \"{feature}\", which this program does not know: use a newer one", path = .path.display())]
+    UnknownFeature {
+        /// The manifest.
+        path: PathBuf,
+        /// The feature.
+        feature: String,
+    },
+    /// A file that the manifest lists is not there.
+    #[error("{path} is missing though the manifest lists it: restore it from a copy or build the segment again", path = .path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A link, a pipe, a device or a folder where a file should be.
+    #[error("{path} is no regular file: put the segment's own file there", path = .path.display())]
+    NotRegular {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A file is not as long as it was.
+    #[error("{path} has {found_bytes} bytes where the manifest says {expected_bytes}: it was cut or changed; restore it from a copy", path = .path.display())]
+    Length {
+        /// The file.
+        path: PathBuf,
+        /// Its length by the manifest.
+        expected_bytes: u64,
+        /// Its length on disk.
+        found_bytes: u64,
+    },
+    /// The checksums beside the pages are not those that were written.
+    #[error("{path} does not match its checksum (expected {expected:08x}, found {found:08x}): it was changed; restore it from a copy", path = .path.display())]
+    Checksums {
+        /// The file of checksums.
+        path: PathBuf,
+        /// Its checksum by the manifest.
+        expected: u32,
+        /// Its checksum on disk.
+        found: u32,
+    },
+    /// A component's pages hold something that no build writes.
+    #[error("{path}: {reason}; the file is damaged, restore it from a copy", path = .path.display())]
+    Component {
+        /// The file of pages.
+        path: PathBuf,
+        /// What is wrong, and what was expected.
+        reason: String,
+    },
+    /// The system refused an open or a read.
+    #[error("{path}: {doing}: {source}", path = .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// The system's own answer.
+        source: io::Error,
+    },
+    /// A component's source could not be opened or read.
+    #[error(transparent)]
+    Pages(#[from] ringpool_storage::Error),
+}
+
+/// Why a query has no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SearchError {
+    /// The query is of another dimension than the vectors.
+    #[error(
+        "the query has {found} dimensions and the vectors {expected}: use queries made like the vectors"
+    )]
+    Dimension {
+        /// The vectors' dimension.
+        expected: usize,
+        /// The query's.
+        found: usize,
+    },
+    /// The query has a value that has no distance to anything.
+    #[error("the query has {value} in dimension {dimension}: replace it by a number")]
+    NotFinite {
+        /// The dimension, counted from 0.
+        dimension: usize,
+        /// The value: an infinity or not a number.
+        value: f32,
+    },
+    /// Nothing is asked for.
+    #[error("k is 0: ask for at least 1 hit")]
+    ZeroK,
+    /// No candidates are allowed.
+    #[error("ef is 0: allow at least 1 candidate")]
+    ZeroEf,
+    /// Fewer candidates than hits, or no number.
+    #[error("oversample {0} is not possible: use a number of at least 1")]
+    Oversample(f32),
+    /// A page of the originals could not be had.
+    #[error(transparent)]
+    Pages(#[from] ringpool_storage::Error),
+}

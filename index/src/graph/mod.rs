@@ -1,0 +1,150 @@
+//! The graph: for each layer the neighbours of its points.
+//!
+//! Layer 0 holds all points with up to 2M neighbours each, every layer above about an M-th of the
+//! points of the one below with up to M. A layer is one dense array of records of a fixed length:
+//! a count, then so many ids. The few points of an upper layer are found by binary search, which
+//! costs a hop there less than one distance and saves an array over all points.
+
+mod build;
+mod levels;
+mod neighbours;
+mod repair;
+mod space;
+pub(crate) mod walk;
+
+pub(crate) use build::{GraphOptions, build};
+pub(crate) use levels::mix;
+pub(crate) use space::{CodeSpace, RowSpace};
+
+/// The most layers: enough for 2^31 points at the smallest M.
+pub(crate) const MAX_LAYERS: usize = 32;
+
+/// The layers of a graph, and where walks begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Graph {
+    pub(crate) entry_point: u32,
+    /// Layer 0 first. Each one's points are also points of the one before.
+    pub(crate) layers: Vec<Layer>,
+}
+
+/// The neighbours of the points of one layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Layer {
+    /// The points, ascending; empty in layer 0, which has all.
+    pub(crate) points: Vec<u32>,
+    /// For each point a count and `max_neighbours` ids, of which so many are meant.
+    pub(crate) records: Vec<u32>,
+    pub(crate) max_neighbours: usize,
+}
+
+impl Layer {
+    /// A layer without links: `points` is empty for layer 0.
+    fn without_links(points: Vec<u32>, count: usize, max_neighbours: usize) -> Self {
+        Self { points, records: vec![0; count * (max_neighbours + 1)], max_neighbours }
+    }
+
+    /// How many points the layer has.
+    pub(crate) fn len(&self) -> usize {
+        self.records.len() / (self.max_neighbours + 1)
+    }
+
+    /// Whether `point` is in this layer.
+    pub(crate) fn contains(&self, point: u32) -> bool {
+        self.record_of(point).is_some_and(|record| record < self.len())
+    }
+
+    #[inline]
+    fn record_of(&self, point: u32) -> Option<usize> {
+        if self.points.is_empty() {
+            return Some(point as usize);
+        }
+        self.points.binary_search(&point).ok()
+    }
+
+    /// The neighbours of a point; none where it is not in this layer.
+    #[inline]
+    pub(crate) fn neighbours(&self, point: u32) -> &[u32] {
+        let Some(record) = self.record_of(point) else {
+            return &[];
+        };
+        let stride = self.max_neighbours + 1;
+        let record = &self.records[record * stride..][..stride];
+        &record[1..=record[0] as usize]
+    }
+
+    /// Replaces the neighbours of a point of this layer.
+    fn set_neighbours(&mut self, point: u32, neighbours: impl ExactSizeIterator<Item = u32>) {
+        debug_assert!(neighbours.len() <= self.max_neighbours);
+        let Some(record) = self.record_of(point) else {
+            debug_assert!(false, "point {point} is not in this layer");
+            return;
+        };
+        let stride = self.max_neighbours + 1;
+        let record = &mut self.records[record * stride..][..stride];
+        record.fill(0);
+        record[0] = neighbours.len() as u32;
+        for (slot, neighbour) in record[1..].iter_mut().zip(neighbours) {
+            *slot = neighbour;
+        }
+    }
+}
+
+impl Graph {
+    /// How many points there are.
+    pub(crate) fn len(&self) -> usize {
+        self.layers[0].len()
+    }
+
+    /// The memory that the arrays take.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let layer = |l: &Layer| (size_of_val(&*l.points) + size_of_val(&*l.records)) as u64;
+        self.layers.iter().map(layer).sum()
+    }
+}
+
+impl Graph {
+    /// Whether walks can trust the arrays: every point that they can come to is in its layer.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        for (no, layer) in self.layers.iter().enumerate() {
+            let below = no.checked_sub(1).and_then(|below| self.layers.get(below));
+            if let Some(below) = below {
+                check_points(no, layer, below)?;
+            }
+            check_records(no, layer)?;
+            if !layer.contains(self.entry_point) {
+                return Err(format!("the entry point is not in layer {no}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_points(no: usize, layer: &Layer, below: &Layer) -> Result<(), String> {
+    if let Some(pair) = layer.points.windows(2).find(|pair| pair[0] >= pair[1]) {
+        let [first, second] = [pair[0], pair[1]];
+        return Err(format!("layer {no} has point {second} after point {first}"));
+    }
+    match layer.points.iter().find(|&&point| !below.contains(point)) {
+        Some(point) => Err(format!("layer {no} has point {point}, the layer below has not")),
+        None => Ok(()),
+    }
+}
+
+fn check_records(no: usize, layer: &Layer) -> Result<(), String> {
+    let most = layer.max_neighbours;
+    for (i, record) in layer.records.chunks(most + 1).enumerate() {
+        let count = record[0] as usize;
+        if count > most {
+            return Err(format!(
+                "record {i} of layer {no} has {count} neighbours, expected at most {most}"
+            ));
+        }
+        let outside = record[1..=count].iter().find(|&&point| !layer.contains(point));
+        if let Some(point) = outside {
+            return Err(format!(
+                "record {i} of layer {no} leads to {point}, which is no point of it"
+            ));
+        }
+    }
+    Ok(())
+}

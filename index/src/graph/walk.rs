@@ -1,0 +1,98 @@
+//! Walking the graph towards a query: algorithms 2 and 5 of the paper.
+
+use super::{Graph, Layer};
+use crate::candidates::Candidates;
+use crate::visited::Visited;
+
+/// Knows the query, and how far points are from it.
+pub(crate) trait Scorer {
+    type Error;
+
+    /// Replaces `distances` by the distance of each of `points`, in their order.
+    fn score(&mut self, points: &[u32], distances: &mut Vec<f32>) -> Result<(), Self::Error>;
+}
+
+/// What a walk needs, kept from one walk to the next.
+#[derive(Default)]
+pub(crate) struct WalkScratch {
+    visited: Visited,
+    /// The best points found, once a walk is over.
+    pub(crate) found: Candidates,
+    fresh: Vec<u32>,
+    distances: Vec<f32>,
+}
+
+impl WalkScratch {
+    /// From the entry point down through all layers above `layer`, always to the nearest
+    /// neighbour. Returns the point where it ends.
+    pub(crate) fn descend<S: Scorer>(
+        &mut self,
+        graph: &Graph,
+        layer: usize,
+        scorer: &mut S,
+    ) -> Result<u32, S::Error> {
+        let mut point = graph.entry_point;
+        let Some(upper) = graph.layers.get(layer + 1..) else {
+            return Ok(point);
+        };
+        for layer in upper.iter().rev() {
+            point = self.walk_greedily(layer, point, scorer)?;
+        }
+        Ok(point)
+    }
+
+    /// Ends, since each step goes strictly nearer in the order of (distance, id).
+    fn walk_greedily<S: Scorer>(
+        &mut self,
+        layer: &Layer,
+        from: u32,
+        scorer: &mut S,
+    ) -> Result<u32, S::Error> {
+        scorer.score(&[from], &mut self.distances)?;
+        let mut best = (self.distances[0], from);
+        loop {
+            let neighbours = layer.neighbours(best.1);
+            scorer.score(neighbours, &mut self.distances)?;
+            let scored = self.distances.iter().zip(neighbours);
+            let nearest = scored.fold(best, |best, (&distance, &point)| {
+                let nearer = distance.total_cmp(&best.0).then(point.cmp(&best.1)).is_lt();
+                if nearer { (distance, point) } else { best }
+            });
+            if nearest.1 == best.1 {
+                return Ok(best.1);
+            }
+            best = nearest;
+        }
+    }
+
+    /// Leaves in `found` the `ef` best points of one layer that can be reached from `from`.
+    pub(crate) fn search_layer<S: Scorer>(
+        &mut self,
+        graph: &Graph,
+        layer: usize,
+        from: u32,
+        ef: usize,
+        scorer: &mut S,
+    ) -> Result<(), S::Error> {
+        self.visited.begin(graph.len());
+        self.found.begin(ef);
+        let layer = &graph.layers[layer];
+        self.visited.insert(from);
+        scorer.score(&[from], &mut self.distances)?;
+        self.found.offer(self.distances[0], from);
+        while let Some(point) = self.found.expand_next() {
+            self.fresh.clear();
+            let visited = &mut self.visited;
+            let neighbours = layer.neighbours(point).iter().copied();
+            self.fresh.extend(neighbours.filter(|&neighbour| visited.insert(neighbour)));
+            if self.fresh.is_empty() {
+                continue;
+            }
+            scorer.score(&self.fresh, &mut self.distances)?;
+            for (&distance, &neighbour) in self.distances.iter().zip(&self.fresh) {
+                self.found.offer(distance, neighbour);
+            }
+        }
+        Ok(())
+    }
+}

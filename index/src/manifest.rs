@@ -1,0 +1,304 @@
+//! The manifest: what a segment is and which files it has.
+//!
+//! One line that tells the format and the checksum of all that follows, then JSON:
+//!
+//! ```text
+//! ringpool-segment 1 crc32c=89abcdef
+//! { "metric": "l2", ... }
+//! ```
+//!
+//! The layout of every component follows from the manifest's numbers. What it says about files is
+//! compared with that, and the files with what it says, before anything is read from them.
+
+use std::path::{Path, PathBuf};
+
+use ringpool_storage::PageSize;
+use serde::{Deserialize, Serialize};
+
+use crate::component::{open_regular, read_at_most};
+use crate::graph::MAX_LAYERS;
+use crate::layout::Records;
+use crate::options::{MAX_EF_CONSTRUCTION, MAX_M};
+use crate::{
+    ComponentFile, ComponentKind, Element, MAX_DIM, MAX_POINTS, Metric, Quantizer, SegmentError,
+};
+
+/// The format that this crate writes, and the newest that it reads.
+pub const FORMAT_VERSION: u64 = 1;
+
+/// The manifest's file name.
+pub(crate) const MANIFEST: &str = "MANIFEST";
+/// No manifest is longer: the longest that is written has a few kilobytes.
+const MAX_MANIFEST_BYTES: u64 = 64 * 1024;
+const FIRST_WORD: &str = "ringpool-segment ";
+/// Features without which a segment cannot be read and that this crate knows: none yet.
+const KNOWN_FEATURES: [&str; 0] = [];
+
+/// What a segment is, and which files it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Manifest {
+    /// What a reader must know beyond the format's number.
+    pub required_features: Vec<String>,
+    /// What a reader may ignore.
+    pub optional_features: Vec<String>,
+    /// What "near" means.
+    pub metric: Metric,
+    /// The type of the original values.
+    pub element: Element,
+    /// The vectors' dimension.
+    pub dim: usize,
+    /// How many vectors there are.
+    pub points: usize,
+    /// M of the graph.
+    pub m: usize,
+    /// How many candidates the neighbours were chosen from.
+    pub ef_construction: usize,
+    /// What the graph is walked with.
+    pub quantizer: Quantizer,
+    /// What the graph's layers were drawn from.
+    pub seed: u64,
+    /// The size of a page of every component.
+    #[serde(with = "page_size_bytes")]
+    pub page_size: PageSize,
+    /// Where walks begin.
+    pub entry_point: u32,
+    /// How many points each layer of the graph has, layer 0 first.
+    pub layers: Vec<usize>,
+    /// The components, each a file of pages and one of checksums.
+    pub components: Vec<Component>,
+}
+
+/// One component of a segment, by its manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Component {
+    /// What it is for.
+    pub kind: ComponentKind,
+    /// Its name: lower-case letters, digits and hyphens.
+    pub name: String,
+    /// What its checksums are keyed with.
+    pub key: u64,
+    /// How many pages it has.
+    pub pages: u64,
+    /// The length of its main records: a vector, a code, a point's neighbours in layer 0.
+    pub record_bytes: usize,
+    /// The checksum of its file of checksums.
+    pub checksums_crc32c: u32,
+}
+
+impl Component {
+    /// The name of the file that holds its pages.
+    pub fn pages_file(&self) -> String {
+        format!("{}.pages", self.name)
+    }
+
+    /// The name of the file that holds its checksums.
+    pub fn checksums_file(&self) -> String {
+        format!("{}.crc", self.name)
+    }
+}
+
+impl Manifest {
+    /// Reads the manifest of the segment in `dir`, and nothing else.
+    ///
+    /// # Errors
+    /// When there is none, or none that this crate can have written and can read.
+    pub fn read(dir: &Path) -> Result<Self, SegmentError> {
+        let path = dir.join(MANIFEST);
+        let file = match open_regular(&path) {
+            Err(SegmentError::Missing { .. }) => {
+                return Err(SegmentError::NotASegment { dir: dir.into() });
+            }
+            file => file?,
+        };
+        // One byte more than is allowed tells a longer file from the longest.
+        let bytes = read_at_most(file, &path, MAX_MANIFEST_BYTES + 1)?;
+        Self::parse(&path, &bytes)
+    }
+
+    /// The files of all components: lengths and checksums of checksums are compared with the
+    /// manifest, the pages themselves are not read.
+    ///
+    /// # Errors
+    /// When a file is missing, not a regular file, cut, or its checksums were changed.
+    pub fn component_files(&self, dir: &Path) -> Result<Vec<ComponentFile>, SegmentError> {
+        let components = self.components.iter();
+        components.map(|component| ComponentFile::check(dir, component, self.page_size)).collect()
+    }
+
+    /// The bytes of the manifest's file.
+    pub(crate) fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
+        let mut json = serde_json::to_vec_pretty(self)?;
+        json.push(b'\n');
+        let mut bytes = first_line(crc32c::crc32c(&json)).into_bytes();
+        bytes.append(&mut json);
+        Ok(bytes)
+    }
+
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, SegmentError> {
+        let wrong = |reason: String| SegmentError::Manifest { path: path.into(), reason };
+        if bytes.len() as u64 > MAX_MANIFEST_BYTES {
+            return Err(wrong(format!("it is longer than {MAX_MANIFEST_BYTES} bytes")));
+        }
+        let line_end = bytes.iter().position(|&byte| byte == b'\n');
+        let (line, json) = bytes.split_at(line_end.map_or(bytes.len(), |end| end + 1));
+        check_version(path, line)?;
+        let expected = first_line(crc32c::crc32c(json));
+        if line != expected.as_bytes() {
+            let (expected, found) = (expected.trim_end(), line.trim_ascii_end().escape_ascii());
+            return Err(wrong(format!(
+                "its first line is \"{found}\" where its contents say \"{expected}\": it was changed"
+            )));
+        }
+        let manifest: Self = serde_json::from_slice(json).map_err(|e| wrong(e.to_string()))?;
+        let unknown = |feature: &&String| !KNOWN_FEATURES.contains(&feature.as_str());
+        if let Some(feature) = manifest.required_features.iter().find(unknown) {
+            return Err(SegmentError::UnknownFeature {
+                path: PathBuf::from(path),
+                feature: feature.clone(),
+            });
+        }
+        manifest.check().map_err(wrong)?;
+        Ok(manifest)
+    }
+
+    /// Whether the numbers can be those of a segment, and agree with each other.
+    fn check(&self) -> Result<(), String> {
+        let within = |name: &str, value: usize, least: usize, most: usize| {
+            let out = || format!("{name} is {value}, expected {least} to {most}");
+            (least..=most).contains(&value).then_some(()).ok_or_else(out)
+        };
+        within("dim", self.dim, 1, MAX_DIM)?;
+        within("points", self.points, 1, MAX_POINTS)?;
+        within("m", self.m, 2, MAX_M)?;
+        within("ef_construction", self.ef_construction, 1, MAX_EF_CONSTRUCTION)?;
+        within("entry_point", self.entry_point as usize, 0, self.points - 1)?;
+        within("the number of layers", self.layers.len(), 1, MAX_LAYERS)?;
+        within("layer 0", self.layers[0], self.points, self.points)?;
+        for (below, pair) in self.layers.windows(2).enumerate() {
+            within(&format!("layer {}", below + 1), pair[1], 1, pair[0])?;
+        }
+        let kinds = self.components.iter().map(|component| component.kind);
+        if !kinds.eq(self.kinds()) {
+            let names = self.kinds().into_iter().map(|kind| self.name_of(kind));
+            let names: Vec<_> = names.collect();
+            return Err(format!("expected the components {}", names.join(", ")));
+        }
+        self.components.iter().try_for_each(|c| self.check_component(c))
+    }
+
+    fn check_component(&self, component: &Component) -> Result<(), String> {
+        let (kind, name) = (component.kind, self.name_of(component.kind));
+        if component.name != name {
+            let found = &component.name;
+            return Err(format!("the {kind} are called {found:?}, expected {name:?}"));
+        }
+        let expected = (self.pages_of(kind), self.record_bytes_of(kind));
+        let found = (component.pages, component.record_bytes);
+        if found != expected {
+            return Err(format!(
+                "{name} has {} pages with records of {} bytes, expected {} with {}",
+                found.0, found.1, expected.0, expected.1
+            ));
+        }
+        Ok(())
+    }
+
+    /// The components that a segment has, in the order of its manifest.
+    pub(crate) fn kinds(&self) -> Vec<ComponentKind> {
+        match self.quantizer {
+            Quantizer::None => vec![ComponentKind::Vectors, ComponentKind::Graph],
+            Quantizer::Sq8 => {
+                vec![ComponentKind::Vectors, ComponentKind::Codes, ComponentKind::Graph]
+            }
+        }
+    }
+
+    pub(crate) fn name_of(&self, kind: ComponentKind) -> &'static str {
+        match kind {
+            ComponentKind::Vectors => "vectors",
+            ComponentKind::Codes => "codes-sq8",
+            ComponentKind::Graph => "graph",
+        }
+    }
+
+    /// The records of each of a component's sections, one section after the other.
+    pub(crate) fn sections(&self, kind: ComponentKind) -> Vec<Records> {
+        let lengths: Vec<(usize, usize)> = match kind {
+            ComponentKind::Vectors => vec![(self.record_bytes_of(kind), self.points)],
+            // The step and the offsets, then the codes.
+            ComponentKind::Codes => vec![(4, 1 + self.dim), (self.dim, self.points)],
+            ComponentKind::Graph => {
+                let upper = self.layers.iter().skip(1);
+                // An upper record is a point, a count and its neighbours.
+                let upper = upper.map(|&count| (4 * (2 + self.m), count));
+                let layer_0 = (self.record_bytes_of(kind), self.points);
+                std::iter::once(layer_0).chain(upper).collect()
+            }
+        };
+        let mut first_page = 0;
+        let section = |(record_bytes, count)| {
+            let records = Records {
+                page_size: self.page_size,
+                record_bytes,
+                count: count as u64,
+                first_page,
+            };
+            first_page = records.end_page();
+            records
+        };
+        lengths.into_iter().map(section).collect()
+    }
+
+    /// The length of a component's main records.
+    pub(crate) fn record_bytes_of(&self, kind: ComponentKind) -> usize {
+        match kind {
+            ComponentKind::Vectors => self.dim * self.element.bytes(),
+            ComponentKind::Codes => self.dim,
+            ComponentKind::Graph => 4 * (1 + 2 * self.m),
+        }
+    }
+
+    pub(crate) fn pages_of(&self, kind: ComponentKind) -> u64 {
+        self.sections(kind).iter().map(Records::pages).sum()
+    }
+}
+
+fn first_line(crc32c: u32) -> String {
+    format!("{FIRST_WORD}{FORMAT_VERSION} crc32c={crc32c:08x}\n")
+}
+
+/// Passes for the one format known here; any other number is an error of its own.
+fn check_version(path: &Path, line: &[u8]) -> Result<(), SegmentError> {
+    let line = str::from_utf8(line).unwrap_or_default();
+    let version = line.strip_prefix(FIRST_WORD).and_then(|rest| rest.split_once(' '));
+    let version = version.and_then(|(version, _)| version.parse::<u64>().ok());
+    match version {
+        Some(FORMAT_VERSION) => Ok(()),
+        Some(found) if found > FORMAT_VERSION => {
+            Err(SegmentError::NewerVersion { path: path.into(), found, known: FORMAT_VERSION })
+        }
+        _ => Err(SegmentError::Manifest {
+            path: path.into(),
+            reason: format!("it does not begin with \"{FIRST_WORD}{FORMAT_VERSION}\""),
+        }),
+    }
+}
+
+/// A page's size as its number of bytes.
+mod page_size_bytes {
+    use ringpool_storage::PageSize;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(size: &PageSize, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(size.bytes() as u64)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PageSize, D::Error> {
+        PageSize::new(u64::deserialize(from)?).map_err(Error::custom)
+    }
+}

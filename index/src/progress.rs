@@ -1,0 +1,44 @@
+//! What a build says while it runs, and how it is told to stop.
+
+use std::fmt;
+use std::ops::ControlFlow;
+
+/// Hears how far a build is, and may end it.
+pub trait Progress: Sync {
+    /// `done` of `total` steps of this phase are done: points in [`Phase::Graph`] and
+    /// [`Phase::Codes`], bytes in [`Phase::Write`]. Called now and then from the building threads,
+    /// so that `done` may step back a little. [`ControlFlow::Break`] cancels the build, which
+    /// then leaves nothing behind.
+    fn report(&self, phase: Phase, done: u64, total: u64) -> ControlFlow<()>;
+}
+
+/// What a build is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Phase {
+    /// Quantizes the vectors.
+    Codes,
+    /// Inserts the points into the graph.
+    Graph,
+    /// Writes the components.
+    Write,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Codes => "codes",
+            Self::Graph => "graph",
+            Self::Write => "write",
+        })
+    }
+}
+
+/// Nobody listens, and nobody stops the build.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoProgress;
+
+impl Progress for NoProgress {
+    fn report(&self, _: Phase, _: u64, _: u64) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,202 @@
+//! Searching a segment: walk by codes, then rescore from the originals.
+
+use std::convert::Infallible;
+
+use crate::distance::RowQuery;
+use crate::graph::Graph;
+use crate::graph::walk::{Scorer, WalkScratch};
+use crate::originals::{Originals, PageScratch};
+use crate::prefetch::{PREFETCH_AHEAD, prefetch};
+use crate::sq8::{CodeQuery, Codes};
+use crate::{Manifest, SearchError};
+
+/// A point that was found, and how far it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hit {
+    /// The point: the vector's number in the order in which vectors were given.
+    pub id: u32,
+    /// Its distance from the query under the segment's metric. Smaller is nearer.
+    pub distance: f32,
+}
+
+/// What is asked of a search.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SearchParams {
+    /// How many hits. At least 1; where fewer points exist, all are hits.
+    pub k: usize,
+    /// How many candidates the walk keeps: more find more and take longer. Never fewer than the
+    /// points to rescore.
+    pub ef: usize,
+    /// How many points are rescored for each hit: at least 1. Without codes nothing is rescored,
+    /// since the walk has measured the originals.
+    pub oversample: f32,
+}
+
+impl Default for SearchParams {
+    fn default() -> Self {
+        Self { k: 10, ef: 100, oversample: 4.0 }
+    }
+}
+
+impl SearchParams {
+    pub(crate) fn check(&self) -> Result<(), SearchError> {
+        match self {
+            Self { k: 0, .. } => Err(SearchError::ZeroK),
+            Self { ef: 0, .. } => Err(SearchError::ZeroEf),
+            Self { oversample, .. } if !(oversample.is_finite() && *oversample >= 1.0) => {
+                Err(SearchError::Oversample(*oversample))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How many points are rescored.
+    fn shortlist(&self, points: usize) -> usize {
+        // The cast saturates, and no more points exist.
+        let wanted = (self.k as f64 * f64::from(self.oversample)).ceil() as usize;
+        wanted.max(self.k).min(points)
+    }
+}
+
+pub(crate) fn check_query(query: &[f32], expected: usize) -> Result<(), SearchError> {
+    let found = query.len();
+    if found != expected {
+        return Err(SearchError::Dimension { expected, found });
+    }
+    match query.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(dimension) => Err(SearchError::NotFinite { dimension, value: query[dimension] }),
+    }
+}
+
+/// What searches need, kept from one to the next: one for each thread. Fits any segment.
+#[derive(Default)]
+pub struct Scratch {
+    walk: WalkScratch,
+    code_query: CodeQuery,
+    row_query: RowQuery,
+    pages: PageScratch,
+    shortlist: Vec<u32>,
+    distances: Vec<f32>,
+}
+
+/// A segment's parts, as a search sees them.
+pub(crate) struct Searched<'a> {
+    pub(crate) manifest: &'a Manifest,
+    pub(crate) graph: &'a Graph,
+    pub(crate) codes: Option<&'a Codes>,
+    pub(crate) originals: &'a Originals,
+}
+
+impl Searched<'_> {
+    pub(crate) fn search(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        scratch: &mut Scratch,
+    ) -> Result<Vec<Hit>, SearchError> {
+        params.check()?;
+        check_query(query, self.manifest.dim)?;
+        let row_query = &mut scratch.row_query;
+        row_query.set(self.manifest.metric, self.manifest.element, query);
+        let mut hits = match self.codes {
+            Some(codes) => self.rescored(codes, query, params, scratch)?,
+            None => self.walked(params, scratch)?,
+        };
+        hits.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id)));
+        hits.truncate(params.k);
+        Ok(hits)
+    }
+
+    /// The shortlist by codes, with the distances of the originals.
+    fn rescored(
+        &self,
+        codes: &Codes,
+        query: &[f32],
+        params: &SearchParams,
+        scratch: &mut Scratch,
+    ) -> Result<Vec<Hit>, SearchError> {
+        let shortlist = params.shortlist(self.manifest.points);
+        scratch.code_query.set(codes, query);
+        let mut scorer = CodeScorer { codes, query: &scratch.code_query };
+        let ef = params.ef.max(shortlist).min(self.manifest.points);
+        let Ok(()) = walk(self.graph, ef, &mut scratch.walk, &mut scorer);
+        let best = scratch.walk.found.iter().take(shortlist);
+        scratch.shortlist.clear();
+        scratch.shortlist.extend(best.map(|(_, point)| point));
+        let (points, distances) = (&scratch.shortlist, &mut scratch.distances);
+        let pages = &mut scratch.pages;
+        self.originals.score(&scratch.row_query, points, pages, distances)?;
+        let scored = points.iter().zip(distances.iter());
+        let hits = scored.map(|(&id, &distance)| Hit { id, distance });
+        Ok(hits.collect())
+    }
+
+    /// The best points by a walk over the originals themselves.
+    fn walked(
+        &self,
+        params: &SearchParams,
+        scratch: &mut Scratch,
+    ) -> Result<Vec<Hit>, SearchError> {
+        let mut scorer = PageScorer {
+            originals: self.originals,
+            query: &scratch.row_query,
+            scratch: &mut scratch.pages,
+        };
+        let ef = params.ef.max(params.k).min(self.manifest.points);
+        walk(self.graph, ef, &mut scratch.walk, &mut scorer)?;
+        let found = scratch.walk.found.iter().take(params.k);
+        Ok(found.map(|(distance, id)| Hit { id, distance }).collect())
+    }
+}
+
+fn walk<S: Scorer>(
+    graph: &Graph,
+    ef: usize,
+    walk: &mut WalkScratch,
+    scorer: &mut S,
+) -> Result<(), S::Error> {
+    let from = walk.descend(graph, 0, scorer)?;
+    walk.search_layer(graph, 0, from, ef, scorer)
+}
+
+struct CodeScorer<'a> {
+    codes: &'a Codes,
+    query: &'a CodeQuery,
+}
+
+impl Scorer for CodeScorer<'_> {
+    type Error = Infallible;
+
+    fn score(&mut self, points: &[u32], distances: &mut Vec<f32>) -> Result<(), Infallible> {
+        distances.clear();
+        for &point in points.iter().take(PREFETCH_AHEAD) {
+            prefetch(self.codes.row(point));
+        }
+        for (i, &point) in points.iter().enumerate() {
+            if let Some(&ahead) = points.get(i + PREFETCH_AHEAD) {
+                prefetch(self.codes.row(ahead));
+            }
+            distances.push(self.codes.distance(self.query, point));
+        }
+        Ok(())
+    }
+}
+
+struct PageScorer<'a> {
+    originals: &'a Originals,
+    query: &'a RowQuery,
+    scratch: &'a mut PageScratch,
+}
+
+impl Scorer for PageScorer<'_> {
+    type Error = ringpool_storage::Error;
+
+    fn score(
+        &mut self,
+        points: &[u32],
+        distances: &mut Vec<f32>,
+    ) -> Result<(), ringpool_storage::Error> {
+        self.originals.score(self.query, points, self.scratch, distances)
+    }
+}

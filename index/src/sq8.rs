@@ -1,0 +1,361 @@
+//! Scalar quantization: one byte a dimension.
+//!
+//! A value of dimension d is about `offset[d] + step * code[d]`. The offset is the dimension's
+//! smallest value and the step is the same for all dimensions, a 255th of the widest range: with
+//! one step the inner product of codes is an integer sum, and a dimension that hardly varies gets
+//! code 0 or 1 and does no harm. Whole numbers with a range of at most 255 get step 1: their codes
+//! lose nothing.
+//!
+//! The query keeps more: 14 bits a dimension, in a unit of its own, so that a query far outside
+//! the vectors' range is not bent towards it. With y = query - offset,
+//!
+//! ```text
+//!   l2  = |y|² - 2 · step · unit · Σ q·c + step² · Σ c²        y ≈ unit · q
+//!   ip  = -(Σ query · offset + step · unit · Σ q·c)            query ≈ unit · q
+//! ```
+//!
+//! so that one integer kernel, Σ q·c, serves all metrics. Cosine is ip of normalised vectors.
+
+use std::ops::ControlFlow;
+
+use rayon::prelude::*;
+
+use crate::distance::{inverse_norm, number_or_far};
+use crate::isa::Isa;
+use crate::kernels::{DotCodes, MAX_QUERY_UNIT};
+use crate::{Element, Metric, Vectors};
+
+/// Rows that one task trains on or encodes at a time.
+const ROWS_PER_TASK: usize = 1024;
+
+/// What turns values into codes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Codebook {
+    pub(crate) step: f32,
+    pub(crate) offsets: Vec<f32>,
+    /// Whether codes lose nothing; known to the build alone.
+    pub(crate) lossless: bool,
+}
+
+/// The codes of all points, and what they mean.
+pub(crate) struct Codes {
+    pub(crate) metric: Metric,
+    pub(crate) book: Codebook,
+    /// Row after row.
+    pub(crate) codes: Vec<u8>,
+    /// Σ c² of each row, for l2 alone.
+    norms: Vec<u32>,
+    isa: Isa,
+}
+
+impl Codes {
+    /// Takes codes that were trained here or read from a segment.
+    pub(crate) fn new(metric: Metric, book: Codebook, codes: Vec<u8>) -> Self {
+        let dim = book.offsets.len();
+        debug_assert!(codes.len().is_multiple_of(dim));
+        // At most 65,536 · 255², which a u32 holds.
+        let norm = |row: &[u8]| row.iter().map(|&c| u32::from(c) * u32::from(c)).sum();
+        let norms = match metric {
+            Metric::L2 => codes.par_chunks(dim).map(norm).collect(),
+            Metric::Ip | Metric::Cosine => Vec::new(),
+        };
+        Self { metric, book, codes, norms, isa: Isa::detected() }
+    }
+
+    /// Trains on all vectors and encodes them. `step` hears how many points are done and ends
+    /// the work when it breaks.
+    pub(crate) fn train(
+        vectors: &Vectors,
+        metric: Metric,
+        step: &(dyn Fn(u64) -> ControlFlow<()> + Sync),
+    ) -> ControlFlow<(), Self> {
+        let book = Codebook::train(vectors, metric);
+        let dim = vectors.dim();
+        let mut codes = vec![0; vectors.len() * dim];
+        let tasks = codes.par_chunks_mut(ROWS_PER_TASK * dim).enumerate();
+        tasks.try_for_each(|(task, out)| {
+            let first = task * ROWS_PER_TASK;
+            let mut row = vec![0.0; dim];
+            for (i, code) in out.chunks_mut(dim).enumerate() {
+                values_to_encode(vectors, metric, first + i, &mut row);
+                book.encode(&row, code);
+            }
+            step((first + out.len() / dim) as u64)
+        })?;
+        ControlFlow::Continue(Self::new(metric, book, codes))
+    }
+
+    /// One point's code.
+    #[inline]
+    pub(crate) fn row(&self, point: u32) -> &[u8] {
+        let dim = self.book.offsets.len();
+        &self.codes[point as usize * dim..][..dim]
+    }
+
+    /// The squared distance of two points' codes in steps, where `query` is the code of `from`.
+    #[inline]
+    pub(crate) fn l2_between(&self, query: &[i16], from: u32, to: u32) -> f32 {
+        let norms = i64::from(self.norms[from as usize]) + i64::from(self.norms[to as usize]);
+        (norms - 2 * self.isa.run(DotCodes(query, self.row(to)))) as f32
+    }
+
+    /// The distance of a query to a point, as far as its code tells.
+    #[inline]
+    pub(crate) fn distance(&self, query: &CodeQuery, point: u32) -> f32 {
+        let dot = self.isa.run(DotCodes(&query.units, self.row(point))) as f64;
+        let norm = match self.metric {
+            Metric::L2 => f64::from(self.norms[point as usize]),
+            Metric::Ip | Metric::Cosine => 0.0,
+        };
+        number_or_far((query.base + query.per_dot * dot + query.per_norm * norm) as f32)
+    }
+
+    /// The memory that codes, norms and offsets take.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        (size_of_val(&*self.codes) + size_of_val(&*self.norms) + size_of_val(&*self.book.offsets))
+            as u64
+    }
+}
+
+/// A row as it is encoded: normalised for cosine, itself otherwise.
+fn values_to_encode(vectors: &Vectors, metric: Metric, row: usize, out: &mut [f32]) {
+    vectors.row_f32(row, out);
+    if metric == Metric::Cosine {
+        normalise(out);
+    }
+}
+
+fn normalise(values: &mut [f32]) {
+    let bytes = bytemuck::cast_slice(values);
+    let inverse = inverse_norm(Isa::detected(), bytes, Element::F32);
+    for value in values {
+        *value *= inverse;
+    }
+}
+
+/// What one dimension's values look like.
+#[derive(Clone)]
+struct Ranges {
+    least: Vec<f32>,
+    most: Vec<f32>,
+    whole: bool,
+}
+
+impl Ranges {
+    fn of_rows(vectors: &Vectors, metric: Metric, rows: std::ops::Range<usize>) -> Self {
+        let dim = vectors.dim();
+        let mut ranges = Self {
+            least: vec![f32::INFINITY; dim],
+            most: vec![f32::NEG_INFINITY; dim],
+            whole: true,
+        };
+        let mut values = vec![0.0; dim];
+        for row in rows {
+            values_to_encode(vectors, metric, row, &mut values);
+            ranges.whole = ranges.whole && values.iter().all(|value| value.trunc() == *value);
+            for (i, &value) in values.iter().enumerate() {
+                ranges.least[i] = ranges.least[i].min(value);
+                ranges.most[i] = ranges.most[i].max(value);
+            }
+        }
+        ranges
+    }
+
+    fn merge(mut self, other: &Self) -> Self {
+        for i in 0..self.least.len() {
+            self.least[i] = self.least[i].min(other.least[i]);
+            self.most[i] = self.most[i].max(other.most[i]);
+        }
+        self.whole &= other.whole;
+        self
+    }
+}
+
+impl Codebook {
+    fn train(vectors: &Vectors, metric: Metric) -> Self {
+        let tasks = vectors.len().div_ceil(ROWS_PER_TASK);
+        let ranges = (0..tasks).into_par_iter().map(|task| {
+            let first = task * ROWS_PER_TASK;
+            let rows = first..vectors.len().min(first + ROWS_PER_TASK);
+            Ranges::of_rows(vectors, metric, rows)
+        });
+        let none = || Ranges::of_rows(vectors, metric, 0..0);
+        let ranges = ranges.reduce(none, |a, b| a.merge(&b));
+        let widths = ranges.least.iter().zip(&ranges.most);
+        let widest = widths.fold(0.0_f64, |widest, (&least, &most)| {
+            widest.max(f64::from(most) - f64::from(least))
+        });
+        let lossless = ranges.whole && widest <= 255.0;
+        let step = match (widest / 255.0) as f32 {
+            _ if lossless || widest == 0.0 => 1.0,
+            step => step.max(f32::MIN_POSITIVE),
+        };
+        // Adding 0 makes one zero of the two, whichever a minimum happened to pick.
+        let offsets = ranges.least.iter().map(|least| least + 0.0).collect();
+        Self { step, offsets, lossless }
+    }
+
+    fn encode(&self, values: &[f32], code: &mut [u8]) {
+        for ((code, value), offset) in code.iter_mut().zip(values).zip(&self.offsets) {
+            // The cast saturates: nothing leaves 0..=255.
+            *code = ((value - offset) / self.step + 0.5) as u8;
+        }
+    }
+}
+
+/// A query in the units of the codes.
+#[derive(Default)]
+pub(crate) struct CodeQuery {
+    units: Vec<i16>,
+    base: f64,
+    per_dot: f64,
+    per_norm: f64,
+    values: Vec<f32>,
+}
+
+impl CodeQuery {
+    /// Takes another query, against these codes.
+    pub(crate) fn set(&mut self, codes: &Codes, query: &[f32]) {
+        let book = &codes.book;
+        self.values.clear();
+        self.values.extend_from_slice(query);
+        if codes.metric == Metric::Cosine {
+            normalise(&mut self.values);
+        }
+        let values = self.values.iter().map(|&value| f64::from(value));
+        let offsets = book.offsets.iter().map(|&offset| f64::from(offset));
+        let step = f64::from(book.step);
+        if codes.metric == Metric::L2 {
+            let above = values.zip(offsets).map(|(value, offset)| value - offset);
+            let unit = unit_of(above.clone(), step);
+            self.base = above.clone().map(|y| y * y).sum();
+            (self.per_dot, self.per_norm) = (-2.0 * step * unit, step * step);
+            encode_units(above, unit, &mut self.units);
+            return;
+        }
+        let unit = unit_of(values.clone(), 1.0);
+        let dot: f64 = values.clone().zip(offsets).map(|(v, o)| v * o).sum();
+        let turned = if codes.metric == Metric::Cosine { 1.0 } else { 0.0 };
+        (self.base, self.per_dot, self.per_norm) = (turned - dot, -step * unit, 0.0);
+        encode_units(values, unit, &mut self.units);
+    }
+}
+
+/// The unit in which `values` are within ±[`MAX_QUERY_UNIT`]: `natural`, which loses nothing,
+/// where all of them are whole in it.
+fn unit_of(values: impl Iterator<Item = f64> + Clone, natural: f64) -> f64 {
+    let limit = f64::from(MAX_QUERY_UNIT);
+    let mut natural_steps = values.clone().map(|value| value / natural);
+    if natural_steps.all(|steps| steps.abs() <= limit && steps.trunc() == steps) {
+        return natural;
+    }
+    let largest = values.fold(0.0_f64, |largest, value| largest.max(value.abs()));
+    // Never 0 here, since zeros are whole, but it may be too small for the division.
+    (largest / limit).max(f64::MIN_POSITIVE)
+}
+
+fn encode_units(values: impl Iterator<Item = f64>, unit: f64, units: &mut Vec<i16>) {
+    units.clear();
+    // The cast truncates: half a unit is added away from 0 first.
+    units.extend(values.map(|value| {
+        let steps = value / unit;
+        ((steps + 0.5_f64.copysign(steps)) as i16).clamp(-MAX_QUERY_UNIT, MAX_QUERY_UNIT)
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn train(vectors: &Vectors, metric: Metric) -> Codes {
+        match Codes::train(vectors, metric, &|_| ControlFlow::Continue(())) {
+            ControlFlow::Continue(codes) => codes,
+            ControlFlow::Break(()) => unreachable!("nobody breaks"),
+        }
+    }
+
+    #[test]
+    fn whole_numbers_of_a_small_range_lose_nothing() {
+        let values = vec![-100.0, 7.0, 0.5e3, 155.0, 7.0, 255.0 + 0.5e3];
+        let codes = train(&Vectors::from_f32(3, values).unwrap(), Metric::L2);
+        assert!(codes.book.lossless);
+        assert_eq!(codes.book.step, 1.0);
+        assert_eq!(codes.book.offsets, [-100.0, 7.0, 500.0]);
+        assert_eq!(codes.codes, [0, 0, 0, 255, 0, 255]);
+        let mut query = CodeQuery::default();
+        query.set(&codes, &[-99.0, 9.0, 501.0]);
+        assert_eq!(codes.distance(&query, 0), 1.0 + 4.0 + 1.0);
+        assert_eq!(codes.l2_between(&[0, 0, 0], 0, 1), 2.0 * 255.0 * 255.0);
+    }
+
+    #[test]
+    fn a_range_of_256_does_lose() {
+        let codes = train(&Vectors::from_f32(1, vec![0.0, 256.0]).unwrap(), Metric::L2);
+        assert!(!codes.book.lossless);
+        assert_eq!(codes.codes, [0, 255]);
+    }
+
+    #[test]
+    fn absurd_ranges_give_finite_steps() {
+        for values in [
+            vec![f32::MIN, f32::MAX],
+            vec![0.0, f32::from_bits(1)],
+            vec![3.5, 3.5],
+            vec![1e-33, -1e-33],
+        ] {
+            let vectors = Vectors::from_f32(1, values.clone()).unwrap();
+            for metric in Metric::ALL {
+                let codes = train(&vectors, metric);
+                assert!(codes.book.step.is_finite() && codes.book.step > 0.0);
+                let mut query = CodeQuery::default();
+                for &value in &values {
+                    query.set(&codes, &[value]);
+                    assert!(!codes.distance(&query, 1).is_nan());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_query_far_outside_keeps_its_direction() {
+        let vectors = Vectors::from_f32(2, vec![0.0, 1.0, 1.0, 0.9, 0.4, 0.2]).unwrap();
+        let codes = train(&vectors, Metric::L2);
+        let mut query = CodeQuery::default();
+        query.set(&codes, &[1000.0, 300.0]);
+        let order = |i| codes.distance(&query, i);
+        assert!(order(1) < order(2) && order(2) < order(0));
+    }
+
+    proptest! {
+        /// The distance by code is off by no more than the quantization allows.
+        #[test]
+        fn distances_are_near_the_true_ones(
+            values in proptest::collection::vec(-10.0f32..10.0, 40..400),
+            dim in 1usize..20,
+            shift in -5.0f32..5.0,
+        ) {
+            let rows = values.len() / dim;
+            let vectors = Vectors::from_f32(dim, values[..rows * dim].to_vec()).unwrap();
+            let query: Vec<f32> = values[..dim].iter().map(|v| v + shift).collect();
+            for metric in Metric::ALL {
+                let codes = train(&vectors, metric);
+                let mut code_query = CodeQuery::default();
+                code_query.set(&codes, &query);
+                let mut row_query = crate::distance::RowQuery::default();
+                row_query.set(metric, Element::F32, &query);
+                // Half a step and half a unit in each dimension, times values up to 30.
+                let error = f64::from(codes.book.step) / 2.0 + 30.0 / f64::from(MAX_QUERY_UNIT);
+                let scale = if metric == Metric::Cosine { 1.0 } else { 60.0 };
+                for row in 0..rows {
+                    let found = codes.distance(&code_query, row as u32);
+                    let exact = row_query.distance(vectors.row_bytes(row));
+                    let allowed = dim as f64 * error * (scale + error);
+                    prop_assert!(f64::from((found - exact).abs()) <= allowed + 1e-3,
+                        "{metric}: {found} for {exact}, allowed {allowed}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Segments that somebody damaged, by accident or with care.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::{fs, iter};
+
+use proptest::prelude::*;
+use ringpool_storage::{Checksums, FileKey};
+
+use super::{as_element, clustered, in_memory, open, row, search_all};
+use crate::manifest::MANIFEST;
+use crate::{
+    BuildOptions, ComponentKind, Element, Hit, Manifest, Metric, NoProgress, SearchParams, Segment,
+    SegmentError, Vectors, build,
+};
+
+struct Specimen {
+    folder: tempfile::TempDir,
+    base: Vectors,
+    hits: Vec<Vec<Hit>>,
+}
+
+/// One segment for all tests, which copy it.
+fn specimen() -> &'static Specimen {
+    static SPECIMEN: OnceLock<Specimen> = OnceLock::new();
+    SPECIMEN.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let base = as_element(24, &clustered(600, 24, 6, false, 31), Element::F32);
+        let out = folder.path().join("segment");
+        let options = BuildOptions { m: 4, ..Default::default() };
+        build(&base, &out, &options, &NoProgress).unwrap();
+        let hits = search_all(&open(&out).unwrap(), &base, &SearchParams::default());
+        Specimen { folder, base, hits }
+    })
+}
+
+/// A copy to be damaged.
+fn copy() -> (tempfile::TempDir, PathBuf) {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("segment");
+    fs::create_dir(&dir).unwrap();
+    for entry in fs::read_dir(specimen().folder.path().join("segment")).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), dir.join(entry.file_name())).unwrap();
+    }
+    (parent, dir)
+}
+
+fn names() -> Vec<String> {
+    let dir = specimen().folder.path().join("segment");
+    let entries = fs::read_dir(dir).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_flipped_bit_anywhere_is_found() {
+    let (_parent, dir) = copy();
+    for name in names() {
+        let path = dir.join(&name);
+        let good = fs::read(&path).unwrap();
+        let all = name == MANIFEST;
+        let step = if all { 1 } else { (good.len() / 150).max(1) };
+        for at in (0..good.len()).step_by(step) {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            fs::write(&path, &bad).unwrap();
+            assert!(open(&dir).is_err(), "byte {at} of {name}");
+        }
+        fs::write(&path, &good).unwrap();
+    }
+    let hits = search_all(&open(&dir).unwrap(), &specimen().base, &SearchParams::default());
+    assert_eq!(hits, specimen().hits);
+}
+
+#[test]
+fn cut_grown_missing_and_odd_files() {
+    let (_parent, dir) = copy();
+    for name in names() {
+        let path = dir.join(&name);
+        let good = fs::read(&path).unwrap();
+        for bytes in [0, 1, good.len() / 2, good.len() - 1, good.len() + 1, good.len() + 4096] {
+            let resized: Vec<u8> =
+                good.iter().copied().chain(iter::repeat(0)).take(bytes).collect();
+            fs::write(&path, resized).unwrap();
+            match (open(&dir).unwrap_err(), name == MANIFEST) {
+                (SegmentError::Manifest { .. }, true) | (SegmentError::Length { .. }, false) => {}
+                (other, _) => panic!("{name} of {bytes} bytes: {other}"),
+            }
+        }
+        fs::remove_file(&path).unwrap();
+        match (open(&dir).unwrap_err(), name == MANIFEST) {
+            (SegmentError::NotASegment { .. }, true) | (SegmentError::Missing { .. }, false) => {}
+            (other, _) => panic!("{name} missing: {other}"),
+        }
+        let elsewhere = dir.join("elsewhere");
+        fs::write(&elsewhere, &good).unwrap();
+        symlink(&elsewhere, &path).unwrap();
+        expect_not_regular(&dir, &path);
+        fs::create_dir(&path).unwrap();
+        expect_not_regular(&dir, &path);
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        expect_not_regular(&dir, &path);
+        fs::write(&path, &good).unwrap();
+    }
+    open(&dir).unwrap();
+}
+
+fn expect_not_regular(dir: &Path, path: &Path) {
+    let error = open(dir).unwrap_err();
+    assert!(matches!(error, SegmentError::NotRegular { .. }), "{error}");
+    if path.is_dir() && !path.is_symlink() {
+        fs::remove_dir(path).unwrap();
+    } else {
+        fs::remove_file(path).unwrap();
+    }
+}
+
+/// Changes a component's bytes and makes all checksums right again.
+fn rewrite(dir: &Path, kind: ComponentKind, change: impl FnOnce(&Manifest, &mut [u8])) {
+    let mut manifest = Manifest::read(dir).unwrap();
+    let position = manifest.components.iter().position(|c| c.kind == kind).unwrap();
+    let path = dir.join(manifest.components[position].pages_file());
+    let mut bytes = fs::read(&path).unwrap();
+    change(&manifest, &mut bytes);
+    fs::write(&path, &bytes).unwrap();
+    let component = &mut manifest.components[position];
+    let key = FileKey(component.key);
+    let crcs = Checksums::of_pages(key, manifest.page_size, &bytes).to_le_bytes();
+    component.checksums_crc32c = crc32c::crc32c(&crcs);
+    fs::write(dir.join(component.checksums_file()), crcs).unwrap();
+    fs::write(dir.join(MANIFEST), manifest.to_bytes().unwrap()).unwrap();
+}
+
+/// Changes the manifest's words and makes its checksum right again.
+fn rewrite_manifest(dir: &Path, from: &str, to: &str) {
+    let path = dir.join(MANIFEST);
+    let text = fs::read_to_string(&path).unwrap();
+    let (_, json) = text.split_once('\n').unwrap();
+    assert!(json.contains(from), "{from} in {json}");
+    let json = json.replacen(from, to, 1);
+    let crc = crc32c::crc32c(json.as_bytes());
+    fs::write(path, format!("ringpool-segment 1 crc32c={crc:08x}\n{json}")).unwrap();
+}
+
+#[test]
+fn manifests_that_lie() {
+    let manifest = Manifest::read(&specimen().folder.path().join("segment")).unwrap();
+    let entry = format!("\"entry_point\": {}", manifest.entry_point);
+    let last = manifest.layers.len() - 1;
+    let layers = format!("{}\n  ]", manifest.layers[last]);
+    let lies = [
+        ("\"dim\": 24", "\"dim\": 0"),
+        ("\"dim\": 24", "\"dim\": 65537"),
+        ("\"dim\": 24", "\"dim\": -24"),
+        ("\"dim\": 24", "\"dim\": 25"),
+        ("\"dim\": 24", "\"dim\": 24.0"),
+        ("\"dim\": 24", "\"dim\": 24, \"dim\": 24"),
+        ("\"points\": 600", "\"points\": 0"),
+        ("\"points\": 600", "\"points\": 601"),
+        ("\"points\": 600", "\"points\": 18446744073709551615"),
+        ("\"points\": 600", "\"points\": 18446744073709551616"),
+        ("\"m\": 4", "\"m\": 1"),
+        ("\"m\": 4", "\"m\": 18446744073709551615"),
+        ("\"page_size\": 4096", "\"page_size\": 4095"),
+        ("\"page_size\": 4096", "\"page_size\": 0"),
+        ("\"page_size\": 4096", "\"page_size\": 8192"),
+        ("\"sq8\"", "\"none\""),
+        ("\"sq8\"", "\"pq\""),
+        ("\"metric\": \"l2\"", "\"metric\": \"l3\""),
+        ("\"name\": \"graph\"", "\"name\": \"../graph\""),
+        ("\"name\": \"graph\"", "\"name\": \"/etc/passwd\""),
+        ("\"name\": \"graph\"", "\"name\": \"vectors\""),
+        ("\"kind\": \"graph\"", "\"kind\": \"vectors\""),
+        ("\"layers\": [", "\"layers\": [ 600,"),
+        ("\"layers\": [\n    600,", "\"layers\": ["),
+        (&layers, "0\n  ]"),
+        (&layers, "601\n  ]"),
+        (&entry, "\"entry_point\": 600"),
+        ("{", "{ \"surprise\": 1,"),
+    ];
+    for (from, to) in lies {
+        let (_parent, dir) = copy();
+        rewrite_manifest(&dir, from, to);
+        let error = open(&dir).unwrap_err();
+        assert!(matches!(error, SegmentError::Manifest { .. }), "{to}: {error}");
+    }
+    let (_parent, dir) = copy();
+    rewrite_manifest(&dir, "\"required_features\": []", "\"required_features\": [\"pq\"]");
+    let error = open(&dir).unwrap_err();
+    assert!(matches!(error, SegmentError::UnknownFeature { feature, .. } if feature == "pq"));
+    let (_parent, dir) = copy();
+    rewrite_manifest(&dir, "\"optional_features\": []", "\"optional_features\": [\"pq\"]");
+    open(&dir).unwrap();
+}
+
+#[test]
+fn another_version_is_named() {
+    let (_parent, dir) = copy();
+    let text = fs::read_to_string(dir.join(MANIFEST)).unwrap();
+    for (found, newer) in [("2", true), ("0", false), ("x", false), ("1 ", false), ("+1", false)] {
+        let changed = text.replacen("segment 1", &format!("segment {found}"), 1);
+        fs::write(dir.join(MANIFEST), changed).unwrap();
+        let error = open(&dir).unwrap_err();
+        assert_eq!(newer, matches!(error, SegmentError::NewerVersion { .. }), "{error}");
+    }
+}
+
+#[test]
+fn graphs_that_lie() {
+    let put = |word: usize, value: u32| {
+        move |bytes: &mut [u8]| bytes[4 * word..][..4].copy_from_slice(&value.to_le_bytes())
+    };
+    let upper =
+        |manifest: &Manifest| manifest.sections(ComponentKind::Graph)[1].first_page as usize;
+    type Lie<'a> = &'a dyn Fn(&Manifest, &mut [u8]);
+    let lies: [(&str, Lie<'_>); 6] = [
+        ("a count", &|_, bytes| put(0, 9)(bytes)),
+        ("a huge count", &|_, bytes| put(9, u32::MAX)(bytes)),
+        ("an id", &|_, bytes| put(1, 600)(bytes)),
+        ("a huge id", &|_, bytes| put(1, u32::MAX)(bytes)),
+        ("an upper point", &|m, bytes| put(upper(m) * 1024, 599)(bytes)),
+        ("an upper id", &|m, bytes| {
+            put(upper(m) * 1024 + 1, 1)(bytes);
+            // No point twice: one of the two is not in the layer.
+            put(upper(m) * 1024 + 2, 600)(bytes);
+        }),
+    ];
+    for (what, lie) in lies {
+        let (_parent, dir) = copy();
+        rewrite(&dir, ComponentKind::Graph, lie);
+        let error = open(&dir).unwrap_err();
+        assert!(matches!(error, SegmentError::Component { .. }), "{what}: {error}");
+    }
+}
+
+#[test]
+fn codes_that_lie() {
+    for (word, value) in [(0, 0.0), (0, -1.0), (0, f32::NAN), (0, f32::INFINITY), (7, f32::NAN)] {
+        let (_parent, dir) = copy();
+        rewrite(&dir, ComponentKind::Codes, |_, bytes: &mut [u8]| {
+            bytes[4 * word..][..4].copy_from_slice(&f32::to_le_bytes(value));
+        });
+        let error = open(&dir).unwrap_err();
+        assert!(matches!(error, SegmentError::Component { .. }), "{error}");
+    }
+}
+
+/// Two components' files swapped, each with its own checksums: the keys differ.
+#[test]
+fn pages_of_another_segment_do_not_pass() {
+    let (_parent, dir) = copy();
+    let other = tempfile::tempdir().unwrap();
+    let out = other.path().join("segment");
+    let base = as_element(24, &clustered(600, 24, 6, false, 32), Element::F32);
+    let options = BuildOptions { m: 4, ..Default::default() };
+    build(&base, &out, &options, &NoProgress).unwrap();
+    fs::copy(out.join("vectors.pages"), dir.join("vectors.pages")).unwrap();
+    assert!(matches!(open(&dir), Err(SegmentError::Pages(_))));
+    fs::copy(out.join("vectors.crc"), dir.join("vectors.crc")).unwrap();
+    assert!(matches!(open(&dir), Err(SegmentError::Checksums { .. })));
+}
+
+#[test]
+fn a_source_of_the_wrong_shape_is_refused() {
+    let dir = specimen().folder.path().join("segment");
+    let refused = Segment::open(&dir, &mut |file| {
+        let mut wrong = file.clone();
+        wrong.page_size = ringpool_storage::PageSize::new(2048).unwrap();
+        wrong.checksums =
+            Checksums::of_pages(FileKey(0), wrong.page_size, &fs::read(&file.path).unwrap());
+        in_memory(&wrong)
+    });
+    assert!(matches!(refused, Err(SegmentError::Component { .. })));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn any_bytes_are_no_manifest(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(Manifest::parse(Path::new("M"), &bytes).is_err());
+        let crc = crc32c::crc32c(&bytes);
+        let mut sealed = format!("ringpool-segment 1 crc32c={crc:08x}\n").into_bytes();
+        sealed.extend(bytes);
+        prop_assert!(Manifest::parse(Path::new("M"), &sealed).is_err());
+    }
+
+    /// Damage under right checksums: an error, or hits that are sorted and exist.
+    #[test]
+    fn sealed_damage_never_panics(
+        kind in prop_oneof![
+            Just(ComponentKind::Graph), Just(ComponentKind::Codes), Just(ComponentKind::Vectors)],
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let (_parent, dir) = copy();
+        rewrite(&dir, kind, |_, bytes| {
+            for (at, value) in &changes {
+                bytes[at.index(bytes.len())] = *value;
+            }
+        });
+        if let Ok(segment) = open(&dir) {
+            let mut scratch = crate::Scratch::default();
+            for i in 0..20 {
+                let query = row(&specimen().base, i);
+                let params = SearchParams::default();
+                let hits = segment.search(&query, &params, &mut scratch).unwrap();
+                prop_assert!(hits.len() <= 10 && hits.iter().all(|hit| hit.id < 600));
+                prop_assert_eq!(segment.manifest().metric, Metric::L2);
+            }
+        }
+    }
+}

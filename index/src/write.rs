@@ -1,0 +1,185 @@
+//! Writing a segment, whole or not at all.
+//!
+//! Everything goes into a folder beside the place where the segment will be. Each file is synced,
+//! then the folder, then the folder is renamed without replacing anything, then the rename is
+//! synced. Until the rename there is nothing under the segment's name; the folder goes away on any
+//! error, cancel or panic. Only a killed process leaves it behind, as `.NAME.building-*`.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use ringpool_storage::{Checksums, FileKey, PageNo};
+use rustix::fs::{Advice, CWD, RenameFlags, fadvise, renameat_with};
+use rustix::io::Errno;
+use tempfile::TempDir;
+
+use crate::layout::Records;
+use crate::manifest::MANIFEST;
+use crate::{BuildError, Component, Manifest};
+
+/// A folder that becomes a segment, or goes away.
+pub(crate) struct Staging<'a> {
+    folder: TempDir,
+    parent: PathBuf,
+    out: PathBuf,
+    gate: &'a Gate<'a>,
+}
+
+/// Asked before each step that the system could refuse: tests refuse here.
+pub(crate) type Gate<'a> = dyn Fn(&'static str) -> io::Result<()> + 'a;
+
+/// How much is handed to the system at once.
+const CHUNK_BYTES: usize = 1 << 20;
+
+impl<'a> Staging<'a> {
+    /// Makes the folder. Fails at once where the segment could not be put in the end.
+    pub(crate) fn begin(out: &Path, gate: &'a Gate<'a>) -> Result<Self, BuildError> {
+        let name = out.file_name().ok_or_else(|| BuildError::Name { out: out.into() })?;
+        expect_nothing_at(out)?;
+        let parent = match out.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+            _ => PathBuf::from("."),
+        };
+        let prefix = format!(".{}.building-", name.to_string_lossy());
+        let made = gate("make a folder in it").and_then(|()| {
+            tempfile::Builder::new()
+                .prefix(&prefix)
+                // Narrowed by the umask, as for any new folder.
+                .permissions(Permissions::from_mode(0o777))
+                .tempdir_in(&parent)
+        });
+        let folder = made.map_err(|e| failed(&parent, "make a folder in it", 0, e))?;
+        Ok(Self { folder, parent, out: out.into(), gate })
+    }
+
+    /// Writes the pages of a component and their checksums. Each section is its records and their
+    /// bytes put end to end. `written` hears how many bytes went out.
+    pub(crate) fn write_component(
+        &self,
+        component: &mut Component,
+        sections: &[(Records, &[u8])],
+        written: &mut dyn FnMut(u64) -> Result<(), BuildError>,
+    ) -> Result<(), BuildError> {
+        let page_bytes = sections.first().map_or(0, |(records, _)| records.page_size.bytes());
+        let wanted_bytes = component.pages * page_bytes as u64;
+        let mut file = self.create(component.pages_file(), wanted_bytes)?;
+        let mut crcs = Vec::with_capacity(component.pages as usize);
+        let mut chunk = Vec::with_capacity(CHUNK_BYTES + page_bytes);
+        for (records, bytes) in sections {
+            debug_assert_eq!(records.bytes(), bytes.len() as u64);
+            debug_assert_eq!(records.first_page, crcs.len() as u64);
+            for page in 0..records.pages() {
+                let start = chunk.len();
+                chunk.extend_from_slice(&bytes[records.stretch(page)]);
+                chunk.resize(start + page_bytes, 0);
+                let page = PageNo(records.first_page + page);
+                crcs.push(Checksums::of_page(FileKey(component.key), page, &chunk[start..]));
+                if chunk.len() >= CHUNK_BYTES {
+                    file.write(&chunk)?;
+                    written(chunk.len() as u64)?;
+                    chunk.clear();
+                }
+            }
+        }
+        file.write(&chunk)?;
+        written(chunk.len() as u64)?;
+        file.finish()?;
+        let crcs = Checksums::new(FileKey(component.key), crcs).to_le_bytes();
+        component.checksums_crc32c = crc32c::crc32c(&crcs);
+        self.write_file(component.checksums_file(), &crcs)
+    }
+
+    /// Writes the manifest and puts the segment in its place.
+    pub(crate) fn publish(self, manifest: &Manifest) -> Result<(), BuildError> {
+        let path = self.folder.path().join(MANIFEST);
+        let bytes = manifest.to_bytes().map_err(|e| failed(&path, "encode", 0, e.into()))?;
+        self.write_file(MANIFEST.into(), &bytes)?;
+        self.sync_folder(self.folder.path())?;
+        (self.gate)("rename").map_err(|e| failed(&self.out, "rename", 0, e))?;
+        rename_to_nothing(self.folder.path(), &self.out)?;
+        let synced = self.sync_folder(&self.parent);
+        // From here on the folder has its own name, which the guard does not know.
+        let _ = self.folder.keep();
+        synced.inspect_err(|_| {
+            // The name might not outlive a crash, and the caller is told of a failure.
+            let _ = fs::remove_dir_all(&self.out);
+        })
+    }
+
+    fn write_file(&self, name: String, bytes: &[u8]) -> Result<(), BuildError> {
+        let mut file = self.create(name, bytes.len() as u64)?;
+        file.write(bytes)?;
+        file.finish()
+    }
+
+    fn create(&self, name: String, wanted_bytes: u64) -> Result<NewFile<'a>, BuildError> {
+        let path = self.folder.path().join(name);
+        let created = (self.gate)("create").and_then(|()| File::create_new(&path));
+        let file = created.map_err(|e| failed(&path, "create", wanted_bytes, e))?;
+        Ok(NewFile { file, path, wanted_bytes, gate: self.gate })
+    }
+
+    fn sync_folder(&self, folder: &Path) -> Result<(), BuildError> {
+        let synced = (self.gate)("sync the folder").and_then(|()| File::open(folder)?.sync_all());
+        synced.map_err(|e| failed(folder, "sync the folder", 0, e))
+    }
+}
+
+/// A file that is being written.
+struct NewFile<'a> {
+    file: File,
+    path: PathBuf,
+    wanted_bytes: u64,
+    gate: &'a Gate<'a>,
+}
+
+impl NewFile<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), BuildError> {
+        let written = (self.gate)("write").and_then(|()| self.file.write_all(bytes));
+        written.map_err(|e| failed(&self.path, "write", self.wanted_bytes, e))
+    }
+
+    /// Makes the file outlive a crash, and forgets its pages: who reads it next has a cache of
+    /// his own.
+    fn finish(self) -> Result<(), BuildError> {
+        let synced = (self.gate)("sync").and_then(|()| self.file.sync_all());
+        synced.map_err(|e| failed(&self.path, "sync", self.wanted_bytes, e))?;
+        // Advice: where it is not taken, nothing is wrong.
+        let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
+        Ok(())
+    }
+}
+
+fn expect_nothing_at(out: &Path) -> Result<(), BuildError> {
+    match fs::symlink_metadata(out) {
+        Ok(_) => Err(BuildError::Exists { out: out.into() }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(failed(out, "look whether it exists", 0, e)),
+    }
+}
+
+fn rename_to_nothing(from: &Path, to: &Path) -> Result<(), BuildError> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(()),
+        Err(Errno::EXIST | Errno::NOTEMPTY) => Err(BuildError::Exists { out: to.into() }),
+        // A file system that does not know the flag. A folder only ever replaces an empty folder,
+        // so that nothing is lost if one appears between the look and the rename.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            expect_nothing_at(to)?;
+            fs::rename(from, to).map_err(|e| failed(to, "rename", 0, e))
+        }
+        Err(errno) => Err(failed(to, "rename", 0, errno.into())),
+    }
+}
+
+fn failed(path: &Path, doing: &'static str, wanted_bytes: u64, source: io::Error) -> BuildError {
+    let path = path.into();
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            BuildError::DiskFull { path, wanted_bytes }
+        }
+        _ => BuildError::Io { path, doing, source },
+    }
+}

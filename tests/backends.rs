@@ -1,0 +1,240 @@
+//! Every backend answers the same, and none answers wrongly.
+//!
+//! The conformance lists on a real disk, through everything that the facade can put together; then
+//! one segment of the shipped vectors, searched through each backend, engine, budget and number of
+//! threads: the same ids and, bit by bit, the same distances.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use ringpool::bufferpool::{Pool, PoolOptions};
+use ringpool::mmap::MmapSource;
+use ringpool::storage::conformance::{self, Specimen};
+use ringpool::storage::{Error as PageError, FaultyDevice, PageSource};
+use ringpool::uring::Engine;
+use ringpool::{
+    Advice, Backend, BuildOptions, EngineChoice, Error, Hit, Index, Memory, MmapOptions,
+    NoProgress, OpenOptions, Quantizer, SearchError, SearchParams, Vectors, build, vectors,
+};
+
+/// A folder on the disk that the build is on, since temporary ones may be memory.
+fn dir() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+fn pool(frames: u64) -> Pool {
+    let memory_bytes = frames * (4096 + 24);
+    Pool::new(&PoolOptions { memory_bytes, ..PoolOptions::default() }).unwrap()
+}
+
+/// The engines that this machine allows; a refusal is printed, never passed over in silence.
+fn engines() -> Vec<EngineChoice> {
+    let ring = Engine::start(EngineChoice::Uring);
+    if let Err(why) = &ring {
+        eprintln!("skipped: the ring: {why}");
+    }
+    let ring = ring.is_ok().then_some(EngineChoice::Uring);
+    ring.into_iter().chain([EngineChoice::Blocking]).collect()
+}
+
+#[test]
+fn the_pool_over_each_engine_is_a_source() {
+    for choice in engines() {
+        let engine = Engine::start(choice).unwrap();
+        let dir = dir();
+        for frames in [66, 1000] {
+            conformance::sources(dir.path(), &|specimen: &Specimen| {
+                let opened = engine.open(&specimen.path, specimen.page_size).unwrap();
+                let file = pool(frames).attach(opened.device, Some(specimen.checksums.clone()));
+                Box::new(file.unwrap())
+            });
+        }
+    }
+}
+
+#[test]
+fn a_pool_over_a_faulty_device_over_a_ring_is_a_source() {
+    let engine = Engine::start(EngineChoice::Auto).unwrap();
+    let dir = dir();
+    conformance::sources(dir.path(), &|specimen: &Specimen| {
+        let opened = engine.open(&specimen.path, specimen.page_size).unwrap();
+        let device = Arc::new(FaultyDevice::new(opened.device, |_, _| None));
+        Box::new(pool(70).attach(device, Some(specimen.checksums.clone())).unwrap())
+    });
+}
+
+#[test]
+fn pool_mmap_and_disk_agree_on_any_batch() {
+    let dir = dir();
+    let specimen = Specimen::write(dir.path(), "pages", ringpool::storage::PageSize::KIB_4, 500);
+    let engine = Engine::start(EngineChoice::Auto).unwrap();
+    let opened = engine.open(&specimen.path, specimen.page_size).unwrap();
+    let sums = Some(specimen.checksums.clone());
+    let pooled = pool(80).attach(opened.device, sums.clone()).unwrap();
+    let mapped = MmapSource::open(&specimen.path, specimen.page_size, sums, MmapOptions::default());
+    let (mapped, disk) = (mapped.unwrap(), fs::read(&specimen.path).unwrap());
+    proptest::proptest!(|(numbers in proptest::collection::vec(0..500_u64, 0..200))| {
+        let pages: Vec<_> = numbers.into_iter().map(ringpool::storage::PageNo).collect();
+        for source in [&pooled as &dyn PageSource, &mapped] {
+            let mut seen = 0;
+            let visited = source.visit(&pages, &mut |i, bytes| {
+                let start = pages[i].0 as usize * 4096;
+                assert!(bytes == &disk[start..start + 4096]);
+                seen += 1;
+            });
+            visited.unwrap();
+            proptest::prop_assert_eq!(seen, pages.len());
+        }
+    });
+}
+
+/// The shipped vectors, or the first `rows` of them, as f32.
+fn shipped(file: &str, rows: usize) -> Vectors {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/fashion-mnist-12k");
+    let all = vectors::read(&folder.join(file)).unwrap();
+    let rows = rows.min(all.len());
+    let mut row = vec![0.0; all.dim()];
+    let mut flat = Vec::with_capacity(rows * all.dim());
+    for no in 0..rows {
+        all.row_f32(no, &mut row);
+        flat.extend_from_slice(&row);
+    }
+    Vectors::from_f32(all.dim(), flat).unwrap()
+}
+
+fn segment(dir: &Path, options: &BuildOptions) -> PathBuf {
+    fs::create_dir_all(dir).unwrap();
+    let segment = dir.join("segment");
+    build(&shipped("base.bvecs.gz", 3000), &segment, options, &NoProgress).unwrap();
+    segment
+}
+
+fn answers(index: &Index, queries: &Vectors, threads: usize) -> Vec<Vec<Hit>> {
+    let answer = |no: usize| {
+        let mut query = vec![0.0; queries.dim()];
+        queries.row_f32(no, &mut query);
+        index.search(&query, &SearchParams::default()).unwrap()
+    };
+    let share = queries.len().div_ceil(threads);
+    thread::scope(|scope| {
+        let parts: Vec<_> = (0..queries.len())
+            .step_by(share)
+            .map(|first| {
+                let rows = first..queries.len().min(first + share);
+                scope.spawn(move || rows.map(answer).collect::<Vec<_>>())
+            })
+            .collect();
+        parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
+    })
+}
+
+fn bits(answers: &[Vec<Hit>]) -> Vec<(u32, u32)> {
+    answers.iter().flatten().map(|hit| (hit.id, hit.distance.to_bits())).collect()
+}
+
+#[test]
+fn ids_and_distances_are_the_same_through_everything() {
+    let dir = dir();
+    let queries = shipped("query.bvecs.gz", 40);
+    for quantizer in [Quantizer::Sq8, Quantizer::None] {
+        let options = BuildOptions { quantizer, ..BuildOptions::default() };
+        let segment = segment(&dir.path().join(quantizer.to_string()), &options);
+        let open = |options: &OpenOptions| Index::open(&segment, options).unwrap();
+        let memory = OpenOptions { backend: Backend::Memory, ..OpenOptions::default() };
+        let expected = bits(&answers(&open(&memory), &queries, 1));
+        assert_eq!(expected.len(), 40 * 10);
+        for advice in [Advice::Random, Advice::Normal, Advice::WillNeed] {
+            let mmap = MmapOptions { advice, ..MmapOptions::default() };
+            let options = OpenOptions { backend: Backend::Mmap, mmap, ..OpenOptions::default() };
+            assert_eq!(bits(&answers(&open(&options), &queries, 2)), expected, "mmap {advice}");
+        }
+        for engine in engines() {
+            for share in ["400KiB", "10%", "100%"] {
+                for threads in [1, 2, 8] {
+                    let memory = Some(share.parse::<Memory>().unwrap());
+                    let options = OpenOptions { engine, memory, ..OpenOptions::default() };
+                    let index = open(&options);
+                    for turn in ["cold", "warm"] {
+                        let found = bits(&answers(&index, &queries, threads));
+                        assert!(found == expected, "{engine}, {share}, {threads} threads, {turn}");
+                    }
+                    let stats = index.stats();
+                    assert_eq!(stats.engine.as_deref(), Some(&*engine.to_string()));
+                    assert!(stats.reads.unwrap() > 0 && stats.hits.unwrap() > 0);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flipped_byte_is_found_by_verify_and_refused_by_the_search_that_meets_it() {
+    let dir = dir();
+    let segment = segment(dir.path(), &BuildOptions::default());
+    let queries = shipped("query.bvecs.gz", 1);
+    let sound = Index::open(&segment, &OpenOptions::default()).unwrap();
+    let nearest = answers(&sound, &queries, 1)[0][0].id;
+    drop(sound);
+    // f32 of 784 dimensions: a vector a page, in order of their ids.
+    flip(&segment.join("vectors.pages"), u64::from(nearest) * 4096 + 100);
+    let mut bad = Vec::new();
+    let verified = ringpool::verify(
+        &segment,
+        EngineChoice::Auto,
+        &mut |_, _| std::ops::ControlFlow::Continue(()),
+        &mut |component, page, _| bad.push((component.to_string(), page.0)),
+    );
+    verified.unwrap();
+    assert_eq!(bad, [("vectors".to_string(), u64::from(nearest))]);
+    for backend in [Backend::Pool, Backend::Mmap] {
+        let index = Index::open(&segment, &OpenOptions { backend, ..OpenOptions::default() });
+        let (index, mut query) = (index.unwrap(), vec![0.0; 784]);
+        queries.row_f32(0, &mut query);
+        for _ in 0..2 {
+            let refused = index.search(&query, &SearchParams::default());
+            let named = match &refused {
+                Err(Error::Search(SearchError::Pages(PageError::Checksum { page, .. }))) => {
+                    page.0 == u64::from(nearest)
+                }
+                _ => false,
+            };
+            assert!(named, "{backend}: {refused:?}");
+        }
+    }
+    let loaded = OpenOptions { backend: Backend::Memory, ..OpenOptions::default() };
+    assert!(matches!(Index::open(&segment, &loaded), Err(Error::Segment(_))));
+}
+
+fn flip(file: &Path, byte: u64) {
+    let mut bytes = fs::read(file).unwrap();
+    bytes[byte as usize] ^= 1;
+    fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn recall_on_the_shipped_vectors_is_what_the_readme_says() {
+    let dir = dir();
+    let out = dir.path().join("segment");
+    let base = shipped("base.bvecs.gz", usize::MAX);
+    build(&base, &out, &BuildOptions::default(), &NoProgress).unwrap();
+    let memory = Some(Memory::Percent(10.0));
+    let index = Index::open(&out, &OpenOptions { memory, ..OpenOptions::default() }).unwrap();
+    let queries = shipped("query.bvecs.gz", usize::MAX);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/fashion-mnist-12k");
+    let truth = vectors::read_ids(&folder.join("truth.ivecs.gz")).unwrap();
+    let found: usize = answers(&index, &queries, 2)
+        .iter()
+        .enumerate()
+        .map(|(no, hits)| {
+            let nearest = &truth.row(no)[..10];
+            hits.iter().filter(|hit| nearest.contains(&(hit.id as i32))).count()
+        })
+        .sum();
+    let recall = found as f64 / (10 * queries.len()) as f64;
+    assert!(recall >= 0.99, "recall@10 is {recall}");
+    let pool = index.pool().unwrap().stats();
+    assert!(pool.evictions > 0, "the budget was small enough to need the clock");
+    assert!(pool.resident() <= pool.frames - pool.retired);
+}

@@ -1,0 +1,266 @@
+//! Why the eviction can be believed: any sequence of operations, compared after each step with a
+//! model so plain that it is right by inspection.
+//!
+//! The model knows what every page contains, which pages are broken and which guards are held; it
+//! knows nothing of frames, clocks or reads. After each step of any sequence of *pin*, *try to
+//! pin*, *unpin*, *batch*, *forget*, *break* and *mend*, on a pool with a sixth of the file:
+//!
+//! 1. No page is in two frames, and no frame is lost: free + resident + loading + retired are all
+//!    the frames there are ([`Pool::audit`] looks at every page and every frame).
+//! 2. The pool counts as many pins as there are guards.
+//! 3. A pinned page is where it was: same address, same bytes, and it can be pinned again without
+//!    a read.
+//! 4. Bytes are always those of the page asked for: a batch hands over each of its pages exactly
+//!    once, in whatever order, or fails.
+//! 5. A page is read when it is absent and only then; a page that was forgotten is absent.
+//! 6. It fails if and only if a page of the batch is broken, or every frame is pinned. The error
+//!    names which, and nothing is left behind.
+//! 7. The budget is never passed: no more pages are resident than it has frames.
+//! 8. Each page asked for is a hit or a miss, unless no frame came free to read it into.
+//!
+//! `PROPTEST_CASES=20000 cargo test --release --test pool_properties` tries more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use ringpool::bufferpool::{OwnedPage, Pool, PoolFile, PoolOptions};
+use ringpool::storage::conformance::Specimen;
+use ringpool::storage::{
+    Checksums, Error, Fault, FaultyDevice, FileKey, MemoryDevice, MemorySource, PageNo, PageSize,
+    PageSource,
+};
+
+const SIZE: PageSize = PageSize::KIB_4;
+const PAGES: u64 = 400;
+/// The fewest that a pool may have, and what the tables take.
+const FRAMES: usize = Pool::MIN_FRAMES as usize + 2;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Pin(u64),
+    PinRange(u64, u64),
+    TryPin(u64),
+    Unpin(usize),
+    UnpinAll,
+    Batch(Vec<u64>),
+    Scan(u64, u64),
+    Forget(u64),
+    Break(u64, Fault),
+    Mend,
+}
+
+fn page() -> impl Strategy<Value = u64> {
+    // Half of the requests go to a twentieth of the pages.
+    prop_oneof![0..PAGES / 20, 0..PAGES]
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    prop_oneof![
+        Just(Fault::Errno(5)),
+        (0..4096_usize).prop_map(Fault::Truncated),
+        (0..4096 * 8_usize).prop_map(Fault::FlipBit),
+        (0..4096_usize).prop_map(Fault::Torn),
+        Just(Fault::Misdirected(PageNo(PAGES - 1))),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => page().prop_map(Step::Pin),
+        1 => (page(), 1..40_u64).prop_map(|(first, count)| Step::PinRange(first, count)),
+        3 => page().prop_map(Step::TryPin),
+        5 => any::<usize>().prop_map(Step::Unpin),
+        1 => Just(Step::UnpinAll),
+        6 => proptest::collection::vec(page(), 0..60).prop_map(Step::Batch),
+        1 => (page(), 1..PAGES).prop_map(|(first, count)| Step::Scan(first, count)),
+        3 => page().prop_map(Step::Forget),
+        1 => (page(), fault()).prop_map(|(page, fault)| Step::Break(page, fault)),
+        1 => Just(Step::Mend),
+    ]
+}
+
+/// What is true of the file, whatever the pool does.
+struct Model {
+    broken: Arc<Mutex<BTreeMap<u64, Fault>>>,
+    /// The guards held: page and the address of its bytes.
+    held: Vec<(u64, usize, OwnedPage)>,
+    asked: u64,
+}
+
+struct Bench {
+    pool: Pool,
+    file: PoolFile,
+    device: Arc<FaultyDevice>,
+    model: Model,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let bytes: Vec<u8> = (0..PAGES).flat_map(|no| Specimen::page(PageNo(no), SIZE)).collect();
+        let checksums = Checksums::of_pages(FileKey(1), SIZE, &bytes);
+        let memory = MemoryDevice::new(MemorySource::new("a file", SIZE, bytes).unwrap());
+        let broken: Arc<Mutex<BTreeMap<u64, Fault>>> = Arc::default();
+        let asked_of = broken.clone();
+        let script = move |_, page: PageNo| asked_of.lock().unwrap().get(&page.0).copied();
+        let device = Arc::new(FaultyDevice::new(Arc::new(memory), script));
+        let pool = Pool::new(&PoolOptions {
+            memory_bytes: FRAMES as u64 * (4096 + 24),
+            frame_patience: Duration::from_millis(1),
+            ..PoolOptions::default()
+        });
+        let pool = pool.unwrap();
+        let file = pool.attach(device.clone(), Some(checksums)).unwrap();
+        let model = Model { broken, held: Vec::new(), asked: 0 };
+        Self { pool, file, device, model }
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Pin(page) => self.pin(page),
+            Step::PinRange(first, count) => {
+                (first..PAGES.min(first + count)).for_each(|page| self.pin(page));
+            }
+            Step::TryPin(page) => self.try_pin(page),
+            Step::Unpin(_) if self.model.held.is_empty() => {}
+            Step::Unpin(which) => {
+                let which = which % self.model.held.len();
+                drop(self.model.held.swap_remove(which));
+            }
+            Step::UnpinAll => self.model.held.clear(),
+            Step::Batch(pages) => self.batch(pages),
+            Step::Scan(first, count) => self.batch((first..PAGES.min(first + count)).collect()),
+            Step::Forget(page) => self.forget(page),
+            Step::Break(page, fault) => drop(self.model.broken.lock().unwrap().insert(page, fault)),
+            Step::Mend => self.model.broken.lock().unwrap().clear(),
+        }
+    }
+
+    fn pin(&mut self, page: u64) {
+        let (resident, reads) = (self.is_resident(page), self.device.reads());
+        let pinned = self.file.pin(PageNo(page));
+        self.model.asked += u64::from(!matches!(pinned, Err(Error::Exhausted { .. })));
+        match pinned {
+            Ok(guard) => {
+                assert!(resident || self.is_sound(page), "page {page} is broken, and was absent");
+                assert!(*guard == Specimen::page(PageNo(page), SIZE), "bytes of page {page}");
+                assert_eq!(self.device.reads() - reads, u64::from(!resident), "one read a miss");
+                let address = guard.as_ptr() as usize;
+                self.model.held.push((page, address, guard.into_owned()));
+            }
+            Err(error) => {
+                assert!(!resident, "page {page} was there, and yet: {error}");
+                self.expect(&error, &[page]);
+            }
+        }
+    }
+
+    fn try_pin(&mut self, page: u64) {
+        let reads = self.device.reads();
+        if let Some(guard) = self.file.try_pin(PageNo(page)) {
+            self.model.asked += 1;
+            assert!(*guard == Specimen::page(PageNo(page), SIZE), "bytes of page {page}");
+        } else {
+            assert!(!self.model.held.iter().any(|held| held.0 == page), "a pinned page is there");
+        }
+        assert_eq!(self.device.reads(), reads, "trying reads nothing");
+    }
+
+    fn batch(&mut self, pages: Vec<u64>) {
+        let numbers: Vec<PageNo> = pages.iter().copied().map(PageNo).collect();
+        let distinct: BTreeSet<u64> = pages.iter().copied().collect();
+        let absent = distinct.iter().filter(|&&page| !self.is_resident(page)).count() as u64;
+        let before = self.pool.stats();
+        let mut seen = vec![0; pages.len()];
+        let visited = self.file.visit(&numbers, &mut |i, bytes| {
+            assert!(bytes == Specimen::page(numbers[i], SIZE), "bytes of page {}", numbers[i]);
+            seen[i] += 1;
+        });
+        let after = self.pool.stats();
+        let looked = (after.hits + after.misses) - (before.hits + before.misses);
+        self.model.asked += looked;
+        match visited {
+            Ok(()) => {
+                assert!(seen.iter().all(|&times| times == 1), "each page once: {seen:?}");
+                assert_eq!(looked, pages.len() as u64, "each page is a hit or a miss");
+                let reads = after.reads - before.reads;
+                assert!(absent <= reads && reads <= looked, "{absent} were absent, {reads} read");
+            }
+            Err(error) => {
+                assert!(seen.iter().all(|&times| times <= 1), "no page twice: {seen:?}");
+                self.expect(&error, &pages);
+            }
+        }
+    }
+
+    fn forget(&mut self, page: u64) {
+        let held = self.model.held.iter().any(|held| held.0 == page);
+        let resident = self.is_resident(page);
+        assert_eq!(self.file.forget(PageNo(page)), resident && !held, "forgetting page {page}");
+        assert_eq!(self.is_resident(page), held, "what was forgotten is absent");
+    }
+
+    /// Looks without a trace in the model: counts as asked when it is a hit.
+    fn is_resident(&mut self, page: u64) -> bool {
+        let resident = self.file.try_pin(PageNo(page)).is_some();
+        self.model.asked += u64::from(resident);
+        resident
+    }
+
+    fn is_sound(&self, page: u64) -> bool {
+        // The last page misdirected to itself is no fault.
+        let fault = self.model.broken.lock().unwrap().get(&page).copied();
+        match fault {
+            None => true,
+            Some(Fault::Misdirected(other)) => other.0 == page,
+            Some(_) => false,
+        }
+    }
+
+    fn expect(&self, error: &Error, asked: &[u64]) {
+        match error {
+            Error::Exhausted { page, .. } => {
+                let pinned: BTreeSet<u64> = self.model.held.iter().map(|held| held.0).collect();
+                let frames = FRAMES - self.pool.stats().retired;
+                assert_eq!(pinned.len(), frames, "page {page}: frames were left");
+            }
+            Error::Io { .. } => assert!(asked.iter().any(|&page| !self.is_sound(page)), "{error}"),
+            Error::Checksum { page, .. } | Error::Truncated { page, .. } => {
+                assert!(asked.contains(&page.0) && !self.is_sound(page.0), "{error}");
+            }
+            other => panic!("no step can lead to: {other}"),
+        }
+    }
+
+    fn check(&self) {
+        let (audit, stats) = (self.pool.audit().unwrap(), self.pool.stats());
+        assert_eq!(audit.free + audit.resident + audit.loading + audit.retired, FRAMES);
+        assert_eq!(stats.resident(), audit.resident);
+        assert_eq!(audit.loading, 0, "nothing is left behind");
+        assert!(audit.resident <= FRAMES - audit.retired, "the budget");
+        assert_eq!(audit.pins, self.model.held.len() as u64, "a pin a guard");
+        assert_eq!(stats.hits + stats.misses, self.model.asked, "hits and misses");
+        for (page, address, guard) in &self.model.held {
+            assert_eq!(guard.as_ref().as_ptr() as usize, *address, "page {page} has moved");
+            assert!(**guard == Specimen::page(PageNo(*page), SIZE), "page {page} has changed");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_pool_is_what_the_model_says(steps in proptest::collection::vec(step(), 1..80)) {
+        let mut bench = Bench::new();
+        for step in steps {
+            bench.take(step);
+            bench.check();
+        }
+        let Bench { pool, file, model, .. } = bench;
+        drop(file);
+        drop(model);
+        prop_assert_eq!(pool.stats().free, FRAMES, "everything has come back");
+    }
+}

@@ -44,7 +44,8 @@ struct Disk {
 
 impl Disk {
     fn new(pages: u64) -> Self {
-        let bytes: Vec<u8> = (0..pages * PAGE.bytes() as u64).map(|i| (i * i >> 7) as u8).collect();
+        let bytes: Vec<u8> =
+            (0..pages * PAGE.bytes() as u64).map(|i| ((i * i) >> 7) as u8).collect();
         let checksums = Checksums::of_pages(FileKey(1), PAGE, &bytes);
         let source = MemorySource::new("memory", PAGE, bytes).expect("whole pages");
         Self { device: Arc::new(MemoryDevice::new(source)), checksums }

@@ -60,8 +60,9 @@ fn main() -> Result<()> {
     let log = Log::open(&engine, &pool, &path)?;
     println!("{} records in {} pages", log.records, log.file.page_count());
 
-    // Many at once. The pool reads the pages side by side and hands each over as it arrives.
-    let wanted: Vec<usize> = (0..500).map(|i| i * 7919 % log.records).collect();
+    // Many at once, here and there five in a row. The pool reads the pages side by side, each
+    // once, and hands it over as it arrives.
+    let wanted: Vec<usize> = (0..1000).map(|i| (i / 5 * 7919 + i % 5) % log.records).collect();
     let mut found = vec![None; wanted.len()];
     log.fetch(&wanted, |i, bytes| found[i] = Record::read(bytes))?;
     for (&number, record) in wanted.iter().zip(&found) {
@@ -80,7 +81,7 @@ fn main() -> Result<()> {
     assert_eq!(Record::read(&kept).as_ref(), Some(&measured[number]));
     let text: Bytes = kept.slice(Record::TEXT);
     drop(kept);
-    println!("kept: {}", String::from_utf8_lossy(&text));
+    println!("kept: {}", String::from_utf8_lossy(&text).trim_end());
 
     let stats = pool.stats();
     println!(

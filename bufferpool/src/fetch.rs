@@ -1,6 +1,8 @@
 //! Fetching a batch: hits at once, misses side by side, each page handed over as it arrives.
 //!
-//! Step by step, for as many pages as may be outstanding:
+//! Pages that are resident are pinned a slice at a time, handed over, and unpinned together: a
+//! batch that is all in memory does nothing else. From the first page that is not, step by step,
+//! for as many pages as may be outstanding:
 //!
 //! 1. A page that is resident is pinned; one that somebody is reading is waited for; one that is
 //!    absent is claimed, given a frame and submitted.
@@ -17,38 +19,51 @@ use std::time::{Duration, Instant};
 
 use ringpool_storage::{Error, PageNo, PageRead, Result};
 
-use crate::guard::PageGuard;
+use crate::guard::{PageGuard, PinnedSlice};
 use crate::landing::Batch;
 use crate::pool::File;
 use crate::word::{Frame, Look, Word};
 
 /// Pages that one batch waits for at once, at most: as many as a disk does anything useful with.
 pub(crate) const WINDOW: usize = 128;
-/// Resident pages that are pinned before they are handed over.
-const HITS: usize = 32;
 /// How long a thread works for others before it tries again what was full.
 const BACK_PRESSURE: Duration = Duration::from_millis(1);
 
-/// Fetches `pages` of `file` and gives each, pinned, to `each(index, guard)`.
-pub(crate) fn fetch<'a>(
-    file: &'a Arc<File>,
+/// Fetches `pages` of `file` and hands each to `each(index, bytes)`.
+pub(crate) fn fetch(
+    file: &Arc<File>,
     pages: &[PageNo],
-    each: &mut dyn FnMut(usize, PageGuard<'a>),
+    each: &mut dyn FnMut(usize, &[u8]),
 ) -> Result<()> {
     let window = (file.pool.frames.usable_count() / 4).clamp(1, WINDOW);
+    let mut slice = PinnedSlice::new(file, window);
+    let mut next = 0;
+    loop {
+        let looked = slice.pin_resident(pages, next);
+        if next + looked < pages.len() && slice.has_room() {
+            break; // The next page is not resident.
+        }
+        slice.hand_over(each);
+        next += looked;
+        if next == pages.len() {
+            file.pool.stats.looked(next as u64, 0);
+            return Ok(());
+        }
+    }
+    next += slice.len();
     let fetch = Fetch {
         file,
         pages,
         window,
-        next: 0,
+        next,
         outstanding: 0,
         batch: None,
         handed_back: None,
         starved_since: None,
-        hits: 0,
+        hits: next as u64,
         misses: 0,
     };
-    fetch.run(each)
+    fetch.run(slice, each)
 }
 
 struct Fetch<'a, 'p> {
@@ -70,44 +85,35 @@ struct Fetch<'a, 'p> {
 }
 
 /// What became of looking for a page.
-enum Found<'a> {
-    Here(PageGuard<'a>),
+enum Found {
+    Here(Frame),
     OnItsWay,
     /// No frame is free, or the device's queue is full.
     NotNow,
 }
 
 impl<'a> Fetch<'a, '_> {
-    fn run(mut self, each: &mut dyn FnMut(usize, PageGuard<'a>)) -> Result<()> {
-        let mut here: [Option<(usize, PageGuard<'a>)>; HITS] = [const { None }; HITS];
-        while self.next < self.pages.len() || self.outstanding > 0 {
-            let mut pinned = 0;
-            let started_before = self.misses;
-            while self.may_look_on() && pinned < HITS.min(self.window) {
+    /// Fetches the rest, `here` being pinned already.
+    fn run(mut self, mut here: PinnedSlice<'a>, each: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        while self.next < self.pages.len() || self.outstanding > 0 || here.len() > 0 {
+            let misses_before = self.misses;
+            while self.may_look_on() && here.has_room() {
                 match self.look(self.next)? {
-                    Found::Here(guard) => {
-                        here[pinned] = Some((self.next, guard));
-                        pinned += 1;
-                    }
+                    Found::Here(frame) => here.push(self.next, frame, self.pages[self.next]),
                     Found::OnItsWay => self.outstanding += 1,
                     Found::NotNow => break,
                 }
                 self.next += 1;
             }
-            if self.misses > started_before {
+            if self.misses > misses_before {
                 self.file.device.drive(&|| true, None);
             }
-            for place in &mut here[..pinned] {
-                if let Some((index, guard)) = place.take() {
-                    each(index, guard);
-                }
-            }
+            here.hand_over(each);
             self.collect(each)?;
-            if self.next < self.pages.len() && (self.may_look_on() || pinned > 0) {
-                continue;
+            if !self.may_look_on() {
+                self.wait()?;
+                self.collect(each)?;
             }
-            self.wait()?;
-            self.collect(each)?;
         }
         Ok(())
     }
@@ -120,14 +126,14 @@ impl<'a> Fetch<'a, '_> {
     }
 
     /// Looks for the page at `index`: pins it, waits for it, or starts its read.
-    fn look(&mut self, index: usize) -> Result<Found<'a>> {
+    fn look(&mut self, index: usize) -> Result<Found> {
         let (file, page) = (self.file, self.pages[index]);
         let word = file.word(page)?;
         loop {
             match word.pin() {
                 Look::Pinned(frame) => {
                     self.hits += 1;
-                    return Ok(Found::Here(PageGuard::of_pin(file, page, frame)));
+                    return Ok(Found::Here(frame));
                 }
                 Look::Full => return Err(self.exhausted(page, Duration::ZERO)),
                 Look::Loading => {
@@ -179,7 +185,7 @@ impl<'a> Fetch<'a, '_> {
     }
 
     /// Hands over what has arrived.
-    fn collect(&mut self, each: &mut dyn FnMut(usize, PageGuard<'a>)) -> Result<()> {
+    fn collect(&mut self, each: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
         let Some(batch) = self.batch.clone() else {
             return Ok(());
         };
@@ -187,7 +193,10 @@ impl<'a> Fetch<'a, '_> {
             self.outstanding -= 1;
             let page = self.pages[index as usize];
             match result {
-                Ok(frame) => each(index as usize, PageGuard::of_pin(self.file, page, frame)),
+                Ok(frame) => {
+                    let guard = PageGuard::of_pin(self.file, page, frame);
+                    each(index as usize, &guard);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -220,9 +229,9 @@ impl<'a> Fetch<'a, '_> {
             let waited = since.elapsed();
             let page = self.pages[self.next];
             match self.look(self.next)? {
-                Found::Here(guard) => {
-                    // Rare: others may have read it meanwhile. It is looked up again at once.
-                    drop(guard);
+                Found::Here(_) => {
+                    // Rare: others have read it meanwhile. It is looked up again at once.
+                    self.file.unpin(page);
                     self.hits -= 1;
                 }
                 Found::OnItsWay => {

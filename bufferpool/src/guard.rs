@@ -1,4 +1,4 @@
-//! Guards: a page that is held in memory by being pinned.
+//! Guards: pages that are held in memory by being pinned.
 
 #![allow(unsafe_code)]
 
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use ringpool_storage::PageNo;
 
 use crate::pool::File;
-use crate::word::Frame;
+use crate::word::{Frame, Look};
 
 /// A pinned page. It stays in memory, unchanged, until the guard is dropped.
 ///
@@ -75,6 +75,98 @@ impl fmt::Debug for PageGuard<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PageGuard").field("page", &self.page).finish_non_exhaustive()
     }
+}
+
+/// How many pages a slice holds at most.
+const SLICE: usize = 32;
+
+/// A few pinned pages of one batch, which are handed over one after another and unpinned
+/// together: between two looks there is no locked instruction, so that the processor fetches the
+/// lines of the next page while the first is looked at.
+pub(crate) struct PinnedSlice<'a> {
+    file: &'a Arc<File>,
+    pinned: [(u32, Frame, PageNo); SLICE],
+    len: usize,
+    room: usize,
+}
+
+impl<'a> PinnedSlice<'a> {
+    /// An empty slice for at most `room` pages.
+    #[inline]
+    pub(crate) fn new(file: &'a Arc<File>, room: usize) -> Self {
+        Self { file, pinned: [(0, 0, PageNo(0)); SLICE], len: 0, room: room.min(SLICE) }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.len < self.room
+    }
+
+    /// Pins `pages[from..]` as long as they are resident and there is room. Returns how many.
+    #[inline]
+    pub(crate) fn pin_resident(&mut self, pages: &[PageNo], from: usize) -> usize {
+        let ahead = &pages[from..pages.len().min(from + self.room - self.len)];
+        let words = ahead.iter().map_while(|&page| self.file.table.word(page));
+        if ahead.len() > 1 {
+            words.clone().for_each(|word| prefetch(std::ptr::from_ref(word)));
+        }
+        let before = self.len;
+        for (word, (index, &page)) in words.zip((from..).zip(ahead)) {
+            let Look::Pinned(frame) = word.pin() else { break };
+            self.push(index, frame, page);
+        }
+        self.len - before
+    }
+
+    /// Takes over the pin of `page`, the batch's `index`, in `frame`.
+    #[inline]
+    pub(crate) fn push(&mut self, index: usize, frame: Frame, page: PageNo) {
+        prefetch(self.file.pool.frames.arena.address(frame).as_ptr());
+        self.pinned[self.len] = (index as u32, frame, page);
+        self.len += 1;
+    }
+
+    /// Gives each page to `each(index, bytes)` and then unpins them all.
+    #[inline]
+    pub(crate) fn hand_over(&mut self, each: &mut dyn FnMut(usize, &[u8])) {
+        for &(index, frame, _) in &self.pinned[..self.len] {
+            // SAFETY: the page is pinned until `unpin`, and nobody writes to a frame whose page
+            // is resident.
+            each(index as usize, unsafe { self.file.pool.frames.arena.bytes(frame) });
+        }
+        self.unpin();
+    }
+
+    #[inline]
+    fn unpin(&mut self) {
+        for &(_, _, page) in &self.pinned[..self.len] {
+            self.file.unpin(page);
+        }
+        self.len = 0;
+    }
+}
+
+impl Drop for PinnedSlice<'_> {
+    /// What was not handed over, or whose visitor panicked.
+    fn drop(&mut self) {
+        self.unpin();
+    }
+}
+
+/// Tells the processor that this line is going to be read.
+#[inline]
+fn prefetch<T>(line: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch is a hint that reads nothing and never faults, whatever the address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(line.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
 }
 
 /// A pinned page that keeps its file and pool alive: `'static`, `Send` and `Sync`.

@@ -306,6 +306,11 @@ impl File {
         })
     }
 
+    /// Adds a pin to a page that the caller sees pinned, and returns its frame.
+    fn pin_again(&self, page: PageNo) -> Option<Frame> {
+        self.table.word(page).and_then(Word::pin_again)
+    }
+
     #[inline]
     pub(crate) fn unpin(&self, page: PageNo) {
         if let Some(word) = self.table.word(page) {
@@ -349,10 +354,14 @@ impl PoolFile {
         if let Some(guard) = self.try_pin(page) {
             return Ok(guard);
         }
-        let mut pinned = None;
-        fetch::fetch(&self.file, &[page], &mut |_, guard| pinned = Some(guard))?;
-        // `fetch` hands over each page that it does not fail for.
-        pinned.ok_or_else(|| Error::Abandoned { file: self.file.device.file().clone(), page })
+        let mut kept = None;
+        fetch::fetch(&self.file, &[page], &mut |_, _| kept = self.file.pin_again(page))?;
+        let frame = kept.ok_or_else(|| {
+            // It was handed over, so that there are as many guards of it as can be counted.
+            let (file, frames) = (self.file.device.file().clone(), self.file.pool.frames.count());
+            Error::Exhausted { file, page, frames, waited: Duration::ZERO }
+        })?;
+        Ok(PageGuard::of_pin(&self.file, page, frame))
     }
 
     /// Pins `page` if it is in memory. Never waits, never reads.
@@ -392,7 +401,7 @@ impl PageSource for PoolFile {
     }
 
     fn visit(&self, pages: &[PageNo], each: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
-        fetch::fetch(&self.file, pages, &mut |index, guard| each(index, &guard))
+        fetch::fetch(&self.file, pages, each)
     }
 }
 

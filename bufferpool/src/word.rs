@@ -131,6 +131,21 @@ impl Word {
         }
     }
 
+    /// Pins once more a page that the caller sees pinned; no further use, hence no chance.
+    /// `None` when there are as many pins as a word can count.
+    pub(crate) fn pin_again(&self) -> Option<Frame> {
+        let mut word = self.0.load(Relaxed);
+        while word & PINS != PINS {
+            debug_assert!(word & STATE == RESIDENT && word & PINS != 0, "not pinned {word:#x}");
+            // Relaxed: the pin that is there already has made the bytes visible and keeps them.
+            match self.0.compare_exchange_weak(word, word + ONE_PIN, Relaxed, Relaxed) {
+                Ok(_) => return Some((word & FRAME) as Frame),
+                Err(now) => word = now,
+            }
+        }
+        None
+    }
+
     /// Takes back one pin.
     #[inline]
     pub(crate) fn unpin(&self) {
@@ -306,6 +321,9 @@ mod tests {
         assert!(word.claim(1) && word.wait());
         word.publish(1, MAX_PINS);
         assert_eq!(word.pin(), Look::Full);
+        assert_eq!(word.pin_again(), None);
+        word.unpin();
+        assert_eq!(word.pin_again(), Some(1));
         word.unpin();
         assert_eq!(word.pin(), Look::Pinned(1));
     }

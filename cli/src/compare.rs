@@ -11,7 +11,7 @@ use crate::contest::{Contest, Contestant};
 use crate::failure::Failure;
 use crate::json::RunReport;
 use crate::options::QueryOptions;
-use crate::outcome::{Line, Outcome, Ratio, SameMemory, Subject};
+use crate::outcome::{Line, Outcome, Ratio, SameMemory};
 use crate::search::MAX_THREADS;
 use crate::{report, table};
 
@@ -68,7 +68,7 @@ pub fn execute(args: &CompareArgs, console: &Console) -> Result<(), Failure> {
 
 /// The outcome for people: what was the same, a table for each number of threads, who won.
 pub fn text(outcome: &Outcome) -> String {
-    let mut text = format!("{}\n\n{}\n", subject(&outcome.subject), same_memory(&outcome.memory));
+    let mut text = format!("{}\n\n{}\n", subject(outcome), same_memory(&outcome.memory));
     if outcome.runs.iter().any(|run| run.backend == "memory") {
         text.push_str(YARDSTICK);
         text.push('\n');
@@ -110,10 +110,13 @@ pub const HEADER: [&str; 11] = [
     "page cache",
 ];
 
-/// What was searched, in one sentence.
-pub fn subject(subject: &Subject) -> String {
+/// What was searched, and how well, in one sentence.
+pub fn subject(outcome: &Outcome) -> String {
+    let subject = &outcome.subject;
+    let recall = outcome.recall().map(|recall| format!("recall@{} {recall:.4}, ", subject.k));
     format!(
-        "{}: {} points of {} dimensions ({}, {}); k {}, ef {}, oversample {}",
+        "{}: {} points of {} dimensions ({}, {}); k {}, ef {}, oversample {}; {}the same answers \
+         in every run, bit by bit",
         subject.dir.display(),
         table::count(subject.points),
         subject.dimensions,
@@ -121,7 +124,8 @@ pub fn subject(subject: &Subject) -> String {
         subject.metric,
         subject.k,
         subject.ef,
-        subject.oversample
+        subject.oversample,
+        recall.unwrap_or_default()
     )
 }
 
@@ -177,7 +181,8 @@ pub fn cells(line: &Line<'_>) -> Vec<String> {
 pub fn verdict(ratio: &Ratio) -> Vec<String> {
     let unlimited = if ratio.other_limited { "" } else { " (which ran unlimited)" };
     let winner = match ratio.winner.as_str() {
-        "even" => "even".into(),
+        "even" if ratio.is_close() => "even".into(),
+        "even" => "even: the spreads overlap".into(),
         winner => format!("{winner} wins"),
     };
     vec![
@@ -214,6 +219,7 @@ mod tests {
         let text = text(&outcome(runs));
         for part in [
             "limited to 64.00 MiB",
+            "recall@10 0.9900, the same answers",
             "yardstick",
             "2.00 pool wins",
             "0.90 mmap willneed wins",

@@ -24,8 +24,8 @@ use crate::outcome::{Outcome, SameMemory, Subject};
 use crate::page_cache;
 
 /// What the kernel charges to a group besides: up to 256 KiB a processor that it charges ahead
-/// of use, the ring, open files. The same for every backend. With half of it pools were killed
-/// now and then on two processors, with three quarters none was.
+/// of use, the ring, open files. The same for every backend. With a quarter of it every pool was
+/// killed on two processors, with half of it one now and then, with three quarters none was.
 pub const HEADROOM_BYTES: u64 = 1 << 20;
 
 /// What it charges for each thread: its stack in the kernel, and what the scheduler keeps of it.

@@ -32,8 +32,9 @@ const MEMORY_PERCENT: f64 = 10.0;
 /// Every run three times: a median, and how far the others are from it.
 const REPEATS: u16 = 3;
 
-/// What the demo calls its segment.
+/// What the demo calls its segment, and where its files are in the repository.
 const NAME: &str = "Fashion-MNIST";
+const DATA: &str = "data/fashion-mnist-12k";
 
 /// Fashion-MNIST: 12,000 of its vectors, queries, and their true neighbours.
 const FILES: [(&str, &[u8]); 3] = [
@@ -70,9 +71,13 @@ pub fn execute(args: &DemoArgs, console: &Console) -> Result<(), Failure> {
         repeats: REPEATS,
     };
     let mut outcome = contest.hold(console)?;
-    // The folder's name would tell nothing, and it is gone in a moment.
+    // The folder is gone in a moment: name what the reader has, or makes with the first command.
     outcome.subject.dir = NAME.into();
-    outcome.commands.insert(0, "ringpool demo".into());
+    let (segment, files) = (dir.display().to_string(), files.display().to_string());
+    for command in &mut outcome.commands {
+        *command = command.replace(&segment, "SEGMENT").replace(&files, DATA);
+    }
+    outcome.commands.insert(0, "ringpool demo --out SEGMENT".into());
     report::write(&args.report, "Vector search in a tenth of the memory", &outcome)?;
     console.show(&outcome, |outcome| {
         let kept = args.out.iter().map(|out| format!("segment: {}\n", out.display()));

@@ -104,6 +104,11 @@ pub fn name(run: &RunReport) -> String {
 }
 
 impl Outcome {
+    /// The recall, which is the same for every run: their answers are.
+    pub fn recall(&self) -> Option<f64> {
+        self.runs.first().and_then(|run| run.recall)
+    }
+
     /// The numbers of threads, in order of their first run.
     pub fn threads(&self) -> Vec<u64> {
         let mut threads = Vec::new();
@@ -160,11 +165,16 @@ impl<'a> Line<'a> {
 }
 
 impl Ratio {
+    /// Whether the two are too close to name a winner, however often they ran.
+    pub fn is_close(&self) -> bool {
+        is_close(self.ratio)
+    }
+
     fn new(pool: &Line<'_>, other: &Line<'_>) -> Self {
         let ratio = pool.median.qps / other.median.qps;
         let repeated = pool.repeats > 1 && other.repeats > 1;
         let overlap = pool.qps_min <= other.qps_max && other.qps_min <= pool.qps_max;
-        let winner = if (ratio - 1.0).abs() < EVEN || (repeated && overlap) {
+        let winner = if is_close(ratio) || (repeated && overlap) {
             "even"
         } else if ratio > 1.0 {
             &pool.name
@@ -182,6 +192,10 @@ impl Ratio {
             other_limited: other.median.memory_enforced_by.starts_with("cgroup"),
         }
     }
+}
+
+fn is_close(ratio: f64) -> bool {
+    (ratio - 1.0).abs() < EVEN
 }
 
 /// One flat object: the limit first, then the runs, then what they come to.

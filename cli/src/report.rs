@@ -56,7 +56,7 @@ fn page(title: &str, outcome: &Outcome) -> Markup {
                 header {
                     p.brand { "ringpool " (env!("CARGO_PKG_VERSION")) }
                     h1 { (title) }
-                    p { (compare::subject(&outcome.subject)) (recall(outcome)) }
+                    p { (compare::subject(outcome)) }
                     p.warning[!limited] { (compare::same_memory(&outcome.memory)) }
                     @if outcome.runs.iter().any(|run| run.backend == "memory") {
                         p { (compare::YARDSTICK) }
@@ -71,14 +71,6 @@ fn page(title: &str, outcome: &Outcome) -> Markup {
             }
         }
     }
-}
-
-/// The recall, which is the same for every run: their answers are.
-fn recall(outcome: &Outcome) -> String {
-    let recall = outcome.runs.first().and_then(|run| run.recall);
-    recall
-        .map(|recall| format!("; recall {recall:.4}, the same answers in every run, bit by bit"))
-        .unwrap_or_default()
 }
 
 /// Who won, plainly, also where the pool lost.
@@ -174,7 +166,8 @@ fn groups<T>(
 ) -> Vec<Group<T>> {
     let mark = |line: Line<'_>| {
         let (value, figure) = figure(&line)?;
-        Some(Mark { name: line.name, value, figure })
+        let yardstick = line.name == "memory";
+        Some(Mark { name: line.name, value, figure, yardstick })
     };
     let group = |threads| Group {
         heading: compare::threads_of(threads),
@@ -220,6 +213,7 @@ fn notes() -> Markup {
                 li { "Reads of the pool are reads of its device. Reads of mmap are major faults, \
                       which leave out what MADV_WILLNEED brought in; the bytes are the kernel's \
                       own count for both." }
+                li { "The bar of the memory backend is cut where it is longer than all others." }
                 li { "The page cache is what the kernel holds of the vectors after the run." }
                 li { "Where runs were repeated, the median run is quoted with the least and the \
                       most QPS beside it. Spreads that overlap, and ratios within 2 %, count as even." }

@@ -40,8 +40,14 @@ pub struct Workload<'a> {
 /// What one thread keeps from pass to pass.
 pub struct Worker {
     scratch: Scratch,
-    latencies_ns: Histogram<u64>,
-    found: Vec<(usize, Vec<Hit>)>,
+    answered: Vec<Answered>,
+}
+
+/// A query that was answered.
+struct Answered {
+    query: usize,
+    hits: Vec<Hit>,
+    latency_ns: u64,
 }
 
 /// What a pass found and what it took.
@@ -80,16 +86,12 @@ impl Queries {
 
 impl Worker {
     /// Workers for `threads` threads and `queries` queries.
-    pub fn team(threads: usize, queries: usize) -> Result<Vec<Self>, Failure> {
-        let worker = || {
-            let histogram = Histogram::new_with_bounds(LATENCY_NS.0, LATENCY_NS.1, LATENCY_DIGITS);
-            Ok(Self {
-                scratch: Scratch::default(),
-                latencies_ns: histogram.map_err(|error| Failure::of(&error))?,
-                found: Vec::with_capacity(queries.div_ceil(threads)),
-            })
+    pub fn team(threads: usize, queries: usize) -> Vec<Self> {
+        let worker = |_| Self {
+            scratch: Scratch::default(),
+            answered: Vec::with_capacity(queries.div_ceil(threads)),
         };
-        (0..threads).map(|_| worker()).collect()
+        (0..threads).map(worker).collect()
     }
 }
 
@@ -118,6 +120,7 @@ impl Workload<'_> {
             entrance: RwLock::new(()),
             exit: RwLock::new(()),
         };
+        workers.iter_mut().for_each(|worker| worker.answered.clear());
         let (ended, ends) = channel();
         let before = (Counters::now(), self.index.stats());
         let (started, last, undroppable) = thread::scope(|scope| {
@@ -144,8 +147,9 @@ impl Workload<'_> {
         })?;
         let after = (Counters::now(), self.index.stats());
         Ok(Pass {
+            // First what borrows the answers, then what takes them.
+            latency_us: latency_us(workers)?,
             answers: collect(workers, self.queries.len()),
-            latency_us: latency_us(workers),
             wall: last.duration_since(started),
             counters: after.0.since(&before.0),
             stats: growth(after.1, &before.1),
@@ -191,8 +195,6 @@ impl Shared<'_> {
 
     /// One thread: takes queries until none is left.
     fn run(&self, worker: &mut Worker, ended: &Sender<Result<Instant, Failure>>) {
-        worker.latencies_ns.clear();
-        worker.found.clear();
         drop(self.entrance.read().unwrap_or_else(PoisonError::into_inner));
         let result = self.take_queries(worker);
         if result.is_err() {
@@ -215,35 +217,37 @@ impl Shared<'_> {
             let row = self.work.queries.row(query);
             let start = Instant::now();
             let hits = segment.search(row, &self.work.params, &mut worker.scratch);
-            let elapsed_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            let latency_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
             let hits = hits.map_err(|error| match Failure::of(&error) {
                 Failure::Failed(line) => Failure::new(format!("query {query}: {line}")),
                 usage @ Failure::Usage(_) => usage,
             })?;
-            worker.latencies_ns.saturating_record(elapsed_ns);
-            worker.found.push((query, hits));
+            worker.answered.push(Answered { query, hits, latency_ns });
         }
         Ok(())
     }
 }
 
+fn latency_us(workers: &[Worker]) -> Result<LatencyUs, Failure> {
+    let (least, most) = LATENCY_NS;
+    let histogram = Histogram::<u64>::new_with_bounds(least, most, LATENCY_DIGITS);
+    let mut histogram = histogram.map_err(|error| Failure::of(&error))?;
+    for answered in workers.iter().flat_map(|worker| &worker.answered) {
+        histogram.saturating_record(answered.latency_ns);
+    }
+    let us = |ns: u64| ns as f64 / 1e3;
+    let at = |quantile| us(histogram.value_at_quantile(quantile));
+    let (p50, p95, p99, p999) = (at(0.5), at(0.95), at(0.99), at(0.999));
+    Ok(LatencyUs { p50, p95, p99, p999, max: us(histogram.max()) })
+}
+
 /// The answers of all threads in the order of the queries.
 fn collect(workers: &mut [Worker], queries: usize) -> Answers {
     let mut rows: Vec<Vec<Hit>> = vec![Vec::new(); queries];
-    for (query, hits) in workers.iter_mut().flat_map(|worker| worker.found.drain(..)) {
-        rows[query] = hits;
+    for answered in workers.iter_mut().flat_map(|worker| worker.answered.drain(..)) {
+        rows[answered.query] = answered.hits;
     }
     Answers(rows)
-}
-
-fn latency_us(workers: &[Worker]) -> LatencyUs {
-    let mut all = workers[0].latencies_ns.clone();
-    for worker in &workers[1..] {
-        all += &worker.latencies_ns;
-    }
-    let us = |ns: u64| ns as f64 / 1e3;
-    let at = |quantile| us(all.value_at_quantile(quantile));
-    LatencyUs { p50: at(0.5), p95: at(0.95), p99: at(0.99), p999: at(0.999), max: us(all.max()) }
 }
 
 /// What the backend's counters grew by; a word about the engine stays as it is.

@@ -113,7 +113,7 @@ impl Loaded {
             interrupt: &console.interrupt,
         };
         let bar = console.bar();
-        let mut workers = Worker::team(args.threads.into(), self.queries.len())?;
+        let mut workers = Worker::team(args.threads.into(), self.queries.len());
         let mut pass = |what: &str, bar: &Bar| {
             let pass = work.pass(&mut workers, bar, what);
             pass.map_err(|failure| in_file(failure, &args.query))

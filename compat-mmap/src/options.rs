@@ -111,18 +111,13 @@ mod tests {
 
     #[test]
     fn words_are_read_back_and_others_refused() {
-        for (word, advice) in [
-            ("random", Advice::Random),
-            ("normal", Advice::Normal),
-            ("willneed", Advice::WillNeed),
-        ] {
+        for (word, advice) in
+            [("random", Advice::Random), ("normal", Advice::Normal), ("willneed", Advice::WillNeed)]
+        {
             assert_eq!(word.parse(), Ok(advice));
             assert_eq!(advice.to_string(), word);
         }
-        for (word, verify) in [
-            ("first-touch", Verify::FirstTouch),
-            ("never", Verify::Never),
-        ] {
+        for (word, verify) in [("first-touch", Verify::FirstTouch), ("never", Verify::Never)] {
             assert_eq!(word.parse(), Ok(verify));
             assert_eq!(verify.to_string(), word);
         }

@@ -35,10 +35,7 @@ mod tests {
         assert_eq!(runs_of(&[5]), [5..=5]);
         assert_eq!(runs_of(&[1, 2, 2, 3, 7, 8, 10]), [1..=3, 7..=8, 10..=10]);
         assert_eq!(runs_of(&[3, 2, 1]), [3..=3, 2..=2, 1..=1]);
-        assert_eq!(
-            runs_of(&[u64::MAX - 1, u64::MAX, 0]),
-            [u64::MAX - 1..=u64::MAX, 0..=0]
-        );
+        assert_eq!(runs_of(&[u64::MAX - 1, u64::MAX, 0]), [u64::MAX - 1..=u64::MAX, 0..=0]);
     }
 
     proptest! {

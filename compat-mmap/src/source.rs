@@ -63,8 +63,7 @@ impl MmapSource {
             Advice::Random | Advice::WillNeed => memmap2::Advice::Random,
             Advice::Normal => memmap2::Advice::Normal,
         };
-        map.advise(standing)
-            .map_err(|e| Error::io(&name, "advise on the mapping", e))?;
+        map.advise(standing).map_err(|e| Error::io(&name, "advise on the mapping", e))?;
         let check = checksums.filter(|_| options.verify == Verify::FirstTouch);
         Ok(Self {
             file: name,
@@ -120,11 +119,7 @@ impl MmapSource {
     }
 
     fn no_such(&self, page: PageNo) -> Error {
-        Error::NoSuchPage {
-            file: self.file.clone(),
-            page,
-            pages: self.page_count(),
-        }
+        Error::NoSuchPage { file: self.file.clone(), page, pages: self.page_count() }
     }
 }
 
@@ -158,10 +153,7 @@ impl PageSource for MmapSource {
 /// Opens a regular file of whole pages; its length in bytes comes with it.
 fn open_pages(path: &Path, name: &Arc<str>, page_size: PageSize) -> Result<(File, usize)> {
     // Without O_NONBLOCK a FIFO in the file's place would hang the open until somebody writes.
-    let opened = File::options()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path);
+    let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = opened.map_err(|e| Error::io(name, "open", e))?;
     let stat = file.metadata().map_err(|e| Error::io(name, "stat", e))?;
     if !stat.is_file() {
@@ -180,10 +172,9 @@ fn open_pages(path: &Path, name: &Arc<str>, page_size: PageSize) -> Result<(File
     }
     match usize::try_from(stat.len()) {
         Ok(len) => Ok((file, len)),
-        Err(_) => Err(Error::not_pages(
-            name,
-            "is larger than the address space; use the buffer pool",
-        )),
+        Err(_) => {
+            Err(Error::not_pages(name, "is larger than the address space; use the buffer pool"))
+        }
     }
 }
 

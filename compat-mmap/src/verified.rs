@@ -17,9 +17,7 @@ impl VerifiedPages {
     /// None of `pages` pages is verified yet.
     pub(crate) fn none_of(pages: u64) -> Self {
         let words = (0..pages.div_ceil(64)).map(|_| AtomicU64::new(0));
-        Self {
-            words: words.collect(),
-        }
+        Self { words: words.collect() }
     }
 
     /// Whether `page`, which must exist, has matched its checksum before.
@@ -64,10 +62,7 @@ mod tests {
             for first in 0..8 {
                 let verified = &verified;
                 scope.spawn(move || {
-                    (first..64)
-                        .step_by(8)
-                        .map(PageNo)
-                        .for_each(|page| verified.insert(page))
+                    (first..64).step_by(8).map(PageNo).for_each(|page| verified.insert(page))
                 });
             }
         });

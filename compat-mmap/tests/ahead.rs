@@ -21,9 +21,7 @@ fn resident(file: &File) -> Vec<u64> {
     // SAFETY: the range is that of the live mapping, and `held` has a byte for each of its pages.
     let rc = unsafe { libc::mincore(map.as_ptr() as *mut _, map.len(), held.as_mut_ptr()) };
     assert_eq!(rc, 0, "mincore: {}", std::io::Error::last_os_error());
-    (0..PAGES)
-        .filter(|&no| held[no as usize] & 1 == 1)
-        .collect()
+    (0..PAGES).filter(|&no| held[no as usize] & 1 == 1).collect()
 }
 
 /// A specimen of which the kernel holds nothing; `None` where it will not let go of it.
@@ -40,10 +38,7 @@ fn cold_specimen(dir: &std::path::Path) -> Option<(Specimen, File)> {
 fn held_at_the_first_page(advice: Advice, patience: Duration) -> Option<Vec<u64>> {
     let dir = tempfile::tempdir().expect("tempdir");
     let (specimen, file) = cold_specimen(dir.path())?;
-    let options = MmapOptions {
-        advice,
-        verify: Verify::FirstTouch,
-    };
+    let options = MmapOptions { advice, verify: Verify::FirstTouch };
     let checksums = Some(specimen.checksums.clone());
     let source = MmapSource::open(&specimen.path, specimen.page_size, checksums, options).unwrap();
     let mut held = Vec::new();

@@ -38,19 +38,14 @@ fn a_visit_allocates_nothing_not_even_the_first() {
     let specimen = Specimen::write(dir.path(), "f", PageSize::KIB_4, 200);
     let pages: Vec<PageNo> = (0..200).rev().step_by(3).map(PageNo).collect();
     for advice in Advice::ALL {
-        let options = MmapOptions {
-            advice,
-            verify: Verify::FirstTouch,
-        };
+        let options = MmapOptions { advice, verify: Verify::FirstTouch };
         let checksums = Some(specimen.checksums.clone());
         let source = MmapSource::open(&specimen.path, PageSize::KIB_4, checksums, options).unwrap();
         let before = ALLOCATIONS.get();
         assert!(before > 0, "the counter counts");
         let mut sum = 0;
         for _ in 0..3 {
-            source
-                .visit(&pages, &mut |_, bytes| sum += u64::from(bytes[0]))
-                .unwrap();
+            source.visit(&pages, &mut |_, bytes| sum += u64::from(bytes[0])).unwrap();
         }
         assert_eq!(ALLOCATIONS.get(), before, "{advice}");
         assert_ne!(sum, 0);

@@ -21,9 +21,7 @@ fn open_plain(path: &Path) -> Result<MmapSource> {
 /// The one page `page`, as the visitor sees it.
 fn page_of(source: &MmapSource, page: u64) -> Result<Vec<u8>> {
     let mut seen = Vec::new();
-    source.visit(&[PageNo(page)], &mut |_, bytes| {
-        seen.extend_from_slice(bytes)
-    })?;
+    source.visit(&[PageNo(page)], &mut |_, bytes| seen.extend_from_slice(bytes))?;
     Ok(seen)
 }
 
@@ -94,14 +92,7 @@ fn a_run_that_leaves_the_file_names_its_first_missing_page() {
         let verify = Verify::FirstTouch;
         let source = open(&specimen, MmapOptions { advice, verify });
         let verdict = source.visit(&[8, 9, 10, 11].map(PageNo), &mut |_, _| {});
-        let named = matches!(
-            verdict,
-            Err(Error::NoSuchPage {
-                page: PageNo(10),
-                pages: 10,
-                ..
-            })
-        );
+        let named = matches!(verdict, Err(Error::NoSuchPage { page: PageNo(10), pages: 10, .. }));
         assert!(named, "{advice}: {verdict:?}");
     }
 }
@@ -116,14 +107,7 @@ fn an_empty_file_is_one_of_no_pages() {
         assert_eq!(source.page_count(), 0);
         source.visit(&[], &mut |_, _| panic!("no pages")).unwrap();
         let verdict = source.visit(&[PageNo(0), PageNo(1)], &mut |_, _| panic!("no pages"));
-        assert!(matches!(
-            verdict,
-            Err(Error::NoSuchPage {
-                page: PageNo(0),
-                pages: 0,
-                ..
-            })
-        ));
+        assert!(matches!(verdict, Err(Error::NoSuchPage { page: PageNo(0), pages: 0, .. })));
     }
 }
 
@@ -143,10 +127,7 @@ fn a_wrong_length_is_refused_at_open() {
         let options = MmapOptions::default();
         let opened = MmapSource::open(&specimen.path, specimen.page_size, checksums, options);
         let said = reason(opened);
-        assert!(
-            said.contains(&format!("{count} pages")) && said.contains("where 3"),
-            "{said}"
-        );
+        assert!(said.contains(&format!("{count} pages")) && said.contains("where 3"), "{said}");
     }
 }
 
@@ -214,16 +195,7 @@ fn a_page_is_verified_until_it_has_matched_once() {
     specimen.flip_bit(first_bit_of(1));
     for _ in 0..3 {
         let verdict = page_of(&source, 1);
-        assert!(
-            matches!(
-                verdict,
-                Err(Error::Checksum {
-                    page: PageNo(1),
-                    ..
-                })
-            ),
-            "{verdict:?}"
-        );
+        assert!(matches!(verdict, Err(Error::Checksum { page: PageNo(1), .. })), "{verdict:?}");
     }
     specimen.flip_bit(first_bit_of(1));
     assert!(page_of(&source, 1).unwrap() == Specimen::page(PageNo(1), PageSize::KIB_4));
@@ -231,15 +203,9 @@ fn a_page_is_verified_until_it_has_matched_once() {
     // Matched once: a change after that is not seen, as the documentation of FirstTouch says.
     specimen.flip_bit(first_bit_of(1));
     let changed = page_of(&source, 1).unwrap();
-    assert!(
-        changed != Specimen::page(PageNo(1), PageSize::KIB_4),
-        "the mapping shows the file"
-    );
+    assert!(changed != Specimen::page(PageNo(1), PageSize::KIB_4), "the mapping shows the file");
     let verdict = page_of(&open(&specimen, MmapOptions::default()), 1);
-    assert!(
-        verdict.is_err(),
-        "a source that is opened later has touched nothing: {verdict:?}"
-    );
+    assert!(verdict.is_err(), "a source that is opened later has touched nothing: {verdict:?}");
 }
 
 #[test]
@@ -250,16 +216,7 @@ fn a_bad_page_ends_its_batch_and_spares_the_pages_before_it() {
     let source = open(&specimen, MmapOptions::default());
     let mut visited = Vec::new();
     let verdict = source.visit(&[0, 1, 2, 3].map(PageNo), &mut |i, _| visited.push(i));
-    assert!(
-        matches!(
-            verdict,
-            Err(Error::Checksum {
-                page: PageNo(2),
-                ..
-            })
-        ),
-        "{verdict:?}"
-    );
+    assert!(matches!(verdict, Err(Error::Checksum { page: PageNo(2), .. })), "{verdict:?}");
     assert_eq!(visited, [0, 1]);
 }
 

@@ -11,6 +11,8 @@ const WIDTH: f64 = 360.0;
 const LEFT: f64 = 104.0;
 /// Where the longest mark ends, so that its figure fits behind it.
 const RIGHT: f64 = 296.0;
+/// The width of two durations beside each other.
+const FIGURES: f64 = 122.0;
 /// The height of a line with one mark.
 const ROW: f64 = 22.0;
 /// The height of a group's heading.
@@ -24,6 +26,8 @@ pub struct Mark<T> {
     pub value: T,
     /// The value in words.
     pub figure: String,
+    /// Not one of those that compete: its bar may end where theirs do, and then looks cut.
+    pub yardstick: bool,
 }
 
 /// Marks that belong together, such as those of one number of threads.
@@ -39,16 +43,24 @@ pub struct Range {
     pub high: f64,
 }
 
-/// Bars from zero to each value; the longest fills the width.
+/// Bars from zero to each value; the longest of those that compete fills the width.
 pub fn bars(title: &str, groups: &[Group<f64>]) -> Markup {
-    let largest = values(groups).fold(f64::MIN_POSITIVE, |a, &b| a.max(b));
-    let scale = |value: f64| (RIGHT - LEFT) * (value / largest).clamp(0.0, 1.0);
+    let all = || groups.iter().flat_map(|group| &group.marks);
+    let value = |mark: &Mark<f64>| mark.value;
+    let competing = all().filter(|mark| !mark.yardstick).map(value).fold(0.0, f64::max);
+    let full = if competing > 0.0 { competing } else { all().map(value).fold(1e-9, f64::max) };
     plot(title, groups, 0.0, html! {}, |mark, middle| {
+        let width = (RIGHT - LEFT) * (mark.value / full).clamp(0.0, 1.0);
         // A value that is not nothing stays visible.
-        let width = scale(mark.value).max(if mark.value > 0.0 { 1.5 } else { 0.0 });
+        let width = width.max(if mark.value > 0.0 { 1.5 } else { 0.0 });
+        let (top, end) = (middle - 7.0, LEFT + width);
         html! {
-            rect class=(class(&mark.name)) x=(LEFT) y=(px(middle - 7.0)) width=(px(width)) height="14" rx="2" {}
-            (text("value", LEFT + width + 5.0, middle, &mark.figure))
+            rect class=(class(&mark.name)) x=(LEFT) y=(px(top)) width=(px(width)) height="14" rx="2" {}
+            @if mark.value > full {
+                path class="cut" d=(format!("M{} {}l-6 18", px(end - 16.0), px(top - 2.0))) {}
+                path class="cut" d=(format!("M{} {}l-6 18", px(end - 10.0), px(top - 2.0))) {}
+            }
+            (text("value", end + 5.0, middle, &mark.figure))
         }
     })
 }
@@ -60,12 +72,14 @@ pub fn ranges(title: &str, groups: &[Group<Range>], tick: impl Fn(f64) -> String
     let highs = values(groups).map(|range| positive(range.high));
     let first = lows.fold(f64::INFINITY, f64::min).floor();
     let last = highs.fold(f64::NEG_INFINITY, f64::max).ceil().max(first + 1.0);
-    // The figures of this plot are longer: the axis leaves them more room.
-    let right = RIGHT - 34.0;
+    // The figures of this plot are long: they have a column of their own.
+    let right = WIDTH - FIGURES;
     let place = |value: f64| LEFT + (right - LEFT) * (positive(value) - first) / (last - first);
     let bottom = height(groups);
-    // At most 16 decades lie between a nanosecond and a year.
-    let decades = (0..=((last - first) as u32).min(16)).map(|i| 10_f64.powf(first + f64::from(i)));
+    // At most 16 decades lie between a nanosecond and a year. There is room to name four.
+    let count = ((last - first) as u32).min(16);
+    let step = count.div_ceil(3).max(1) as usize;
+    let decades = (0..=count).step_by(step).map(|i| 10_f64.powf(first + f64::from(i)));
     let axis = html! {
         @for value in decades {
             line class="grid" x1=(px(place(value))) x2=(px(place(value))) y1="22" y2=(px(bottom)) {}
@@ -80,7 +94,7 @@ pub fn ranges(title: &str, groups: &[Group<Range>], tick: impl Fn(f64) -> String
                 circle cx=(px(low)) cy=(px(middle)) r="5" {}
                 circle class="hollow" cx=(px(high)) cy=(px(middle)) r="4.2" {}
             }
-            (text("value", high + 9.0, middle, &mark.figure))
+            text class="value" x=(px(WIDTH)) y=(px(middle + 4.0)) text-anchor="end" { (mark.figure) }
         }
     })
 }
@@ -144,7 +158,8 @@ mod tests {
     use super::*;
 
     fn group<T>(values: Vec<T>) -> Vec<Group<T>> {
-        let mark = |value| Mark { name: "mmap random".into(), value, figure: "<1>".into() };
+        let (name, figure, yardstick) = ("mmap random", "<1>", false);
+        let mark = |value| Mark { name: name.into(), value, figure: figure.into(), yardstick };
         vec![Group { heading: "1 thread".into(), marks: values.into_iter().map(mark).collect() }]
     }
 
@@ -155,6 +170,15 @@ mod tests {
             assert!(svg.contains(width), "{width} is not in {svg}");
         }
         assert!(svg.contains("&lt;1&gt;"), "figures are escaped");
+    }
+
+    #[test]
+    fn a_yardstick_does_not_dwarf_the_others() {
+        let mut groups = group(vec![50.0, 100.0, 900.0]);
+        groups[0].marks[2].yardstick = true;
+        let svg = bars("t", &groups).into_string();
+        assert_eq!(svg.matches("width=\"192\"").count(), 2, "{svg}");
+        assert_eq!(svg.matches("class=\"cut\"").count(), 2);
     }
 
     #[test]

@@ -26,6 +26,9 @@ use crate::word::{Frame, Look, Word};
 
 /// Pages that one batch waits for at once, at most: as many as a disk does anything useful with.
 pub(crate) const WINDOW: usize = 128;
+/// The first reads of a batch are started when there are so many, then when there are twice as
+/// many, and so on: an idle disk is soon at work, and a long batch takes few system calls.
+const FIRST_START: usize = 1;
 /// How long a thread works for others before it tries again what was full.
 const BACK_PRESSURE: Duration = Duration::from_millis(1);
 
@@ -95,17 +98,24 @@ enum Found {
 impl<'a> Fetch<'a, '_> {
     /// Fetches the rest, `here` being pinned already.
     fn run(mut self, mut here: PinnedSlice<'a>, each: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        let mut start_after = FIRST_START;
         while self.next < self.pages.len() || self.outstanding > 0 || here.len() > 0 {
-            let misses_before = self.misses;
+            let mut unstarted = 0;
             while self.may_look_on() && here.has_room() {
                 match self.look(self.next)? {
                     Found::Here(frame) => here.push(self.next, frame, self.pages[self.next]),
-                    Found::OnItsWay => self.outstanding += 1,
+                    Found::OnItsWay => {
+                        (self.outstanding, unstarted) = (self.outstanding + 1, unstarted + 1)
+                    }
                     Found::NotNow => break,
                 }
                 self.next += 1;
+                if unstarted >= start_after {
+                    self.file.device.drive(&|| true, None);
+                    (unstarted, start_after) = (0, (2 * start_after).min(WINDOW));
+                }
             }
-            if self.misses > misses_before {
+            if unstarted > 0 {
                 self.file.device.drive(&|| true, None);
             }
             here.hand_over(each);

@@ -62,3 +62,8 @@ pub use ringpool_index::{
 };
 pub use ringpool_uring::EngineChoice;
 pub use verify::verify;
+
+/// The README's example must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

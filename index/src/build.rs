@@ -11,7 +11,8 @@ use crate::graph::{self, CodeSpace, Graph, GraphOptions, RowSpace};
 use crate::sq8::Codes;
 use crate::write::{Gate, Staging};
 use crate::{
-    BuildError, BuildOptions, Component, Manifest, Metric, Phase, Progress, Quantizer, Vectors,
+    BuildError, BuildOptions, Component, Element, Manifest, Metric, Phase, Progress, Quantizer,
+    Vectors,
 };
 
 /// What a build made, and how long it took.
@@ -35,7 +36,8 @@ pub struct BuildReport {
 }
 
 /// Builds a segment of `vectors` in the folder `out`, which must not exist yet and appears whole
-/// or not at all.
+/// or not at all. In memory it takes vectors, codes and graph (for M 16 about 170 bytes a point);
+/// vectors of f16 are widened meanwhile, for twice their bytes more.
 ///
 /// # Errors
 /// When an option is out of range, a value is no number, there are no vectors, `out` exists or
@@ -112,7 +114,10 @@ fn make(
     let built = match codes.as_ref().filter(exact) {
         Some(codes) => graph::build(&CodeSpace(codes), graph_options, &step),
         None => {
-            let space = RowSpace::new(vectors, options.metric);
+            // Few processors compute with f16. Widened once instead of at each distance, which is
+            // exact and halves the time, for twice the memory of the rows while it lasts.
+            let widened = (vectors.element() == Element::F16).then(|| vectors.widened());
+            let space = RowSpace::new(widened.as_ref().unwrap_or(vectors), options.metric);
             graph::build(&space, graph_options, &step)
         }
     };

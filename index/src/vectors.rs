@@ -147,9 +147,11 @@ impl Vectors {
 
     /// The same vectors as f32, which loses nothing.
     pub fn to_f32(self) -> Self {
-        if self.element() == Element::F32 {
-            return self;
-        }
+        if self.element() == Element::F32 { self } else { self.widened() }
+    }
+
+    /// A copy as f32.
+    pub(crate) fn widened(&self) -> Self {
         let mut values = vec![0.0; self.len * self.dim];
         for (row, out) in values.chunks_exact_mut(self.dim).enumerate() {
             self.row_f32(row, out);

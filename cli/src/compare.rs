@@ -129,8 +129,24 @@ pub fn subject(outcome: &Outcome) -> String {
     )
 }
 
+/// From this share of the budget on, the headroom is memory that counts: a mapping fills what the
+/// kernel leaves of it with pages, a pool does not.
+const HEADROOM_COUNTS_FROM: f64 = 0.25;
+
 /// How the memory was made the same, or that it was not.
 pub fn same_memory(memory: &SameMemory) -> String {
+    let headroom_share = memory.headroom_bytes as f64 / memory.budget_bytes as f64;
+    let small = memory.limit_bytes.is_some() && headroom_share > HEADROOM_COUNTS_FROM;
+    let warning = if small {
+        " Beside so small a budget the last counts: a mapping may keep pages in it, and the pool \
+         cannot. Compare with more memory."
+    } else {
+        ""
+    };
+    equation(memory) + warning
+}
+
+fn equation(memory: &SameMemory) -> String {
     let bytes = table::bytes;
     match (memory.limit_bytes, &memory.unlimited_reason) {
         (Some(limit), _) => format!(
@@ -206,6 +222,24 @@ pub fn threads_of(threads: u64) -> String {
 mod tests {
     use super::*;
     use crate::outcome::tests::{outcome, run};
+
+    #[test]
+    fn a_headroom_that_counts_is_pointed_out() {
+        let memory = |budget_bytes, limit_bytes| SameMemory {
+            limit_bytes,
+            anonymous_bytes: 10 << 20,
+            page_table_bytes: 100 << 10,
+            budget_bytes,
+            headroom_bytes: 1 << 20,
+            paged_bytes: 100 << 20,
+            memory_enforced_by: "cgroup-v2".into(),
+            unlimited_reason: None,
+        };
+        let warned = |memory| same_memory(&memory).contains("Compare with more memory");
+        assert!(warned(memory(3 << 20, Some(15 << 20))));
+        assert!(!warned(memory(5 << 20, Some(17 << 20))));
+        assert!(!warned(memory(3 << 20, None)), "no limit, no headroom");
+    }
 
     #[test]
     fn the_text_names_the_limit_the_losses_and_the_yardstick() {

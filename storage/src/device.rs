@@ -43,6 +43,39 @@ pub trait PageDevice: Send + Sync {
     /// makes `until` true on another thread must [unpark](std::thread::Thread::unpark) the one
     /// that waits. A thread may be woken for nothing; `until` is then asked again.
     fn drive(&self, until: &dyn Fn() -> bool, deadline: Option<Instant>) -> bool;
+
+    /// Starts everything submitted, for a caller that will not wait. What was submitted as
+    /// [unattended](PageRead::unattended) lands though nobody drives; anything else may need a
+    /// later [`drive`](Self::drive), by anybody.
+    fn start(&self) {
+        self.drive(&|| true, None);
+    }
+
+    /// Tells the device of memory that many reads will land in, so that it can prepare it once
+    /// (a ring registers it with the kernel, which pins it). Returns `None` where the device has
+    /// no use for that or is refused; reads into the memory work all the same.
+    ///
+    /// # Safety
+    /// Until the registration is dropped, the range stays mapped and keeps its pages: no munmap,
+    /// no mremap, no MADV_DONTNEED. The kernel would go on writing to the pages of old.
+    #[allow(unsafe_code)]
+    unsafe fn register(&self, memory: NonNull<u8>, len_bytes: usize) -> Option<Registration> {
+        let _ = (memory, len_bytes);
+        None
+    }
+}
+
+/// Memory that a device has prepared for reads. Dropping it takes that back, which is due before
+/// the memory goes away.
+pub struct Registration {
+    _kept: Box<dyn Send + Sync>,
+}
+
+impl Registration {
+    /// Wraps what takes the preparation back when dropped.
+    pub fn new(kept: impl Send + Sync + 'static) -> Self {
+        Self { _kept: Box::new(kept) }
+    }
 }
 
 /// Where reads land. Keeps the memory alive that they write to.
@@ -61,6 +94,7 @@ pub struct PageRead {
     token: u64,
     memory: NonNull<u8>,
     len_bytes: u32,
+    unattended: bool,
     landing: ManuallyDrop<Arc<dyn Landing>>,
 }
 
@@ -85,7 +119,21 @@ impl PageRead {
         landing: Arc<dyn Landing>,
         token: u64,
     ) -> Self {
-        Self { page, token, memory, len_bytes, landing: ManuallyDrop::new(landing) }
+        let landing = ManuallyDrop::new(landing);
+        Self { page, token, memory, len_bytes, unattended: false, landing }
+    }
+
+    /// Says that the one who asks will not drive the device: it must land the read by itself,
+    /// from [`PageDevice::start`] on.
+    pub fn unattended(mut self) -> Self {
+        self.unattended = true;
+        self
+    }
+
+    /// Whether the device must land the read though nobody drives.
+    #[inline]
+    pub fn is_unattended(&self) -> bool {
+        self.unattended
     }
 
     /// Which page is to be read.

@@ -106,6 +106,14 @@ pub enum Error {
         waited: Duration,
     },
 
+    /// This process is a child of the one that opened the file. Rings and frames stay with the
+    /// parent; open the file again after the fork.
+    #[error("{file}: opened before a fork: open it again in the child process")]
+    Forked {
+        /// Path of the file.
+        file: Arc<str>,
+    },
+
     /// A read was dropped before the device answered: its engine is closed or has failed.
     #[error(
         "{file}: the read of page {page} was abandoned: its engine has closed; open the file again"

@@ -4,18 +4,23 @@
 //! may go on: whoever holds it looks for more work after letting go, and sees all that was
 //! queued before the attempt that failed.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+
+use crate::sync::AtomicBool;
 
 /// Held by at most one thread. See the module for what its ordering promises.
-#[derive(Default)]
 pub(crate) struct Baton {
     taken: AtomicBool,
 }
 
-/// Lets go when dropped.
+/// Lets go when dropped, also by a panic.
 pub(crate) struct Held<'a>(&'a Baton);
 
 impl Baton {
+    pub(crate) fn new() -> Self {
+        Self { taken: AtomicBool::new(false) }
+    }
+
     /// Takes the baton, or says that somebody has it.
     #[inline]
     pub(crate) fn take(&self) -> Option<Held<'_>> {
@@ -42,13 +47,13 @@ impl Drop for Held<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
     #[test]
     fn one_holder_at_a_time() {
-        let baton = Baton::default();
+        let baton = Baton::new();
         let held = baton.take().unwrap();
         assert!(baton.take().is_none() && baton.is_taken());
         drop(held);

@@ -11,10 +11,11 @@ use std::time::Instant;
 
 use crossbeam_queue::ArrayQueue;
 use parking_lot::{Condvar, Mutex};
-use ringpool_storage::{PageDevice, PageRead, PageSize, park_until};
+use ringpool_storage::{Error, ForkMark, PageDevice, PageRead, PageSize, Result, park_until};
 
-use crate::direct_file::DirectFile;
-use crate::engine::Counters;
+use crate::books::Counters;
+use crate::paged_file::PagedFile;
+use crate::request::{Request, Run};
 
 /// Threads that read at once, at most, beside those that wait.
 const WORKERS: usize = 32;
@@ -24,6 +25,7 @@ const QUEUE: usize = 1024;
 /// Reads pages of any number of files by pread.
 pub(crate) struct BlockingEngine {
     core: Arc<Core>,
+    mark: ForkMark,
 }
 
 struct Core {
@@ -34,11 +36,8 @@ struct Core {
     workers: AtomicUsize,
     closed: AtomicBool,
     reads: AtomicU64,
-}
-
-struct Request {
-    file: Arc<DirectFile>,
-    read: PageRead,
+    merged: AtomicU64,
+    panics: AtomicU64,
 }
 
 impl BlockingEngine {
@@ -50,18 +49,23 @@ impl BlockingEngine {
             workers: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             reads: AtomicU64::new(0),
+            merged: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
         };
-        Self { core: Arc::new(core) }
+        Self { core: Arc::new(core), mark: ForkMark::new() }
     }
 
     pub(crate) fn counters(&self) -> Counters {
-        // Relaxed: a count, read for its value alone.
-        Counters { reads: self.core.reads.load(Ordering::Relaxed), ..Counters::default() }
+        // Relaxed: counts, read for their values alone.
+        let value = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let (reads, merged) = (value(&self.core.reads), value(&self.core.merged));
+        Counters { reads, merged, panics: value(&self.core.panics), ..Counters::default() }
     }
 
     /// Wakes as many workers as there are requests, and starts those that are missing. Where the
-    /// system allows no further thread, the waiting threads do the reading.
-    fn wake_workers(&self) {
+    /// system allows no further thread, the waiting threads do the reading. Returns whether
+    /// anybody is there to read.
+    fn wake_workers(&self) -> bool {
         let core = &self.core;
         let mut wanted = core.queue.len();
         let asleep = *core.asleep.lock();
@@ -74,22 +78,26 @@ impl BlockingEngine {
             // is taken back when it would.
             if core.workers.fetch_add(1, Ordering::Relaxed) >= WORKERS {
                 core.workers.fetch_sub(1, Ordering::Relaxed);
-                return;
+                break;
             }
             let worker = core.clone();
             let name = "ringpool-pread".to_string();
             if thread::Builder::new().name(name).spawn(move || worker.work()).is_err() {
                 core.workers.fetch_sub(1, Ordering::Relaxed);
-                return;
+                break;
             }
             wanted -= 1;
         }
+        core.workers.load(Ordering::Relaxed) > 0
     }
 }
 
 impl Drop for BlockingEngine {
     /// Lets the workers end. They own what they are reading into, so nobody waits for them.
     fn drop(&mut self) {
+        if self.mark.is_child() {
+            return; // The workers, and whoever held the lock, are the parent's.
+        }
         // Stored under the lock, so that no worker misses it between looking and sleeping.
         let _asleep = self.core.asleep.lock();
         self.core.closed.store(true, Ordering::Relaxed);
@@ -116,23 +124,69 @@ impl Core {
         }
     }
 
-    fn serve(&self, request: Request) {
-        let Request { file, mut read } = request;
-        let result = file.read_blocking(&mut read);
+    /// Reads a page, and with it those that follow it in the queue and in the file.
+    fn serve(&self, first: Request) {
+        let Some(second) = self.queue.pop() else {
+            return self.read_one(first);
+        };
+        if !Run::continues(&first, &second, 1) {
+            self.leave(second);
+            return self.read_one(first);
+        }
+        let mut run = Run::new();
+        run.push(first);
+        run.push(second);
+        while let Some(next) = self.queue.pop() {
+            if !run.last().is_some_and(|last| Run::continues(last, &next, run.len())) {
+                self.leave(next);
+                break;
+            }
+            run.push(next);
+        }
+        self.read_run(run);
+    }
+
+    /// Leaves a request to others, as this thread is about to read something else.
+    fn leave(&self, request: Request) {
+        match self.queue.push(request) {
+            Ok(()) if *self.asleep.lock() > 0 => _ = self.wake.notify_one(),
+            Ok(()) => {}
+            Err(request) => self.read_one(request), // Others have filled the queue meanwhile.
+        }
+    }
+
+    fn read_one(&self, mut request: Request) {
+        let result = request.file.read_blocking(&mut request.read);
+        self.land(request, result);
+    }
+
+    fn read_run(&self, mut run: Run) {
         // Relaxed: a count, read for its value alone.
+        self.merged.fetch_add(run.len() as u64, Ordering::Relaxed);
+        let result = run.file().read_run(run.offset_bytes(), run.targets());
+        run.settle(result, |request| self.land(request, Ok(())));
+        while let Some(request) = run.pop_unsettled() {
+            self.read_one(request);
+        }
+    }
+
+    fn land(&self, request: Request, result: Result<()>) {
+        // Relaxed: counts, read for their values alone.
         self.reads.fetch_add(1, Ordering::Relaxed);
-        read.complete(result);
+        if !request.complete(result) {
+            self.panics.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
 /// A file that is read by pread.
 pub(crate) struct BlockingFile {
     engine: Arc<BlockingEngine>,
-    file: Arc<DirectFile>,
+    file: Arc<PagedFile>,
 }
 
 impl BlockingFile {
-    pub(crate) fn new(engine: Arc<BlockingEngine>, file: Arc<DirectFile>) -> Self {
+    pub(crate) fn new(engine: Arc<BlockingEngine>, file: Arc<PagedFile>) -> Self {
         Self { engine, file }
     }
 }
@@ -151,11 +205,20 @@ impl PageDevice for BlockingFile {
     }
 
     fn submit(&self, read: PageRead) -> std::result::Result<(), PageRead> {
-        let request = Request { file: self.file.clone(), read };
-        self.engine.core.queue.push(request).map_err(|request| request.read)
+        if self.engine.mark.is_child() {
+            read.complete(Err(Error::Forked { file: self.file.path.clone() }));
+            return Ok(());
+        }
+        match Request::new(&self.file, read) {
+            Some(request) => self.engine.core.queue.push(request).map_err(|request| request.read),
+            None => Ok(()),
+        }
     }
 
     fn drive(&self, until: &dyn Fn() -> bool, deadline: Option<Instant>) -> bool {
+        if self.engine.mark.is_child() {
+            return until();
+        }
         let core = &self.engine.core;
         let over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         // One read is left to this thread; more are shared out.
@@ -169,5 +232,15 @@ impl PageDevice for BlockingFile {
             core.serve(request);
         }
         until()
+    }
+
+    fn start(&self) {
+        if self.engine.mark.is_child() || self.engine.wake_workers() {
+            return;
+        }
+        // No thread to be had: slower than a future should be, and right.
+        while let Some(request) = self.engine.core.queue.pop() {
+            self.engine.core.serve(request);
+        }
     }
 }

@@ -63,9 +63,10 @@ impl<T> InFlight<T> {
         self.free.pop().map(|slot| Vacant { table: self, slot })
     }
 
-    /// Takes out the read that `user_data` names; `None` for a completion of nothing.
+    /// Takes out the read that `user_data` names, and says whether it was the last one in flight;
+    /// `None` for a completion of nothing.
     #[inline]
-    pub(crate) fn land(&self, user_data: u64) -> Option<T> {
+    pub(crate) fn land(&self, user_data: u64) -> Option<(T, bool)> {
         let (slot, generation) = (user_data as u32, (user_data >> 32) as u32);
         let place = self.slots.get(slot as usize)?;
         if generation.is_multiple_of(2) {
@@ -80,31 +81,31 @@ impl<T> InFlight<T> {
         // number is back among the free ones, below.
         let content = unsafe { (*place.content.get()).take() };
         debug_assert!(content.is_some(), "an occupied slot has a content");
-        self.count.fetch_sub(1, Ordering::SeqCst);
+        let was_last = self.count.fetch_sub(1, Ordering::SeqCst) == 1;
         let returned = self.free.push(slot);
         debug_assert!(returned.is_ok(), "a slot came back twice");
-        content
+        content.map(|content| (content, was_last))
     }
 }
 
 impl<T> Vacant<'_, T> {
-    /// Puts `content` into the slot and returns the `user_data` of its SQE, after `last_look` has
-    /// seen the content where it will stay.
+    /// Puts `content` into the slot. Returns the `user_data` of its SQE, and whether it is the
+    /// first one in flight.
     #[inline]
-    pub(crate) fn fill(self, content: T, last_look: impl FnOnce(&mut T)) -> u64 {
+    pub(crate) fn fill(self, content: T) -> (u64, bool) {
         let (table, slot) = (self.table, self.slot);
         std::mem::forget(self);
         let place = &table.slots[slot as usize];
         // SAFETY: the slot's number was taken from the free ones and its generation is even, so
         // that this thread alone may touch the content until the generation is published.
-        unsafe { last_look((*place.content.get()).insert(content)) }
-        table.count.fetch_add(1, Ordering::SeqCst);
+        unsafe { *place.content.get() = Some(content) }
+        let is_first = table.count.fetch_add(1, Ordering::SeqCst) == 0;
         // Relaxed load: only the holder of the slot's number changes an even generation.
         let generation = place.generation.load(Ordering::Relaxed).wrapping_add(1);
         debug_assert!(generation % 2 == 1, "a free slot has an even generation");
         // Release: pairs with the acquire in `land`.
         place.generation.store(generation, Ordering::Release);
-        u64::from(generation) << 32 | u64::from(slot)
+        (u64::from(generation) << 32 | u64::from(slot), is_first)
     }
 }
 
@@ -115,34 +116,35 @@ impl<T> Drop for Vacant<'_, T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
     #[test]
     fn a_completion_finds_its_read_once() {
         let table = InFlight::new(2);
-        let first = table.vacant().unwrap().fill("first", |_| {});
-        let second = table.vacant().unwrap().fill("second", |_| {});
+        let (first, is_first) = table.vacant().unwrap().fill("first");
+        let (second, is_second) = table.vacant().unwrap().fill("second");
+        assert!(is_first && !is_second);
         assert!(table.vacant().is_none());
         assert_eq!(table.count(), 2);
-        assert_eq!(table.land(second), Some("second"));
+        assert_eq!(table.land(second), Some(("second", false)));
         assert_eq!(table.land(second), None, "twice");
-        assert_eq!(table.land(first), Some("first"));
+        assert_eq!(table.land(first), Some(("first", true)));
         assert_eq!(table.count(), 0);
     }
 
     #[test]
     fn an_old_or_unknown_completion_finds_nothing() {
         let table = InFlight::new(1);
-        let old = table.vacant().unwrap().fill(1, |_| {});
-        assert_eq!(table.land(old), Some(1));
-        let new = table.vacant().unwrap().fill(2, |_| {});
+        let (old, _) = table.vacant().unwrap().fill(1);
+        assert_eq!(table.land(old), Some((1, true)));
+        let (new, _) = table.vacant().unwrap().fill(2);
         assert_ne!(old, new, "the generation differs");
         for strange in [old, 0, u64::MAX, new + 1, new + (1 << 32), new - (1 << 32)] {
             assert_eq!(table.land(strange), None, "{strange:#x}");
         }
-        assert_eq!(table.land(new), Some(2));
+        assert_eq!(table.land(new), Some((2, true)));
     }
 
     #[test]
@@ -165,7 +167,7 @@ mod tests {
                     let mut next = left.next();
                     while let Some(value) = next {
                         if let Some(vacant) = table.vacant() {
-                            filled.push(vacant.fill(value, |_| {})).unwrap();
+                            filled.push(vacant.fill(value).0).unwrap();
                             next = left.next();
                         }
                     }
@@ -174,7 +176,7 @@ mod tests {
                     let mut landed = 0;
                     while landed < each {
                         if let Some(user_data) = filled.pop() {
-                            sum.fetch_add(table.land(user_data).unwrap(), Ordering::Relaxed);
+                            sum.fetch_add(table.land(user_data).unwrap().0, Ordering::Relaxed);
                             landed += 1;
                         }
                     }

@@ -2,29 +2,55 @@
 //! blocking preads where it is not, and says which and why.
 //!
 //! [`Engine::start`] tries a ring and falls back; [`Engine::open`] opens a file of pages as a
-//! [`PageDevice`](ringpool_storage::PageDevice), which a buffer pool fills its frames from.
-//! Everything hangs on these two values: no thread is started that is not needed, nothing is
-//! global, nothing runs when no read is in flight.
+//! [`PageDevice`](ringpool_storage::PageDevice), which a buffer pool fills its frames from, or a
+//! [`ReadBuffer`](ringpool_storage::ReadBuffer) its own. Everything hangs on these two values: no
+//! thread is started that is not needed, nothing is global, nothing runs when no read is in
+//! flight.
 //!
 //! The life of a read, by file:
 //!
-//! 1. `direct_file`: the file is opened once, its alignment asked for and one page read, so that
-//!    a filesystem that refuses O_DIRECT says so here and not at a query.
-//! 2. `engine`: the read enters a bounded lock-free queue. Whoever waits next moves it into the
-//!    ring, so that many reads share one system call.
-//! 3. `in_flight`: from here to its completion the table owns the read's memory and file.
-//! 4. `ring`: one io_uring; one thread at a time submits, one reaps.
-//! 5. `engine` again: the reaping thread, which is one of those that wait, judges the result
-//!    (error, short, whole) and lands the read with whoever asked for it.
+//! 1. `paged_file`: the file is opened once, its alignment asked for and one page read, so that
+//!    a filesystem that refuses O_DIRECT says so here and not at a query. `rung` names what works.
+//! 2. `request`, `lanes`: the read enters a bounded lock-free queue at its thread's home, a
+//!    `lane`: one ring and what belongs to it. Whoever waits moves it into the ring, with its
+//!    neighbours as one read, many in one system call.
+//! 3. `depth`: not more of them than keep the disk busy.
+//! 4. `in_flight`: from here to its completion the table owns the read's memory and file.
+//!    `registered`: which of these the kernel knows already.
+//! 5. `ring`: one thread at a time submits, one reaps, each with a `baton`; `kernel_ring` is
+//!    io_uring itself, and in the tests a simulated one that fails on purpose takes its place.
+//! 6. `lane` again: the reaping thread, which is one of those that wait (`followers` are the
+//!    others), judges the result (error, short, whole) and lands the read with whoever asked.
+//!
+//! `blocking` is all of that where there is no ring.
 
 mod baton;
 mod blocking;
-mod direct_file;
+mod books;
+mod depth;
 mod engine;
+mod followers;
 mod in_flight;
+mod kernel_ring;
+mod lane;
+mod lanes;
+mod latency;
+mod options;
+mod paged_file;
+mod registered;
+mod request;
 mod ring;
-mod select;
+mod ring_engine;
+mod rung;
+#[cfg(all(test, not(loom)))]
+mod sim_ring;
+#[cfg(all(test, not(loom)))]
+mod sim_tests;
+mod sync;
 
-pub use direct_file::DirectIo;
-pub use engine::Counters;
-pub use select::{Engine, EngineChoice, EngineChoiceError, OpenedFile};
+pub use books::Counters;
+pub use engine::{Engine, OpenedFile};
+pub use latency::Latencies;
+pub use options::{EngineChoice, EngineChoiceError, EngineOptions};
+pub use paged_file::{DioAlign, DirectIo};
+pub use rung::Rung;

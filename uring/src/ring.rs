@@ -1,63 +1,121 @@
-//! One io_uring, made safe to share: one thread at a time submits, one reaps, and any may wait.
+//! One ring, made safe to share: one thread at a time submits, one reaps, and any may wait.
 //!
 //! Completions may be waited for while another thread submits: the kernel serialises the two, and
-//! each side of the ring has its own baton here. No thread owns the ring (so neither
-//! SINGLE_ISSUER nor DEFER_TASKRUN), because the one that reaps changes from batch to batch and
-//! may end at any time.
+//! each side of the ring has its own baton here. What is below is a [`RawRing`]: the kernel's, or
+//! a simulated one that fails on purpose.
 
 #![allow(unsafe_code)]
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use io_uring::{IoUring, opcode, types};
-
 use crate::baton::{Baton, Held};
-use crate::direct_file::DirectFile;
 
-pub(crate) struct Ring {
-    ring: IoUring,
+/// A submission and a completion queue, without any rule about who may touch them.
+pub(crate) trait RawRing: Send + Sync + Sized {
+    /// Pushes an SQE; returns false when there is no room.
+    ///
+    /// # Safety
+    /// One thread at a time. The SQE's memory stays valid for writes, and its file open, until
+    /// the completion with its `user_data` was popped, whatever happens to the ring.
+    unsafe fn push(&self, sqe: &Sqe) -> bool;
+
+    /// Gives the kernel what was pushed and waits until `want` completions are there, for
+    /// `patience` at most. May return early, for nothing, with and without completions: the
+    /// queue tells, not the result.
+    fn enter(&self, want: usize, patience: Duration) -> io::Result<()>;
+
+    /// Takes completions, as (`user_data`, result), as many as there are and fit. Returns how
+    /// many.
+    ///
+    /// # Safety
+    /// One thread at a time.
+    unsafe fn pop(&self, into: &mut [(u64, i32)]) -> usize;
+
+    /// How many completions are there to be popped.
+    ///
+    /// # Safety
+    /// By the one thread that pops.
+    unsafe fn completions(&self) -> usize;
+
+    /// Makes `fd` the file of this slot; -1 empties it.
+    fn register_file(&self, slot: u32, fd: RawFd) -> io::Result<()>;
+
+    /// Makes the memory the buffer of this slot; a length of 0 empties it.
+    ///
+    /// # Safety
+    /// The memory keeps its pages as long as it is in the slot.
+    unsafe fn register_memory(&self, slot: u32, start: *mut u8, len_bytes: usize)
+    -> io::Result<()>;
+
+    /// Waits until one of `rings` has completions, for `patience` at most, or for nothing.
+    fn wait_any(rings: &[&Self], patience: Duration);
+}
+
+/// One read.
+pub(crate) struct Sqe {
+    pub(crate) file: SqeFile,
+    pub(crate) offset_bytes: u64,
+    pub(crate) target: Target,
+    /// RWF_ flags.
+    pub(crate) flags: i32,
+    pub(crate) user_data: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SqeFile {
+    Fd(RawFd),
+    Slot(u32),
+}
+
+/// Where the bytes go.
+pub(crate) enum Target {
+    Memory {
+        start: *mut u8,
+        len_bytes: u32,
+        /// The slot of the registered buffer that the memory lies in.
+        buffer: Option<u16>,
+    },
+    Scattered {
+        iovecs: *const libc::iovec,
+        count: u32,
+    },
+}
+
+pub(crate) struct Ring<R> {
+    raw: R,
     submitting: Baton,
     reaping: Baton,
-    /// Whether SQEs may have been pushed that no call has given to the kernel.
-    staged: AtomicBool,
-    pub(crate) enters: AtomicU64,
+    /// SQEs that were pushed and that no call has given to the kernel.
+    staged: AtomicU32,
+    enters: AtomicU64,
 }
 
 /// The right to push SQEs.
-pub(crate) struct Submitting<'a> {
-    ring: &'a Ring,
+pub(crate) struct Submitting<'a, R> {
+    ring: &'a Ring<R>,
     _held: Held<'a>,
 }
 
 /// The right to pop CQEs.
-pub(crate) struct Reaping<'a> {
-    ring: &'a Ring,
+pub(crate) struct Reaping<'a, R> {
+    ring: &'a Ring<R>,
     _held: Held<'a>,
 }
 
-impl Ring {
-    /// A ring for `depth` reads at once. As its completion queue has room for twice as many, it
-    /// cannot overflow while no more than `depth` are in flight.
-    pub(crate) fn new(depth: u32) -> io::Result<Self> {
-        let ring = IoUring::builder().dontfork().build(depth)?;
-        let params = ring.params();
-        if !params.is_feature_ext_arg() || !params.is_feature_nodrop() {
-            let reason = "the kernel's io_uring is too old to wait with a timeout (before 5.11)";
-            return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
-        }
-        debug_assert!(params.sq_entries() >= depth && params.cq_entries() >= 2 * depth);
-        let (submitting, reaping) = (Baton::default(), Baton::default());
-        let (staged, enters) = (AtomicBool::new(false), AtomicU64::new(0));
-        Ok(Self { ring, submitting, reaping, staged, enters })
+impl<R: RawRing> Ring<R> {
+    pub(crate) fn new(raw: R) -> Self {
+        let (submitting, reaping) = (Baton::new(), Baton::new());
+        Self { raw, submitting, reaping, staged: AtomicU32::new(0), enters: AtomicU64::new(0) }
     }
 
-    pub(crate) fn submitting(&self) -> Option<Submitting<'_>> {
+    pub(crate) fn submitting(&self) -> Option<Submitting<'_, R>> {
         self.submitting.take().map(|held| Submitting { ring: self, _held: held })
     }
 
-    pub(crate) fn reaping(&self) -> Option<Reaping<'_>> {
+    pub(crate) fn reaping(&self) -> Option<Reaping<'_, R>> {
         self.reaping.take().map(|held| Reaping { ring: self, _held: held })
     }
 
@@ -65,76 +123,74 @@ impl Ring {
         self.reaping.is_taken()
     }
 
+    /// Calls of the kernel so far.
+    pub(crate) fn enters(&self) -> u64 {
+        // Relaxed: a count, read for its value alone.
+        self.enters.load(Ordering::Relaxed)
+    }
+
+    /// How many SQEs wait for the next call.
+    pub(crate) fn staged(&self) -> u32 {
+        // Relaxed: a number that guides; `submit` decides by its own swap.
+        self.staged.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn raw(&self) -> &R {
+        &self.raw
+    }
+
     /// Gives the kernel all SQEs that were pushed, if there are any. Those that it does not take
     /// now stay in the ring for the next wait.
-    pub(crate) fn submit(&self) -> io::Result<usize> {
-        // Acquire: pairs with the release in `push_read`, so that the SQEs count.
-        if !self.staged.swap(false, Ordering::Acquire) {
-            return Ok(0);
+    pub(crate) fn submit(&self) -> io::Result<()> {
+        // Acquire: pairs with the release in `push`, so that the SQEs count.
+        if self.staged.swap(0, Ordering::Acquire) == 0 {
+            return Ok(());
         }
-        self.count_enter();
-        self.ring.submit()
+        self.enter(0, Duration::ZERO)
     }
 
-    /// Gives the kernel all SQEs that were pushed, until `want` completions are there or `patience` is over.
-    ///
-    /// Returns also when a signal came or nothing could be submitted, with or without
-    /// completions: the queue tells, not the result.
-    pub(crate) fn submit_and_wait(&self, want: usize, patience: Duration) -> io::Result<usize> {
+    /// Gives the kernel all SQEs that were pushed, until `want` completions are there or
+    /// `patience` is over. See [`RawRing::enter`].
+    pub(crate) fn submit_and_wait(&self, want: usize, patience: Duration) -> io::Result<()> {
         // Acquire: as in `submit`.
-        self.staged.swap(false, Ordering::Acquire);
-        self.count_enter();
-        let patience = types::Timespec::from(patience);
-        let args = types::SubmitArgs::new().timespec(&patience);
-        self.ring.submitter().submit_with_args(want, &args)
+        self.staged.swap(0, Ordering::Acquire);
+        self.enter(want, patience)
     }
 
-    fn count_enter(&self) {
+    fn enter(&self, want: usize, patience: Duration) -> io::Result<()> {
         // Relaxed: a count, read for its value alone.
         self.enters.fetch_add(1, Ordering::Relaxed);
+        self.raw.enter(want, patience)
     }
 }
 
-impl Submitting<'_> {
-    /// Pushes the SQE of a read of `len` bytes at `offset_bytes` of `file` into `memory`.
-    /// Returns false when the ring is full.
+impl<R: RawRing> Submitting<'_, R> {
+    /// Pushes an SQE. Returns false when the ring is full.
     ///
     /// # Safety
-    /// `memory` is valid for writes of `len` bytes and `file` stays open until the completion
-    /// with this `user_data` was popped, whatever happens to the ring.
-    pub(crate) unsafe fn push_read(
-        &mut self,
-        file: &DirectFile,
-        offset_bytes: u64,
-        memory: *mut u8,
-        len: u32,
-        user_data: u64,
-    ) -> bool {
-        let sqe = opcode::Read::new(types::Fd(file.fd()), memory, len)
-            .offset(offset_bytes)
-            .build()
-            .user_data(user_data);
-        // SAFETY: `self` is the only one of its kind while the baton is held, so that this is the
-        // only submission queue. The SQE's memory and file are as our caller promised. Dropping
-        // the queue publishes its tail.
-        let pushed = unsafe { self.ring.ring.submission_shared().push(&sqe).is_ok() };
-        // Release: pairs with the acquires in `submit` and `submit_and_wait`.
-        self.ring.staged.store(true, Ordering::Release);
+    /// Memory and file as [`RawRing::push`] wants them.
+    pub(crate) unsafe fn push(&mut self, sqe: &Sqe) -> bool {
+        // SAFETY: `self` is the only one of its kind while the baton is held. The SQE's memory
+        // and file are as our caller promised.
+        let pushed = unsafe { self.ring.raw.push(sqe) };
+        if pushed {
+            // Release: pairs with the acquires in `submit` and `submit_and_wait`.
+            self.ring.staged.fetch_add(1, Ordering::Release);
+        }
         pushed
     }
 }
 
-impl Reaping<'_> {
-    /// Calls `each(user_data, result)` for the completions that are there now. Returns how many.
-    pub(crate) fn pop_all(&mut self, mut each: impl FnMut(u64, i32)) -> usize {
-        // SAFETY: `self` is the only one of its kind while the baton is held, so that this is the
-        // only completion queue.
-        let completions = unsafe { self.ring.ring.completion_shared() };
-        let mut count = 0;
-        for cqe in completions {
-            count += 1;
-            each(cqe.user_data(), cqe.result());
-        }
-        count
+impl<R: RawRing> Reaping<'_, R> {
+    /// Takes completions that are there now, as many as fit. Returns how many.
+    pub(crate) fn pop(&mut self, into: &mut [(u64, i32)]) -> usize {
+        // SAFETY: `self` is the only one of its kind while the baton is held.
+        unsafe { self.ring.raw.pop(into) }
+    }
+
+    /// How many completions are there to be popped.
+    pub(crate) fn completions(&self) -> usize {
+        // SAFETY: as in `pop`.
+        unsafe { self.ring.raw.completions() }
     }
 }

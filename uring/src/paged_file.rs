@@ -2,7 +2,8 @@
 //!
 //! Opening asks everything that can go wrong later: is it a regular file, is its length whole
 //! pages, which alignment do direct reads need, and does one of them really work. O_DIRECT is
-//! accepted by some filesystems at the open and refused at the first read.
+//! accepted by some filesystems at the open and refused at the first read. Where it is refused,
+//! pages are at least not kept by the system after they were read (RWF_DONTCACHE), if that works.
 
 #![allow(unsafe_code)]
 
@@ -12,7 +13,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ringpool_storage::{Error, PageNo, PageRead, PageSize, Result};
 
@@ -25,20 +26,55 @@ pub enum DirectIo {
     No(String),
 }
 
+/// What a file's reads do with the page cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caching {
+    /// They bypass it.
+    Direct,
+    /// They go through it and leave nothing behind.
+    DontCache,
+    /// They go through it.
+    Buffered,
+}
+
+/// To what direct reads of a file must be aligned, in bytes. See statx(2), STATX_DIOALIGN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DioAlign {
+    /// The memory that is read into.
+    pub memory_bytes: u32,
+    /// The offset in the file and the length.
+    pub offset_bytes: u32,
+}
+
 /// One open file of pages.
-pub(crate) struct DirectFile {
+pub(crate) struct PagedFile {
     file: File,
     pub(crate) path: Arc<str>,
     pub(crate) page_size: PageSize,
     pub(crate) page_count: u64,
     pub(crate) direct_io: DirectIo,
+    pub(crate) caching: Caching,
+    /// What the filesystem says of direct reads, if it does.
+    pub(crate) dio_align: Option<DioAlign>,
     /// To what a read's offset and length must be aligned, in bytes.
     offset_align_bytes: usize,
+    /// Names it among the files of its engine; never 0, and never used again.
+    pub(crate) id: u64,
+    /// Told of the id when the file is closed.
+    pub(crate) on_close: OnceLock<Box<dyn Fn(u64) + Send + Sync>>,
 }
 
-impl DirectFile {
+impl Drop for PagedFile {
+    fn drop(&mut self) {
+        if let Some(on_close) = self.on_close.get() {
+            on_close(self.id);
+        }
+    }
+}
+
+impl PagedFile {
     /// Opens `path` and reads its first page.
-    pub(crate) fn open(path: &Path, page_size: PageSize) -> Result<Self> {
+    pub(crate) fn open(path: &Path, page_size: PageSize, id: u64) -> Result<Self> {
         let name: Arc<str> = path.display().to_string().into();
         let failed = |doing: &str, source| Error::io(&name, doing, source);
         // O_NONBLOCK: a FIFO opens at once and is refused below, instead of waiting for a writer.
@@ -61,19 +97,36 @@ impl DirectFile {
             return Err(Error::not_pages(&name, reason));
         }
         let page_count = len_bytes / page_bytes;
-        let (path, direct_io) = (name.clone(), DirectIo::Yes);
-        let mut this =
-            Self { file, path, page_size, page_count, direct_io, offset_align_bytes: 512 };
-        this.direct_io = match this.go_direct().and_then(|()| this.probe()) {
-            Ok(()) => DirectIo::Yes,
-            Err(refusal) => {
-                this.set_direct(false).map_err(|source| failed("clearing O_DIRECT", source))?;
-                this.offset_align_bytes = 1;
-                this.probe().map_err(|source| failed("reading page 0", source))?;
-                DirectIo::No(refusal.to_string())
-            }
+        let (path, direct_io, caching) = (name.clone(), DirectIo::Yes, Caching::Direct);
+        let (dio_align, offset_align_bytes) = (None, 512);
+        let mut this = Self {
+            file,
+            path,
+            page_size,
+            page_count,
+            direct_io,
+            caching,
+            dio_align,
+            offset_align_bytes,
+            id,
+            on_close: OnceLock::new(),
         };
+        if let Err(refusal) = this.go_direct().and_then(|()| this.probe()) {
+            this.direct_io = DirectIo::No(refusal.to_string());
+            this.set_direct(false).map_err(|source| failed("clearing O_DIRECT", source))?;
+            this.offset_align_bytes = 1;
+            this.caching = Caching::DontCache;
+            if this.probe().is_err() {
+                this.caching = Caching::Buffered;
+                this.probe().map_err(|source| failed("reading page 0", source))?;
+            }
+        }
         Ok(this)
+    }
+
+    /// The RWF_ flags of its reads.
+    pub(crate) fn flags(&self) -> i32 {
+        if self.caching == Caching::DontCache { RWF_DONTCACHE } else { 0 }
     }
 
     /// The descriptor, for the ring. Valid as long as `self` is.
@@ -97,7 +150,8 @@ impl DirectFile {
         if result < 0 {
             let errno = -result;
             return match errno {
-                libc::EINTR | libc::EAGAIN => Judgement::Again { done_bytes },
+                // ECANCELED: the kernel's own worker was interrupted; nobody here cancels.
+                libc::EINTR | libc::EAGAIN | libc::ECANCELED => Judgement::Again { done_bytes },
                 _ => Judgement::Failed(io::Error::from_raw_os_error(errno)),
             };
         }
@@ -118,10 +172,7 @@ impl DirectFile {
         let mut done_bytes = 0;
         for _ in 0..MAX_TRIES {
             let rest = &mut read.bytes_mut()[done_bytes..];
-            let result = match self.file.read_at(rest, start + done_bytes as u64) {
-                Ok(bytes) => bytes as i32,
-                Err(error) => -error.raw_os_error().unwrap_or(libc::EIO),
-            };
+            let result = self.read_at(rest, start + done_bytes as u64);
             match self.judge(result, done_bytes) {
                 Judgement::Whole => return Ok(()),
                 Judgement::Again { done_bytes: now } => done_bytes = now,
@@ -148,7 +199,9 @@ impl DirectFile {
 
     /// Asks for direct reads: by what the filesystem says of its alignment, then on the descriptor.
     fn go_direct(&mut self) -> io::Result<()> {
-        if let Some((memory_align, offset_align)) = self.dio_align()? {
+        self.dio_align = self.ask_dio_align()?;
+        if let Some(DioAlign { memory_bytes, offset_bytes }) = self.dio_align {
+            let (memory_align, offset_align) = (memory_bytes as usize, offset_bytes as usize);
             let page_bytes = self.page_size.bytes();
             if memory_align == 0 || offset_align == 0 {
                 let reason = "the filesystem has no direct I/O for this file (statx)";
@@ -163,9 +216,9 @@ impl DirectFile {
         self.set_direct(true)
     }
 
-    /// The alignment of memory and offsets that direct reads need, in bytes; `None` where the
-    /// kernel (before 6.1) or the filesystem does not say. See statx(2), STATX_DIOALIGN.
-    fn dio_align(&self) -> io::Result<Option<(usize, usize)>> {
+    /// The alignment that direct reads need; `None` where the kernel (before 6.1) or the
+    /// filesystem does not say.
+    fn ask_dio_align(&self) -> io::Result<Option<DioAlign>> {
         let mut answer = MaybeUninit::<libc::statx>::zeroed();
         // SAFETY: the path is an empty C string, as AT_EMPTY_PATH wants it; the kernel writes no
         // more than one `statx`, all of whose bit patterns are valid.
@@ -180,8 +233,8 @@ impl DirectFile {
             return Err(io::Error::last_os_error());
         }
         let said = answer.stx_mask & libc::STATX_DIOALIGN != 0;
-        let align = (answer.stx_dio_mem_align as usize, answer.stx_dio_offset_align as usize);
-        Ok(said.then_some(align))
+        let (memory_bytes, offset_bytes) = (answer.stx_dio_mem_align, answer.stx_dio_offset_align);
+        Ok(said.then_some(DioAlign { memory_bytes, offset_bytes }))
     }
 
     fn set_direct(&self, direct: bool) -> io::Result<()> {
@@ -203,13 +256,49 @@ impl DirectFile {
         let mut memory = vec![0; page_bytes + align];
         let start = memory.as_ptr().align_offset(align);
         let page = &mut memory[start..start + page_bytes];
-        match self.file.read_at(page, 0) {
-            Ok(bytes) if bytes > 0 || self.page_count == 0 => Ok(()),
-            Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Err(error) => Err(error),
+        match self.read_at(page, 0) {
+            1.. => Ok(()),
+            0 if self.page_count == 0 => Ok(()),
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            errno => Err(io::Error::from_raw_os_error(-errno)),
+        }
+    }
+
+    /// One read of the kernel's, with its result as a ring would give it: bytes, or -errno.
+    fn read_at(&self, into: &mut [u8], offset_bytes: u64) -> i32 {
+        let result = match self.flags() {
+            0 => self.file.read_at(into, offset_bytes),
+            flags => self.read_at_with(into, offset_bytes, flags),
+        };
+        match result {
+            Ok(bytes) => bytes as i32,
+            Err(error) => -error.raw_os_error().unwrap_or(libc::EIO),
+        }
+    }
+
+    fn read_at_with(&self, into: &mut [u8], offset_bytes: u64, flags: i32) -> io::Result<usize> {
+        let target = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+        let offset = offset_bytes as libc::off_t;
+        // SAFETY: one range, which `into` lends for the length of the call.
+        let bytes = unsafe { libc::preadv2(self.file.as_raw_fd(), &target, 1, offset, flags) };
+        usize::try_from(bytes).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// Reads pages that follow each other with one call. Returns the bytes, or -errno.
+    pub(crate) fn read_run(&self, offset_bytes: u64, targets: &[libc::iovec]) -> i32 {
+        let (offset, count) = (offset_bytes as libc::off_t, targets.len() as libc::c_int);
+        let fd = self.file.as_raw_fd();
+        // SAFETY: the caller owns the reads whose memory the targets are, until they land.
+        let bytes = unsafe { libc::preadv2(fd, targets.as_ptr(), count, offset, self.flags()) };
+        match i32::try_from(bytes) {
+            Ok(bytes @ 0..) => bytes,
+            _ => -io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO),
         }
     }
 }
+
+/// Uncached buffered reads, Linux 6.14 (include/uapi/linux/fs.h).
+const RWF_DONTCACHE: i32 = 0x80;
 
 /// How often one read is tried again after it was interrupted or came back short.
 pub(crate) const MAX_TRIES: u32 = 64;
@@ -227,7 +316,7 @@ pub(crate) enum Judgement {
     Failed(io::Error),
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
@@ -241,7 +330,7 @@ mod tests {
     #[test]
     fn each_result_of_the_kernel_has_its_meaning() {
         let (_dir, path) = file_of(8192);
-        let mut file = DirectFile::open(&path, PageSize::KIB_4).unwrap();
+        let mut file = PagedFile::open(&path, PageSize::KIB_4, 1).unwrap();
         file.offset_align_bytes = 512;
         let short = |result, done| match file.judge(result, done) {
             Judgement::Whole => "whole".to_string(),
@@ -265,7 +354,7 @@ mod tests {
     #[test]
     fn what_is_no_file_of_pages_is_refused_with_a_reason() {
         let (dir, path) = file_of(5000);
-        let refusal = |path: &Path| match DirectFile::open(path, PageSize::KIB_4) {
+        let refusal = |path: &Path| match PagedFile::open(path, PageSize::KIB_4, 1) {
             Ok(_) => panic!("opened"),
             Err(error) => error.to_string(),
         };
@@ -281,7 +370,7 @@ mod tests {
     #[test]
     fn an_empty_file_has_no_pages() {
         let (_dir, path) = file_of(0);
-        let file = DirectFile::open(&path, PageSize::KIB_4).unwrap();
+        let file = PagedFile::open(&path, PageSize::KIB_4, 1).unwrap();
         assert_eq!(file.page_count, 0);
         assert!(matches!(file.offset_bytes(PageNo(0)), Err(Error::NoSuchPage { pages: 0, .. })));
     }

@@ -30,9 +30,10 @@ const NEWS: f64 = 0.2;
 /// A comparison that differs so much from what is known says that the disk has changed.
 const SURPRISE: f64 = 0.15;
 
-/// The reads that may be in flight, shared out among the rings that are at work.
+/// The reads that may be in flight, over all rings.
 pub(crate) struct Depth {
     limit: AtomicU32,
+    in_flight: AtomicU32,
     /// Rings with reads in flight.
     busy: AtomicU32,
     ended: AtomicU64,
@@ -58,6 +59,7 @@ impl Depth {
         let course = Course { climb, began: Instant::now(), began_at: 0, settling: true };
         Self {
             limit: AtomicU32::new(limit),
+            in_flight: AtomicU32::new(0),
             busy: AtomicU32::new(0),
             ended: AtomicU64::new(0),
             look_at: AtomicU64::new(SETTLING * u64::from(limit)),
@@ -72,33 +74,49 @@ impl Depth {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// Reads in flight at most in one ring: its share, and never none.
+    /// Whether one more read may start in a ring that has `own` in flight.
+    ///
+    /// As long as there are fewer than the limit; and a ring has half of its fair share whatever
+    /// the others have, so that none waits for another's reads to end. Those who have more then
+    /// get less, as theirs end.
     #[inline]
-    pub(crate) fn share(&self) -> u32 {
-        (self.limit() / self.busy.load(Ordering::Relaxed).max(1)).max(1)
+    pub(crate) fn may_start(&self, own: u32) -> bool {
+        let limit = self.limit();
+        let busy = self.busy.load(Ordering::Relaxed).max(1);
+        self.in_flight.load(Ordering::Relaxed) < limit || own < (limit / (2 * busy)).max(1)
     }
 
-    /// A ring has reads in flight from now on, or has none any more.
+    /// A read starts, the first one in its ring or not.
     #[inline]
-    pub(crate) fn at_work(&self, is: bool) {
-        if is {
+    pub(crate) fn starts(&self, is_first: bool) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        if is_first {
             self.busy.fetch_add(1, Ordering::Relaxed);
-        } else {
+        }
+    }
+
+    /// A read has ended, the last one in its ring or not.
+    #[inline]
+    pub(crate) fn ends(&self, was_last: bool) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if was_last {
             self.busy.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    /// A ring had room for more reads than were asked for.
+    /// A ring has no more requests waiting. If more could be in flight, nothing is learnt of the
+    /// disk for a while.
     #[inline]
-    pub(crate) fn has_slack(&self) {
-        if !self.slack.load(Ordering::Relaxed) {
+    pub(crate) fn runs_dry(&self) {
+        let dry = self.in_flight.load(Ordering::Relaxed) < self.limit();
+        if dry && !self.slack.load(Ordering::Relaxed) {
             self.slack.store(true, Ordering::Relaxed);
         }
     }
 
-    /// So many reads have ended by `now`.
+    /// So many reads have ended by `now`: measures, when it is time.
     #[inline]
-    pub(crate) fn ended(&self, reads: u64, now: Instant) {
+    pub(crate) fn measure(&self, reads: u64, now: Instant) {
         let ended = self.ended.fetch_add(reads, Ordering::Relaxed) + reads;
         if ended >= self.look_at.load(Ordering::Relaxed)
             && let Some(mut course) = self.course.as_ref().and_then(Mutex::try_lock)
@@ -275,15 +293,23 @@ mod tests {
     }
 
     #[test]
-    fn rings_at_work_share_and_each_gets_one() {
+    fn rings_share_and_each_gets_half_of_its_part_at_least() {
         let depth = Depth::new(8, false);
-        assert_eq!(depth.share(), 8);
-        (0..3).for_each(|_| depth.at_work(true));
-        assert_eq!(depth.share(), 2);
-        (0..9).for_each(|_| depth.at_work(true));
-        assert_eq!(depth.share(), 1);
-        (0..11).for_each(|_| depth.at_work(false));
-        assert_eq!(depth.share(), 8);
+        (0..8).for_each(|own| depth.starts(own == 0));
+        assert!(!depth.may_start(8));
+        // Another ring comes: its first read makes it count.
+        assert!(depth.may_start(0));
+        depth.starts(true);
+        assert!(depth.may_start(1) && !depth.may_start(2), "a quarter of 8: half of its half");
+        depth.starts(false);
+        (0..2).for_each(|_| depth.ends(false));
+        assert!(!depth.may_start(6) && depth.in_flight.load(Ordering::Relaxed) == 8);
+        depth.ends(false);
+        assert!(depth.may_start(5), "as long as there are fewer than the limit");
+        (0..4).for_each(|_| depth.ends(false));
+        depth.ends(true);
+        (0..9).for_each(|_| depth.starts(true));
+        assert!(depth.may_start(0) && !depth.may_start(1), "and each gets one");
     }
 
     #[test]
@@ -292,13 +318,14 @@ mod tests {
         let mut now = Instant::now();
         for _ in 0..10_000 {
             now += Duration::from_micros(100);
-            depth.has_slack();
-            depth.ended(16, now);
+            depth.runs_dry();
+            depth.measure(16, now);
         }
         assert_eq!(depth.limit(), START);
+        (0..START).for_each(|i| depth.starts(i == 0));
         for _ in 0..100_000 {
             now += Duration::from_micros(100); // The same rate at each depth: one is enough.
-            depth.ended(16, now);
+            depth.measure(16, now);
         }
         assert!(depth.limit() <= 2, "{}", depth.limit());
     }

@@ -25,7 +25,7 @@ use crate::ring::{RawRing, Reaping, Ring, Sqe, SqeFile, Target};
 /// Requests that wait for a place in flight at most; then a submission is handed back.
 pub(crate) const QUEUE: usize = 1024;
 /// Completions that are landed, and their places filled again, before the disk gets the next
-/// work: a quarter of what may be in flight, and not more than this. Fewer cost more system
+/// work: a quarter of what is in flight, and not more than this. Fewer cost more system
 /// calls; more let a disk that answers in bursts fall idle between them.
 const BURST: usize = 16;
 /// Boxes of runs that are kept for use.
@@ -105,18 +105,14 @@ impl<R: RawRing> Lane<R> {
     pub(crate) fn stage(&self, books: &Books) {
         loop {
             if !self.has_waiting() {
-                if self.in_flight() < books.depth.share() as usize {
-                    books.depth.has_slack();
-                }
-                return;
+                return books.depth.runs_dry();
             }
             let Some(mut submitting) = self.ring.submitting() else {
                 return;
             };
-            let share = books.depth.share() as usize;
             let started = Instant::now();
             let mut room = true;
-            while room && self.in_flight() < share {
+            while room && self.may_start(books) {
                 let Some(vacant) = self.in_flight.vacant() else {
                     break;
                 };
@@ -125,9 +121,7 @@ impl<R: RawRing> Lane<R> {
                 };
                 let mut sqe = self.sqe(&mut what, books);
                 let (user_data, is_first) = vacant.fill(Flight { what, started });
-                if is_first {
-                    books.depth.at_work(true);
-                }
+                books.depth.starts(is_first);
                 sqe.user_data = user_data;
                 // SAFETY: the table owns memory and file until the completion is popped, and the
                 // table stays when some completions never come: see `RingEngine::drop`.
@@ -137,18 +131,20 @@ impl<R: RawRing> Lane<R> {
                 }
             }
             drop(submitting);
-            if !room || self.in_flight() >= share {
+            if !room || !self.may_start(books) {
                 return; // The reaper stages again once something has landed.
             }
         }
     }
 
+    fn may_start(&self, books: &Books) -> bool {
+        books.depth.may_start(self.in_flight() as u32)
+    }
+
     /// Takes an SQE back that the ring had no room for: older ones are still in it.
     fn put_back(&self, user_data: u64, books: &Books) {
         if let Some((flight, was_last)) = self.in_flight.land(user_data) {
-            if was_last {
-                books.depth.at_work(false);
-            }
+            books.depth.ends(was_last);
             self.keep(match flight.what {
                 What::Page(request) => What::Page(request),
                 What::Run(mut run) => {
@@ -318,7 +314,7 @@ impl<R: RawRing> Lane<R> {
     pub(crate) fn submit_if_short(&self, reaping: &Reaping<'_, R>, books: &Books) {
         let idle = self.ring.staged() as usize + reaping.completions();
         let at_the_disk = self.in_flight().saturating_sub(idle);
-        if 2 * at_the_disk < (books.depth.share() as usize) {
+        if at_the_disk < idle {
             self.submit(books);
         }
     }
@@ -339,7 +335,7 @@ impl<R: RawRing> Lane<R> {
     /// completions there were; more may be left.
     pub(crate) fn land_burst(&self, reaping: &mut Reaping<'_, R>, books: &Books) -> usize {
         let mut completions = [(0, 0); BURST];
-        let most = (books.depth.share() as usize / 4).clamp(1, BURST);
+        let most = (self.in_flight() / 4).clamp(1, BURST);
         let count = reaping.pop(&mut completions[..most]);
         if count > 0 {
             let now = Instant::now();
@@ -347,7 +343,7 @@ impl<R: RawRing> Lane<R> {
                 self.land(user_data, result, now, books);
             }
             self.stage(books);
-            books.depth.ended(count as u64, now);
+            books.depth.measure(count as u64, now);
         }
         count
     }
@@ -358,9 +354,7 @@ impl<R: RawRing> Lane<R> {
             tracing::error!(user_data, result, "a completion of no read in flight");
             return;
         };
-        if was_last {
-            books.depth.at_work(false);
-        }
+        books.depth.ends(was_last);
         books.latencies.count(now.saturating_duration_since(started).as_nanos() as u64);
         match what {
             What::Page(request) => self.land_page(request, result, books),

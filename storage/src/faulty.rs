@@ -60,14 +60,21 @@ pub struct FaultyDevice {
     script: Box<dyn Fn(u64, PageNo) -> Answer + Send + Sync>,
     reads: AtomicU64,
     healed: AtomicBool,
-    /// Reads to be carried out later. As many at most as callers have memory for.
-    late: Mutex<BTreeMap<Turn, (PageRead, Option<Fault>)>>,
+    late: Mutex<Late>,
     held: Mutex<Vec<(Turn, PageRead)>>,
     incidents: Mutex<Vec<Incident>>,
 }
 
 /// When a late read is carried out: together with the read of this ordinal; and its own ordinal.
 type Turn = (u64, u64);
+
+/// Reads to be carried out later. As many at most as callers have memory for.
+#[derive(Default)]
+struct Late {
+    reads: BTreeMap<Turn, (PageRead, Option<Fault>)>,
+    /// Reads that some thread has just taken out and may put back.
+    in_hand: usize,
+}
 
 impl FaultyDevice {
     /// Incidents that are kept until they are taken; later ones are not noted.
@@ -76,8 +83,6 @@ impl FaultyDevice {
     /// How long to work for others before offering a read again that the full queue beneath has
     /// handed back.
     const BACK_PRESSURE: Duration = Duration::from_millis(1);
-    /// How long a thread sleeps before it looks whether another has left a late read behind.
-    const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
     /// Asks `script(n, page)` for each read, where `n` counts the reads from 0.
     pub fn new(
@@ -186,18 +191,28 @@ impl FaultyDevice {
         match self.inner.submit(read) {
             Ok(()) => true,
             Err(read) => {
-                lock(&self.late).insert(turn, (read, None));
+                lock(&self.late).reads.insert(turn, (read, None));
                 false
             }
         }
     }
 
-    /// Takes the first of the late reads whose turn has come when `ordinal` is answered.
-    fn due(&self, ordinal: u64) -> Option<(Turn, PageRead, Option<Fault>)> {
+    /// Carries out the first of the late reads, if its turn comes with `ordinal`. `None` when
+    /// there is none, otherwise whether the queue beneath had room for it.
+    fn carry_out_late(&self, ordinal: u64) -> Option<bool> {
         let mut late = lock(&self.late);
-        let (turn, (read, fault)) =
-            late.first_entry().filter(|first| first.key().0 <= ordinal)?.remove_entry();
-        Some((turn, read, fault))
+        let first = late.reads.first_entry().filter(|first| first.key().0 <= ordinal)?;
+        let (turn, (read, fault)) = first.remove_entry();
+        late.in_hand += 1;
+        drop(late);
+        let had_room = self.carry_out(turn, read, fault);
+        lock(&self.late).in_hand -= 1;
+        Some(had_room)
+    }
+
+    fn none_is_late(&self) -> bool {
+        let late = lock(&self.late);
+        late.reads.is_empty() && late.in_hand == 0
     }
 }
 
@@ -223,14 +238,14 @@ impl PageDevice for FaultyDevice {
         }
         let turn = (ordinal.saturating_add(late_by_reads.into()), ordinal);
         if late_by_reads > 0 {
-            lock(&self.late).insert(turn, (read, fault));
+            lock(&self.late).reads.insert(turn, (read, fault));
         } else if !self.carry_out(turn, read, fault) {
             return Ok(());
         }
         let mut others = false;
-        while let Some((turn, read, fault)) = self.due(ordinal) {
+        while let Some(had_room) = self.carry_out_late(ordinal) {
             others = true;
-            if !self.carry_out(turn, read, fault) {
+            if !had_room {
                 break;
             }
         }
@@ -244,26 +259,23 @@ impl PageDevice for FaultyDevice {
     /// Late reads are carried out in their turn until `until` holds, and at least one of them: so
     /// they all land also where nobody ever waits.
     fn drive(&self, until: &dyn Fn() -> bool, deadline: Option<Instant>) -> bool {
-        let at_most =
-            |wait| deadline.map_or(Instant::now() + wait, |end| end.min(Instant::now() + wait));
         let is_over = || deadline.is_some_and(|end| Instant::now() >= end);
-        loop {
-            while let Some((turn, read, fault)) = self.due(u64::MAX) {
-                if !self.carry_out(turn, read, fault) {
-                    self.inner.drive(until, Some(at_most(Self::BACK_PRESSURE)));
+        // A read that another thread has in hand may be ours, and nobody else may come for it.
+        while !self.none_is_late() {
+            match self.carry_out_late(u64::MAX) {
+                Some(true) => {}
+                Some(false) => {
+                    let soon = Instant::now() + Self::BACK_PRESSURE;
+                    self.inner.drive(until, Some(deadline.map_or(soon, |end| end.min(soon))));
                 }
-                if until() || is_over() {
-                    break;
-                }
+                None => std::thread::yield_now(),
             }
-            // Also when `until` holds: this starts what was submitted, for whoever waits for it.
-            if self.inner.drive(until, Some(at_most(Self::LOOK_AGAIN))) {
-                return true;
-            }
-            if is_over() {
-                return until();
+            if until() || is_over() {
+                break;
             }
         }
+        // Also when `until` holds: this starts what was submitted, for whoever waits for it.
+        self.inner.drive(until, deadline)
     }
 }
 
@@ -368,7 +380,7 @@ mod tests {
         lock(&tap.queue).drain(..).for_each(|read| device.submit(read).unwrap());
         for left in (0..5).rev() {
             assert!(device.drive(&|| true, None));
-            assert_eq!(lock(&device.late).len(), left);
+            assert_eq!(lock(&device.late).reads.len(), left);
         }
     }
 

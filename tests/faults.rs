@@ -39,7 +39,7 @@ const FRAMES: usize = Pool::MIN_FRAMES as usize + 12;
 /// No read of these disks takes as long as this, nor does a frame stay in use for it.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// No test takes as long as this, on any machine that is alive.
-const WATCHDOG: Duration = Duration::from_secs(300);
+const WATCHDOG: Duration = Duration::from_secs(120);
 
 const SEEDS: std::ops::Range<u64> = 0..8;
 /// Reads of one run of one thread, and of one run of several.
@@ -314,11 +314,15 @@ fn run_alone(seed: u64, reads: u64) -> (u64, Vec<Vec<Incident>>) {
 fn run_together(seed: u64, reads: u64) -> u64 {
     let bench = Bench::new(seed, FaultRates { held: 0.0005, queue_full: 0.0, ..rates() });
     let (tickets, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    let stuck = AtomicBool::new(false);
     let work = || {
         let (mut kept, mut errors) = (Vec::new(), Vec::new());
-        while bench.reads() < reads {
+        while bench.reads() < reads && !stuck.load(Ordering::Relaxed) {
             let number = tickets.fetch_add(1, Ordering::Relaxed) / 2;
             let (disk, told) = bench.take(number, &mut kept);
+            if let Err(Error::TimedOut { .. } | Error::Exhausted { .. }) = told {
+                stuck.store(true, Ordering::Relaxed); // It would go on like this for hours.
+            }
             errors.extend(told.err().map(|error| (disk, error)));
         }
         errors

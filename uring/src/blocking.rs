@@ -1,8 +1,9 @@
 //! The blocking engine: preads on a few threads, for where io_uring is refused.
 //!
-//! The same queue and the same promise as the ring engine's. A thread that waits reads too, so
-//! that a lone read never changes threads; the workers are started when a batch first needs them
-//! and sleep when there is nothing to read.
+//! The same queue and the same promise as the ring engine's. The threads are started when they are
+//! first needed and sleep when there is nothing to read. A thread that waits without a deadline
+//! reads too; one that has a deadline leaves the reading to them, since a pread that hangs cannot
+//! be left.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -17,8 +18,9 @@ use crate::books::Counters;
 use crate::paged_file::PagedFile;
 use crate::request::{Request, Run};
 
-/// Threads that read at once, at most, beside those that wait.
-const WORKERS: usize = 32;
+/// Threads that read at once, at most, beside those that wait: on a disk that takes a millisecond
+/// for a read, so many reads in the time of one.
+const WORKERS: usize = 64;
 /// Requests that wait for a thread at most; then `submit` hands back.
 const QUEUE: usize = 1024;
 
@@ -219,19 +221,18 @@ impl PageDevice for BlockingFile {
         if self.engine.mark.is_child() {
             return until();
         }
-        let core = &self.engine.core;
-        let over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        // One read is left to this thread; more are shared out.
-        if core.queue.len() > usize::from(!until()) {
-            self.engine.wake_workers();
-        }
-        while !until() && !over() {
-            let Some(request) = core.queue.pop() else {
-                return park_until(until, deadline);
+        let waits = !until();
+        // Without a deadline, one read is left to this thread; more are shared out.
+        let own = usize::from(waits && deadline.is_none());
+        let helped = self.engine.core.queue.len() <= own || self.engine.wake_workers();
+        // With one, this thread reads nothing that may hold it beyond, if anybody else can.
+        while waits && !until() && (deadline.is_none() || !helped) {
+            let Some(request) = self.engine.core.queue.pop() else {
+                break;
             };
-            core.serve(request);
+            self.engine.core.serve(request);
         }
-        until()
+        if waits { park_until(until, deadline) } else { until() }
     }
 
     fn start(&self) {

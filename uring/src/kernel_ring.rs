@@ -54,6 +54,9 @@ impl KernelRing {
             return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
         }
         debug_assert!(params.sq_entries() >= depth && params.cq_entries() >= 2 * depth);
+        // A seccomp profile may allow to set a ring up and not to enter it.
+        // SAFETY: nothing is submitted, and no argument is passed.
+        unsafe { ring.submitter().enter::<libc::sigset_t>(0, 0, 0, None)? };
         Ok(Self { ring })
     }
 

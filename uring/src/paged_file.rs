@@ -212,6 +212,9 @@ impl PagedFile {
                 return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
             }
             self.offset_align_bytes = offset_align;
+        } else if self.lives_in_the_page_cache() {
+            let reason = "the filesystem keeps its files in the page cache (tmpfs)";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
         }
         self.set_direct(true)
     }
@@ -235,6 +238,19 @@ impl PagedFile {
         let said = answer.stx_mask & libc::STATX_DIOALIGN != 0;
         let (memory_bytes, offset_bytes) = (answer.stx_dio_mem_align, answer.stx_dio_offset_align);
         Ok(said.then_some(DioAlign { memory_bytes, offset_bytes }))
+    }
+
+    /// Whether the file has no other place than memory. Such a filesystem takes O_DIRECT, says
+    /// nothing of its alignment, and reads from the page cache all the same.
+    fn lives_in_the_page_cache(&self) -> bool {
+        let mut answer = MaybeUninit::<libc::statfs>::zeroed();
+        // SAFETY: the kernel writes no more than one `statfs`, all of whose bit patterns are
+        // valid.
+        let (result, answer) = unsafe {
+            let result = libc::fstatfs(self.file.as_raw_fd(), answer.as_mut_ptr());
+            (result, answer.assume_init())
+        };
+        result == 0 && [libc::TMPFS_MAGIC, RAMFS_MAGIC].contains(&answer.f_type)
     }
 
     fn set_direct(&self, direct: bool) -> io::Result<()> {
@@ -297,6 +313,8 @@ impl PagedFile {
     }
 }
 
+/// See statfs(2); the crate of the system's words has only tmpfs.
+const RAMFS_MAGIC: libc::__fsword_t = 0x8584_58f6;
 /// Uncached buffered reads, Linux 6.14 (include/uapi/linux/fs.h).
 const RWF_DONTCACHE: i32 = 0x80;
 

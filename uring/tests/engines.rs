@@ -144,8 +144,6 @@ fn where_rings_are_forbidden_reads_block_and_the_reason_is_told() {
 /// A profile that was written by hand and lists but the first of the three calls: the ring comes
 /// up, and its first read is refused.
 #[test]
-#[ignore = "a ring whose every io_uring_enter is refused is given up after 30 s, and for another \
-            reason than the refusal"]
 fn where_only_the_set_up_of_a_ring_is_allowed_reads_block_and_the_reason_is_told() {
     let forbidden = thread::spawn(|| {
         forbid(libc::SYS_io_uring_enter, libc::EPERM as u32);

@@ -83,7 +83,7 @@ fn many_futures_on_many_threads_beside_threads_that_wait() {
                 scope.spawn(move || {
                     let mut buffer = ReadBuffer::new(4, PageSize::KIB_4);
                     for round in 0..40u64 {
-                        let at = |i| PageNo((i * 31 + round * 7 + thread) % PAGES);
+                        let at = |i: u64| PageNo((i * 31 + round * 7 + thread) % PAGES);
                         let pages: Vec<PageNo> = (0..12).map(at).collect();
                         if thread % 2 == 0 {
                             block_on(check(&**device, &mut buffer, &pages));

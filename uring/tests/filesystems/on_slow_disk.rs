@@ -51,7 +51,9 @@ fn answers_out_of_order_land_where_they_belong() {
             compare(&*device, &choose(PAGES, 20 * depth as usize, depth.into()), depth);
         }
         let seen = disk.order(&Behaviour::default());
-        assert!(seen.answered >= 20 * (1 + 7 + 128), "all reads were this disk's: {seen:?}");
+        // Pages that follow each other by chance were one read.
+        let reads = seen.answered + engine.counters().merged;
+        assert!(reads >= 20 * (1 + 7 + 128), "all reads were this disk's: {seen:?}");
     });
 }
 
@@ -138,8 +140,6 @@ fn a_read_that_never_ends_holds_nobody_beyond_a_deadline() {
 }
 
 #[test]
-#[ignore = "a thread that waits for the blocking engine reads by itself, and a pread has no \
-            deadline"]
 fn a_pread_that_never_ends_holds_nobody_beyond_a_deadline() {
     on_slow_disk("a disk that never answers", |disk, engine| {
         let opened = engine.open(disk.file(), PAGE).unwrap();
@@ -151,7 +151,10 @@ fn a_pread_that_never_ends_holds_nobody_beyond_a_deadline() {
 
 fn waits_end_at_their_deadlines(disk: &mut SlowDisk, device: Arc<dyn PageDevice>) {
     const READS: u32 = 16;
-    let held = Behaviour { held: (1..=READS.into()).collect(), ..Behaviour::default() };
+    let held = Behaviour {
+        held: (0..READS).map(Slots::page).map(|page| page.0).collect(),
+        ..Behaviour::default()
+    };
     disk.order(&held);
     let slots = Arc::new(Slots::new(READS));
     for token in 0..READS {
@@ -193,7 +196,7 @@ fn wait_for_a_moment(device: &Arc<dyn PageDevice>, slots: &Arc<Slots>) -> mpsc::
     outcome
 }
 
-/// Memory for pages 1, 2, … and what has landed there.
+/// Memory for some pages, and what has landed there.
 struct Slots {
     memory: NonNull<u8>,
     layout: Layout,
@@ -215,9 +218,14 @@ impl Slots {
         Self { memory, layout, landed: Mutex::default(), owner: thread::current() }
     }
 
-    /// The one read into slot `token`, of page `token + 1`.
+    /// The page that slot `token` is for. No two follow each other: each is a read of its own.
+    fn page(token: u32) -> PageNo {
+        PageNo(2 * u64::from(token) + 1)
+    }
+
+    /// The one read into slot `token`.
     fn read(self: &Arc<Self>, token: u32) -> PageRead {
-        let page = PageNo(u64::from(token) + 1);
+        let page = Self::page(token);
         // SAFETY: called once a slot. It lies within the allocation, which the landing keeps.
         unsafe {
             let memory = self.memory.add(token as usize * PAGE.bytes());
@@ -237,7 +245,7 @@ impl Slots {
                 let start = self.memory.add(no * PAGE.bytes());
                 std::slice::from_raw_parts(start.as_ptr(), PAGE.bytes())
             };
-            assert!(bytes == Specimen::page(PageNo(token + 1), PAGE), "bytes of slot {no}");
+            assert!(bytes == Specimen::page(Self::page(*token as u32), PAGE), "bytes of slot {no}");
         }
     }
 }

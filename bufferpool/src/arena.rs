@@ -8,6 +8,8 @@
 use std::io;
 use std::ptr::NonNull;
 
+use ringpool_storage::ForkMark;
+
 use crate::word::Frame;
 
 /// Huge pages begin at multiples of this on x86-64 and (with 4 KiB pages) on aarch64.
@@ -20,6 +22,7 @@ pub(crate) struct Arena {
     first: NonNull<u8>,
     frames: u32,
     frame_bytes: usize,
+    mark: ForkMark,
 }
 
 // SAFETY: the arena only says where frames are; who may touch one is the page words' business.
@@ -44,7 +47,8 @@ impl Arena {
         let skipped = mapping.as_ptr().align_offset(HUGE_PAGE_BYTES);
         // SAFETY: less than a huge page is skipped, and the mapping is that much longer.
         let first = unsafe { mapping.add(skipped) };
-        let this = Self { mapping, mapping_bytes, first, frames, frame_bytes };
+        let mark = ForkMark::new();
+        let this = Self { mapping, mapping_bytes, first, frames, frame_bytes, mark };
         // Both are wishes: without them the arena is slower, or a fork dearer, but right.
         this.advise(first, len_bytes, libc::MADV_HUGEPAGE);
         this.advise(mapping, mapping_bytes, libc::MADV_DONTFORK);
@@ -71,6 +75,12 @@ impl Arena {
         unsafe { std::slice::from_raw_parts(self.address(frame).as_ptr(), self.frame_bytes) }
     }
 
+    /// Whether this process is a child of the one that mapped it: here there is no such memory.
+    #[inline]
+    pub(crate) fn is_the_parents(&self) -> bool {
+        self.mark.is_child()
+    }
+
     /// Gives a free frame's memory back to the system until it is used again.
     pub(crate) fn release(&self, frame: Frame) {
         self.advise(self.address(frame), self.frame_bytes, libc::MADV_DONTNEED);
@@ -85,6 +95,9 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
+        if self.is_the_parents() {
+            return; // Not mapped here, or what is mapped here is somebody else's.
+        }
         // SAFETY: our own mapping. Guards and reads in flight keep the pool alive, so that
         // nobody is left who could look at it.
         unsafe { libc::munmap(self.mapping.as_ptr().cast(), self.mapping_bytes) };

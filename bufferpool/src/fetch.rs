@@ -38,6 +38,9 @@ pub(crate) fn fetch(
     pages: &[PageNo],
     each: &mut dyn FnMut(usize, &[u8]),
 ) -> Result<()> {
+    if file.pool.frames.arena.is_the_parents() {
+        return Err(Error::Forked { file: file.device.file().clone() });
+    }
     let window = (file.pool.frames.usable_count() / 4).clamp(1, WINDOW);
     let mut slice = PinnedSlice::new(file, window);
     let mut next = 0;

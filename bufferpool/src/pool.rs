@@ -47,6 +47,9 @@ impl Default for PoolOptions {
 /// Frames for the pages of any number of files, within a budget.
 ///
 /// Clones are the same pool. It lives as long as one of its files, guards or reads in flight.
+///
+/// It stays with its process: in a child after a fork its frames are not mapped, its calls give
+/// [`Error::Forked`], and a guard that is read there faults. Make another one in the child.
 #[derive(Clone)]
 pub struct Pool {
     core: Arc<Core>,
@@ -367,6 +370,9 @@ impl PoolFile {
     /// Pins `page` if it is in memory. Never waits, never reads.
     #[inline]
     pub fn try_pin(&self, page: PageNo) -> Option<PageGuard<'_>> {
+        if self.file.pool.frames.arena.is_the_parents() {
+            return None;
+        }
         match self.file.table.word(page)?.pin() {
             Look::Pinned(frame) => {
                 self.file.pool.stats.looked(1, 0);
@@ -409,6 +415,9 @@ impl Drop for PoolFile {
     /// Waits for reads in flight that nobody collects any more: those of a batch that timed out.
     fn drop(&mut self) {
         let file = &self.file;
+        if file.pool.frames.arena.is_the_parents() {
+            return; // The reads are the parent's.
+        }
         // Relaxed: a count. What it counts is kept alive by the reads themselves.
         let idle = || file.in_flight.load(Ordering::Relaxed) == 0;
         let deadline = Instant::now() + Self::DRAIN;

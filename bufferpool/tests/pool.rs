@@ -406,3 +406,37 @@ fn pages_used_again_outlive_a_scan() {
     let kept = hot.iter().filter(|&&page| file.try_pin(page).is_some()).count();
     assert_eq!(kept, 40, "what was used four times loses to what was read once");
 }
+
+#[test]
+#[allow(unsafe_code)]
+fn a_forked_child_is_told_so_and_the_parent_goes_on() {
+    let bytes = MemorySource::new("sevens", PageSize::KIB_4, vec![7; 100 * 4096]).unwrap();
+    let pool = Pool::new(&PoolOptions { memory_bytes: 1 << 20, ..Default::default() }).unwrap();
+    let file = pool.attach(Arc::new(MemoryDevice::new(bytes)), None).unwrap();
+    let pages: Vec<PageNo> = (0..50).map(PageNo).collect();
+    file.visit(&pages, &mut |_, _| {}).unwrap();
+    let (mut file, mut pool) = (Some(file), Some(pool));
+    // SAFETY: the child takes no lock that another thread of this test binary could hold but the
+    // allocator's, which glibc makes usable after a fork.
+    let status = unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            let file = file.take().unwrap();
+            let visited = file.visit(&pages, &mut |_, _| {});
+            let forked = |result: Result<(), Error>| matches!(result, Err(Error::Forked { .. }));
+            let told = forked(visited)
+                && forked(file.pin(PageNo(0)).map(drop))
+                && file.try_pin(PageNo(0)).is_none();
+            drop((file, pool.take()));
+            libc::_exit(if told { 7 } else { 8 });
+        }
+        let mut status = 0;
+        assert_eq!(libc::waitpid(child, &mut status, 0), child);
+        status
+    };
+    assert!(libc::WIFEXITED(status), "the child ended by a signal");
+    assert_eq!(libc::WEXITSTATUS(status), 7);
+    let mut count = 0;
+    file.unwrap().visit(&pages, &mut |_, bytes| count += usize::from(bytes[0])).unwrap();
+    assert_eq!(count, 350);
+}

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use ringpool_compat_mmap::MmapOptions;
-use ringpool_uring::EngineChoice;
+use ringpool_uring::{EngineChoice, Rung};
 
 use crate::Memory;
 
@@ -39,7 +39,9 @@ pub struct OpenOptions {
 pub struct BackendStats {
     /// `uring` or `blocking`.
     pub engine: Option<String>,
-    /// Why this engine, and what would lift it where it is not the ring.
+    /// How the originals are read, on the ladder from the best way to the one that always works.
+    pub rung: Option<Rung>,
+    /// The rung, why this one, and what would lift what was refused.
     pub engine_reason: Option<String>,
     /// Whether reads bypass the page cache.
     pub direct_io: Option<bool>,

@@ -7,7 +7,7 @@ use ringpool_bufferpool::{Pool, PoolOptions};
 use ringpool_compat_mmap::MmapSource;
 use ringpool_index::{ComponentFile, ComponentKind, Hit, Scratch, SearchParams, Segment};
 use ringpool_storage::{MemorySource, PageNo, PageSource};
-use ringpool_uring::{DirectIo, Engine, OpenedFile};
+use ringpool_uring::{DirectIo, Engine, OpenedFile, Rung};
 
 use crate::unpooled::Unpooled;
 use crate::{Backend, BackendStats, Error, Memory, OpenOptions};
@@ -18,7 +18,7 @@ pub struct Index {
     paged_files: Vec<PathBuf>,
     memory_budget_bytes: u64,
     pool: Option<Pool>,
-    engine: Option<(String, String, bool)>,
+    engine: Option<EngineReport>,
 }
 
 impl Index {
@@ -82,18 +82,28 @@ impl Index {
 
     /// What the backend has done since the index was opened.
     pub fn stats(&self) -> BackendStats {
-        let engine = self.engine.clone();
+        let engine = self.engine.as_ref();
         let stats = self.pool.as_ref().map(Pool::stats);
         BackendStats {
-            direct_io: engine.as_ref().map(|(_, _, direct)| *direct),
-            engine: engine.as_ref().map(|(name, _, _)| name.clone()),
-            engine_reason: engine.map(|(_, reason, _)| reason),
+            direct_io: engine.map(|engine| engine.direct),
+            engine: engine.map(|engine| engine.name.clone()),
+            rung: engine.map(|engine| engine.rung),
+            engine_reason: engine.map(|engine| format!("{}: {}", engine.rung, engine.reason)),
             reads: stats.map(|stats| stats.reads),
             hits: stats.map(|stats| stats.hits),
             misses: stats.map(|stats| stats.misses),
             evictions: stats.map(|stats| stats.evictions),
         }
     }
+}
+
+/// How the originals are read.
+#[derive(Clone)]
+struct EngineReport {
+    name: String,
+    rung: Rung,
+    reason: String,
+    direct: bool,
 }
 
 /// Opens one component after another.
@@ -103,7 +113,7 @@ struct Opening<'a> {
     paged_files: Vec<PathBuf>,
     memory_budget_bytes: u64,
     pool: Option<Pool>,
-    reported: Option<(String, String, bool)>,
+    reported: Option<EngineReport>,
 }
 
 impl<'a> Opening<'a> {
@@ -147,7 +157,8 @@ impl<'a> Opening<'a> {
         let source = pool.attach(opened.device, Some(file.checksums.clone()))?;
         self.pool = Some(pool);
         let direct = opened.direct_io == DirectIo::Yes;
-        self.reported = Some((opened.engine.to_string(), opened.reason, direct));
+        let (name, rung) = (opened.engine.to_string(), opened.rung);
+        self.reported = Some(EngineReport { name, rung, reason: opened.reason, direct });
         Ok(Arc::new(source))
     }
 }

@@ -60,7 +60,7 @@ pub use ringpool_index::{
     Quantizer, Scratch, SearchError, SearchParams, Segment, SegmentError, Vectors, VectorsError,
     build, exact_search,
 };
-pub use ringpool_uring::EngineChoice;
+pub use ringpool_uring::{EngineChoice, Rung};
 pub use verify::verify;
 
 /// The README's example must compile.

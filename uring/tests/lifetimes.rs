@@ -53,10 +53,17 @@ impl Arena {
     }
 
     /// All of it. Only when every read has landed.
-    fn bytes_mut(&self) -> &mut [u8] {
+    fn bytes(&self) -> &[u8] {
         assert_eq!(self.landed.load(Ordering::Acquire), READS);
-        // SAFETY: every read has landed, and there is one test thread.
-        unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr(), READS * PAGE_BYTES) }
+        // SAFETY: every read has landed: nobody writes to it but `fill`, on the same thread.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr(), READS * PAGE_BYTES) }
+    }
+
+    /// Writes to all of it. Only when every read has landed.
+    fn fill(&self, byte: u8) {
+        assert_eq!(self.landed.load(Ordering::Acquire), READS);
+        // SAFETY: every read has landed, and no slice of it is held by the one test thread.
+        unsafe { self.memory.write_bytes(byte, READS * PAGE_BYTES) }
     }
 }
 
@@ -96,14 +103,13 @@ fn dropped_with_256_reads_in_flight_it_returns_when_the_disk_has_answered() {
         } else {
             drop((engine, device));
         }
-        let bytes = arena.bytes_mut();
-        for (page, bytes) in bytes.chunks(PAGE_BYTES).enumerate() {
+        for (page, bytes) in arena.bytes().chunks(PAGE_BYTES).enumerate() {
             assert_eq!(bytes, Specimen::page(PageNo(page as u64), PageSize::KIB_4));
         }
         // The memory is ours again: nothing of the closed ring writes to it.
-        bytes.fill(CANARY);
+        arena.fill(CANARY);
         thread::sleep(Duration::from_millis(20));
-        assert!(arena.bytes_mut().iter().all(|&byte| byte == CANARY), "written after the drop");
+        assert!(arena.bytes().iter().all(|&byte| byte == CANARY), "written after the drop");
     }
 }
 

@@ -4,6 +4,8 @@
 //! any machine, whatever was asked before and by how many threads. So a run that failed is run
 //! again from its seed, and a run of one thread meets the very same faults in the same order.
 
+use libc::{EAGAIN, EINTR, EIO, ENOMEM};
+
 use crate::faulty::{Answer, Fault};
 use crate::{PageNo, PageSize};
 
@@ -57,12 +59,6 @@ impl FaultRates {
         }
     }
 }
-
-/// The errnos of reads. The same numbers on every architecture of Linux.
-const EINTR: i32 = 4;
-const EIO: i32 = 5;
-const EAGAIN: i32 = 11;
-const ENOMEM: i32 = 12;
 
 /// A disk writes its sectors whole: a page is torn between two of them.
 const SECTOR_BYTES: usize = 512;

@@ -7,11 +7,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::{Error, Landing, PageDevice, PageNo, PageRead, PageSize, Result};
+use crate::{Error, Landing, PageDevice, PageNo, PageRead, PageSize, Registration, Result};
 
 /// What may be wrong with one read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +84,8 @@ impl FaultyDevice {
     /// How long to work for others before offering a read again that the full queue beneath has
     /// handed back.
     const BACK_PRESSURE: Duration = Duration::from_millis(1);
+    /// How often a read is offered that nobody may come back for.
+    const OFFERS_MAX: u32 = 1_000;
 
     /// Asks `script(n, page)` for each read, where `n` counts the reads from 0.
     pub fn new(
@@ -127,13 +130,14 @@ impl FaultyDevice {
         for (turn, read) in held.into_iter().rev() {
             self.carry_out(turn, read, None);
         }
-        self.inner.drive(&|| true, None);
+        self.inner.start();
         count
     }
 
     /// Drops what was held, as a device does that is closed: each lands as abandoned.
     pub fn abandon(&self) {
-        drop(std::mem::take(&mut *lock(&self.held)));
+        let held = std::mem::take(&mut *lock(&self.held));
+        drop(held);
     }
 
     /// From now on the disk is a good one. What is late or held already stays so.
@@ -188,13 +192,26 @@ impl FaultyDevice {
         };
         // A read that is handed back here has its fault already. Handing it on would ask the
         // script twice for one read.
-        match self.inner.submit(read) {
+        match self.offer(read) {
             Ok(()) => true,
             Err(read) => {
                 lock(&self.late).reads.insert(turn, (read, None));
                 false
             }
         }
+    }
+
+    /// Offers a read to the device beneath: once, or, where nobody may come back for it, until
+    /// there is room.
+    fn offer(&self, mut read: PageRead) -> std::result::Result<(), PageRead> {
+        for _ in 0..Self::OFFERS_MAX {
+            match self.inner.submit(read) {
+                Err(again) if again.is_unattended() => read = again,
+                taken => return taken,
+            }
+            self.inner.drive(&|| false, Some(Instant::now() + Self::BACK_PRESSURE));
+        }
+        Err(read)
     }
 
     /// Carries out the first of the late reads, if its turn comes with `ordinal`. `None` when
@@ -206,6 +223,8 @@ impl FaultyDevice {
         late.in_hand += 1;
         drop(late);
         let had_room = self.carry_out(turn, read, fault);
+        // Who waits for it may be asleep already: nobody else would start it.
+        self.inner.start();
         lock(&self.late).in_hand -= 1;
         Some(had_room)
     }
@@ -213,6 +232,10 @@ impl FaultyDevice {
     fn none_is_late(&self) -> bool {
         let late = lock(&self.late);
         late.reads.is_empty() && late.in_hand == 0
+    }
+
+    fn is_one_late_and_unattended(&self) -> bool {
+        lock(&self.late).reads.values().any(|(read, _)| read.is_unattended())
     }
 }
 
@@ -242,17 +265,7 @@ impl PageDevice for FaultyDevice {
         } else if !self.carry_out(turn, read, fault) {
             return Ok(());
         }
-        let mut others = false;
-        while let Some(had_room) = self.carry_out_late(ordinal) {
-            others = true;
-            if !had_room {
-                break;
-            }
-        }
-        if others {
-            // Who waits for them may be asleep already: nobody else would start them.
-            self.inner.drive(&|| true, None);
-        }
+        while self.carry_out_late(ordinal) == Some(true) {}
         Ok(())
     }
 
@@ -277,6 +290,18 @@ impl PageDevice for FaultyDevice {
         // Also when `until` holds: this starts what was submitted, for whoever waits for it.
         self.inner.drive(until, deadline)
     }
+
+    /// Carries out one late read, and all that nobody may come back for.
+    fn start(&self) {
+        while self.carry_out_late(u64::MAX) == Some(true) && self.is_one_late_and_unattended() {}
+        self.inner.start();
+    }
+
+    #[allow(unsafe_code)]
+    unsafe fn register(&self, memory: NonNull<u8>, len_bytes: usize) -> Option<Registration> {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.inner.register(memory, len_bytes) }
+    }
 }
 
 /// None of the locks is held while a read lands: a landing may do anything.
@@ -287,14 +312,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A read of `page` into the memory of `read`, which lands spoiled.
 fn spoiled(mut read: PageRead, page: PageNo, spoil: Spoil) -> PageRead {
     let (memory, len_bytes) = (read.as_mut_ptr(), read.len_bytes() as u32);
-    let memory = std::ptr::NonNull::new(memory).expect("a read has memory");
+    let memory = NonNull::new(memory).expect("a read has memory");
+    let is_unattended = read.is_unattended();
     let landing = Arc::new(Spoiler { read: Mutex::new(Some(read)), spoil });
     // SAFETY: the memory is `read`'s, which `landing` keeps and does not touch before it is
     // told; so it is exclusively this read's, and as aligned as it was.
     #[allow(unsafe_code)]
-    unsafe {
-        PageRead::new(page, memory, len_bytes, landing, 0)
-    }
+    let spoiled = unsafe { PageRead::new(page, memory, len_bytes, landing, 0) };
+    if is_unattended { spoiled.unattended() } else { spoiled }
 }
 
 enum Spoil {
@@ -326,150 +351,4 @@ impl Landing for Spoiler {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::conformance::{self, Specimen};
-    use crate::{FaultPlan, FaultRates, MemoryDevice, MemorySource, ReadBuffer, park_until};
-    use std::collections::VecDeque;
-
-    const SIZE: PageSize = PageSize::KIB_4;
-    const PAGES: u64 = 40;
-
-    fn memory() -> MemoryDevice {
-        let bytes: Vec<u8> = (0..PAGES).flat_map(|no| Specimen::page(PageNo(no), SIZE)).collect();
-        MemoryDevice::new(MemorySource::new("a file", SIZE, bytes).unwrap())
-    }
-
-    fn late_by(late_by_reads: u32) -> Answer {
-        Answer { late_by_reads, fault: None }
-    }
-
-    /// The order in which pages 0 to `count` arrive, `depth` at once.
-    fn order(device: &FaultyDevice, count: u64, depth: u32) -> Vec<usize> {
-        let pages: Vec<_> = (0..count).map(PageNo).collect();
-        let mut order = Vec::new();
-        let visited = ReadBuffer::new(depth, SIZE).visit(device, &pages, |i, bytes| {
-            assert!(bytes == Specimen::page(pages[i], SIZE));
-            order.push(i);
-        });
-        visited.unwrap();
-        order
-    }
-
-    #[test]
-    fn a_late_read_is_answered_after_as_many_later_ones() {
-        let script = |n, _| if n == 1 { late_by(3) } else { late_by(0) };
-        let device = FaultyDevice::answering(Arc::new(memory()), script);
-        assert_eq!(order(&device, 8, 8), [0, 2, 3, 4, 1, 5, 6, 7]);
-    }
-
-    #[test]
-    fn a_late_read_lands_when_nothing_else_is_left() {
-        let device = FaultyDevice::answering(Arc::new(memory()), |n, _| late_by(99 - n as u32));
-        assert_eq!(order(&device, 5, 5), [0, 1, 2, 3, 4]);
-        assert_eq!(order(&device, 5, 1), [0, 1, 2, 3, 4]);
-    }
-
-    #[test]
-    fn each_call_that_does_not_wait_lands_one_late_read() {
-        // Takes reads and never lands them, so that they are to be had.
-        let tap = Bounded { room: usize::MAX, lands: false, ..Bounded::default() };
-        let pages: Vec<_> = (0..5).map(PageNo).collect();
-        ReadBuffer::new(5, SIZE).visit(&tap, &pages, |_, _| {}).unwrap_err();
-        let device = FaultyDevice::answering(Arc::new(memory()), |_, _| late_by(1_000));
-        lock(&tap.queue).drain(..).for_each(|read| device.submit(read).unwrap());
-        for left in (0..5).rev() {
-            assert!(device.drive(&|| true, None));
-            assert_eq!(lock(&device.late).reads.len(), left);
-        }
-    }
-
-    /// Memory with a queue of so many reads, which land when it is driven.
-    struct Bounded {
-        memory: MemoryDevice,
-        room: usize,
-        lands: bool,
-        queue: Mutex<VecDeque<PageRead>>,
-    }
-
-    impl Default for Bounded {
-        fn default() -> Self {
-            Self { memory: memory(), room: 3, lands: true, queue: Mutex::default() }
-        }
-    }
-
-    impl PageDevice for Bounded {
-        fn file(&self) -> &Arc<str> {
-            self.memory.file()
-        }
-        fn page_size(&self) -> PageSize {
-            self.memory.page_size()
-        }
-        fn page_count(&self) -> u64 {
-            self.memory.page_count()
-        }
-        fn submit(&self, read: PageRead) -> std::result::Result<(), PageRead> {
-            let mut queue = lock(&self.queue);
-            if queue.len() == self.room {
-                return Err(read);
-            }
-            queue.push_back(read);
-            Ok(())
-        }
-        fn drive(&self, until: &dyn Fn() -> bool, deadline: Option<Instant>) -> bool {
-            if !self.lands {
-                return until();
-            }
-            let queue = std::mem::take(&mut *lock(&self.queue));
-            queue.into_iter().for_each(|read| self.memory.submit(read).unwrap());
-            park_until(until, deadline)
-        }
-    }
-
-    #[test]
-    fn late_reads_and_a_full_queue_beneath_are_still_a_device() {
-        let dir = tempfile::tempdir().unwrap();
-        conformance::devices(dir.path(), &|specimen| {
-            let memory = MemoryDevice::new(specimen.in_memory());
-            let bounded = Arc::new(Bounded { memory, ..Bounded::default() });
-            let rates = FaultRates { late: 0.5, queue_full: 0.01, ..FaultRates::default() };
-            let plan = FaultPlan::new(1, rates, specimen.page_size, specimen.page_count());
-            Arc::new(FaultyDevice::answering(bounded, move |n, page| plan.answer(n, page)))
-        });
-    }
-
-    #[test]
-    fn a_read_that_the_device_beneath_hands_back_is_asked_about_once() {
-        let flip = |n, _| (n == 5).then_some(Fault::FlipBit(8));
-        let device = FaultyDevice::new(Arc::new(Bounded::default()), flip);
-        let pages: Vec<_> = (0..10).map(PageNo).collect();
-        let mut wrong = Vec::new();
-        let visited = ReadBuffer::new(10, SIZE).visit(&device, &pages, |i, bytes| {
-            let mut right = Specimen::page(pages[i], SIZE);
-            if bytes != right {
-                wrong.push(i);
-                right[1] ^= 1;
-            }
-            assert!(bytes == right, "page {i} is wrong in one bit at most");
-        });
-        visited.unwrap();
-        assert_eq!((wrong, device.reads()), (vec![5], 10));
-    }
-
-    #[test]
-    fn incidents_are_noted_until_taken_and_end_with_the_faults() {
-        let script = |n, _| (n % 3 == 2).then_some(Fault::Misdirected(PageNo(7)));
-        let device = FaultyDevice::new(Arc::new(memory()), script);
-        let read = || {
-            let pages: Vec<_> = (20..30).map(PageNo).collect();
-            ReadBuffer::new(1, SIZE).visit(&device, &pages, |_, _| {}).unwrap();
-        };
-        read();
-        let answer = Answer { late_by_reads: 0, fault: Some(Fault::Misdirected(PageNo(7))) };
-        let expected = [2, 5, 8].map(|n| Incident { ordinal: n, page: PageNo(20 + n), answer });
-        assert_eq!(device.take_incidents(), expected);
-        device.heal();
-        read();
-        assert_eq!((device.take_incidents(), device.reads()), (vec![], 20));
-    }
-}
+mod tests;

@@ -141,20 +141,31 @@ fn opened(
     file: &PagedFile,
 ) -> OpenedFile {
     let (direct_io, dio_align) = (file.direct_io.clone(), file.dio_align);
-    let (reason, lifts) = match &direct_io {
-        DirectIo::Yes => (reason, [lift, None]),
+    let mut lifts: Vec<String> = lift.map(str::to_string).into_iter().collect();
+    let reason = match &direct_io {
+        DirectIo::Yes => reason,
         DirectIo::No(why) => {
+            lifts.push(lift_to_direct(file));
             let through = "through the page cache, since direct reads are refused";
-            (format!("{reason}; {through}: {why}: {DIRECT}"), [lift, Some(DIRECT)])
+            format!("{reason}; {through}: {why}: {}", lift_to_direct(file))
         }
     };
-    let lifts: Vec<&str> = lifts.into_iter().flatten().collect();
     let lift = (!lifts.is_empty()).then(|| lifts.join("; "));
     OpenedFile { device, engine, rung, reason, lift, direct_io, dio_align }
 }
 
 /// What lifts the refusal of direct reads.
-const DIRECT: &str = "keep the file on a filesystem that has them, such as ext4 or xfs";
+fn lift_to_direct(file: &PagedFile) -> String {
+    let align = file.dio_align.map_or(0, |align| align.memory_bytes.max(align.offset_bytes));
+    match PageSize::new(align.into()) {
+        Ok(size) if size.bytes() > file.page_size.bytes() => format!("use pages of {size}"),
+        _ => {
+            "keep the file on a filesystem with direct reads, such as xfs, or ext4 without journalled \
+              data"
+                .to_string()
+        }
+    }
+}
 
 /// Reads the first page, if there is one.
 fn probe(device: &dyn PageDevice) -> Result<()> {

@@ -29,6 +29,7 @@ mod blocking;
 mod books;
 mod depth;
 mod engine;
+mod features;
 mod followers;
 mod in_flight;
 mod kernel_ring;
@@ -50,6 +51,7 @@ mod sync;
 
 pub use books::Counters;
 pub use engine::{Engine, OpenedFile};
+pub use features::kernel_features;
 pub use latency::Latencies;
 pub use options::{EngineChoice, EngineChoiceError, EngineOptions};
 pub use paged_file::{DioAlign, DirectIo};

@@ -11,13 +11,14 @@ use parking_lot::Mutex;
 
 use crate::knee::Knee;
 
-/// A measurement covers so many reads for each that is in flight as a rule, and at least so many;
-const READS_A_DEPTH: u64 = 24;
-const READS: u64 = 2048;
-/// when more are in flight to try that, at least so many for each, since their latency is paid for.
-const READS_A_TRIED_DEPTH: u64 = 4;
+/// A measurement covers so many reads, and at least so many for each that is in flight.
+const READS: u64 = 1024;
+const READS_A_DEPTH: u64 = 4;
 /// The first so many for each in flight, which were started at another depth, do not count.
 const SETTLING: u64 = 2;
+/// After so many measurements in a row that were spoilt, since there was not enough to do, nothing
+/// more is tried until there is.
+const SPOILT: u32 = 4;
 
 /// The reads that may be in flight, over all rings.
 pub(crate) struct Depth {
@@ -39,13 +40,14 @@ struct Course {
     began: Instant,
     began_at: u64,
     settling: bool,
+    spoilt: u32,
 }
 
 impl Depth {
     pub(crate) fn new(ceiling: u32, adapts: bool) -> Self {
         let knee = Knee::new(ceiling);
         let limit = if adapts { knee.depth() } else { ceiling };
-        let course = Course { knee, began: Instant::now(), began_at: 0, settling: true };
+        let course = Course { knee, began: Instant::now(), began_at: 0, settling: true, spoilt: 0 };
         Self {
             limit: AtomicU32::new(limit),
             in_flight: AtomicU32::new(0),
@@ -119,20 +121,24 @@ impl Depth {
         let elapsed = now.saturating_duration_since(course.began);
         if self.slack.swap(false, Ordering::Relaxed) {
             course.settling = true; // And measured once more.
+            course.spoilt += 1;
+            if course.spoilt == SPOILT {
+                course.knee.give_up();
+            }
         } else if course.settling {
             course.settling = false;
         } else if elapsed > Duration::ZERO {
             let depth = course.knee.depth();
+            course.spoilt = 0;
             course.knee.measured((ended - course.began_at) as f64 / elapsed.as_secs_f64());
             course.settling = course.knee.depth() != depth;
         }
         let depth = course.knee.depth();
         self.limit.store(depth, Ordering::Relaxed);
         let depth = u64::from(depth);
-        let as_a_rule = (READS_A_DEPTH * u64::from(course.knee.best())).max(READS);
         let reads = match course.settling {
             true => SETTLING * depth,
-            false => as_a_rule.max(READS_A_TRIED_DEPTH * depth),
+            false => READS.max(READS_A_DEPTH * depth),
         };
         (course.began, course.began_at) = (now, ended);
         self.look_at.store(ended + reads, Ordering::Relaxed);
@@ -162,6 +168,29 @@ mod tests {
         depth.ends(true);
         (0..9).for_each(|_| depth.starts(true));
         assert!(depth.may_start(0) && !depth.may_start(1), "and each gets one");
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_not_tried_for_ever() {
+        let depth = Depth::new(256, true);
+        let mut now = Instant::now();
+        let mut run = |reads: usize, dry_every: usize| {
+            let mut limits = Vec::new();
+            for i in 1..=reads / 16 {
+                now += Duration::from_micros(100);
+                if i % dry_every == 0 {
+                    depth.runs_dry();
+                }
+                depth.measure(16, now);
+                limits.push(depth.limit());
+            }
+            limits
+        };
+        while depth.limit() == START {
+            run(16, usize::MAX);
+        }
+        run(16 * 1024, 10);
+        assert!(run(1024, 10).iter().all(|&limit| limit == START));
     }
 
     #[test]

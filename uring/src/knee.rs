@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// The knee is where the rate is 95 % of the best; a little more, since a little more depth costs
 /// less than too little.
-const GOOD_ENOUGH: f64 = 0.96;
+const GOOD_ENOUGH: f64 = 0.965;
 /// Where the search begins: at the knee of many a disk.
 pub(crate) const START: u32 = 64;
 /// Two of them double the depth.
@@ -29,11 +29,11 @@ const FORGOTTEN: u32 = 250;
 const TOO_FEW: f64 = 6.0;
 /// So many comparisons come one after the other, and so many more with short rests between; and
 /// again, when the knee turns out to be so many rungs from where it was.
-const LEARNING: u32 = 30;
-const REFINING: u32 = 120;
+const LEARNING: u32 = 42;
+const REFINING: u32 = 200;
 const MOVED: usize = 2;
 /// Measurements at our own depth between two comparisons then, and later.
-const SHORT_REST: u32 = 8;
+const SHORT_REST: u32 = 2;
 const LONG_REST: u32 = 96;
 /// Rounds of relaxation after each comparison; they go on from the last result.
 const ROUNDS: usize = 16;
@@ -118,11 +118,6 @@ impl Knee {
         }
     }
 
-    /// The best depth, as far as is known.
-    pub(crate) fn best(&self) -> u32 {
-        self.best
-    }
-
     /// Takes in the rate that was measured at [`depth`](Self::depth), and moves on.
     pub(crate) fn measured(&mut self, rate: f64) {
         self.step = match self.step {
@@ -145,6 +140,11 @@ impl Knee {
                 }
             }
         };
+    }
+
+    /// Goes back to the best depth: there is too little to do for a measurement.
+    pub(crate) fn give_up(&mut self) {
+        self.step = Step::Resting(0);
     }
 
     fn next_to_try(&self) -> Option<usize> {

@@ -15,7 +15,7 @@ use super::watch::Watch;
 const KNEE_SHARE: f64 = 0.95;
 
 /// How long the engine may look for its depth before it is measured,
-const SETTLING_SECONDS: f64 = 2.0;
+const SETTLING_SECONDS: f64 = 6.0;
 /// unless a depth is measured for less than a tenth of that: who wants it quick gets it quick.
 const SETTLING_STEPS: f64 = 10.0;
 

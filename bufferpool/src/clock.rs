@@ -35,7 +35,7 @@ pub(crate) type Tables = RwLock<Vec<Option<std::sync::Arc<Table>>>>;
 
 impl Clock {
     /// Evicts at least one page and returns its frame, and lays some more in store; `None` when
-    /// everything is pinned or loading.
+    /// everything is pinned or loading, or readers may still look at what was evicted.
     ///
     /// A table is not freed while the hand looks at it: the lock is held for reading.
     pub(crate) fn victim(&self, frames: &Frames, tables: &Tables) -> Option<Frame> {
@@ -43,30 +43,27 @@ impl Clock {
         let count = frames.count() as u64;
         let stride = (count / 8).clamp(1, STRIDE);
         let wanted = (frames.count() / 32).clamp(1, IN_STORE);
-        let (mut steps, mut found, mut victim) = (0, 0, None);
+        let (mut steps, mut found, mut victims) = (0, 0, [0; IN_STORE + STRIDE as usize]);
         while found < wanted && steps < MAX_LAPS * count {
             // Relaxed: only distinct numbers are wanted.
             let start = self.hand.fetch_add(stride, Ordering::Relaxed);
             for step in start..start.wrapping_add(stride) {
                 let frame = (step % count) as Frame;
                 if self.sweep(frames, &tables, frame) {
+                    victims[found] = frame;
                     found += 1;
-                    match victim {
-                        None => victim = Some(frame),
-                        Some(_) => frames.give(frame),
-                    }
                 }
             }
             steps += stride;
             // Where victims are rare, one is enough.
-            if victim.is_some() && steps >= count {
+            if found > 0 && steps >= count {
                 break;
             }
         }
         // Relaxed: counts, read for their values alone.
         self.steps.fetch_add(steps, Ordering::Relaxed);
         self.evictions.fetch_add(found as u64, Ordering::Relaxed);
-        victim
+        if found == 0 { None } else { frames.unlinked(&victims[..found]) }
     }
 
     /// One step: takes a chance from the page in `frame`, or evicts it.
@@ -83,11 +80,7 @@ impl Clock {
         let Some(word) = table.and_then(|table| table.word(page)) else {
             return false;
         };
-        if word.sweep(frame) != Sweep::Evicted {
-            return false;
-        }
-        frames.owner(frame).clear();
-        true
+        word.sweep(frame) == Sweep::Evicted
     }
 
     /// Evicts every page of `file`, which nobody pins or reads any more.

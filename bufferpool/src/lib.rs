@@ -2,9 +2,10 @@
 //!
 //! A [`Pool`] keeps pages of any number of immutable files in a fixed number of frames. A file is
 //! [attached](Pool::attach) as a [`PageDevice`](ringpool_storage::PageDevice); the [`PoolFile`]
-//! that comes back hands out pages in two ways: [`visit`](PoolFile) for a batch, read side by
-//! side and handed over in order of arrival, and [`pin`](PoolFile::pin) for one page that is to be
-//! kept for a while, as a counted guard or as [`bytes::Bytes`].
+//! that comes back hands out pages in three ways: [`visit`](PoolFile) for a batch, read side by
+//! side and handed over in order of arrival; [`pin`](PoolFile::pin) for one page that is to be
+//! kept for a while, as a counted guard or as [`bytes::Bytes`]; and to a [`Reader`], which looks at
+//! what is in memory without writing to anything that others look at.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -34,6 +35,8 @@
 //!   `guard` (a guard is a pin).
 //! - The budget is never passed: `arena` is mapped once; `frames` counts what is free; the tables
 //!   of attached files are paid for with frames (`pool`).
+//! - What a reader looks at stays, pinned or not, until it lets go: `epochs`, and `frames`, where a
+//!   frame whose page was unlinked is in limbo until nobody can have seen it.
 //! - A victim is an unpinned page that was not used since the hand last passed: `clock`.
 //! - One read serves everybody who waits for a page: `waiting`. Its bytes are checked once, before
 //!   anybody sees them, and its failure is told to each and kept by nobody: `landing`.
@@ -42,12 +45,14 @@
 
 mod arena;
 mod clock;
+mod epochs;
 mod error;
 mod fetch;
 mod frames;
 mod guard;
 mod landing;
 mod pool;
+mod reader;
 mod stats;
 mod sync;
 mod table;
@@ -57,4 +62,5 @@ mod word;
 pub use error::PoolError;
 pub use guard::{OwnedPage, PageGuard};
 pub use pool::{Pool, PoolFile, PoolOptions};
+pub use reader::Reader;
 pub use stats::{Audit, Stats};

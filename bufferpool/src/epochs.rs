@@ -56,7 +56,8 @@ impl Epochs {
     pub(crate) fn sit(&self) -> Option<SeatNo> {
         let free = |&number: &usize| {
             let row = self.rows[number / ROW].get_or_init(|| {
-                let seat = || Seat { taken: AtomicBool::new(false), epoch: AtomicU64::new(OUTSIDE) };
+                let seat =
+                    || Seat { taken: AtomicBool::new(false), epoch: AtomicU64::new(OUTSIDE) };
                 Box::new(std::array::from_fn(|_| CachePadded::new(seat())))
             });
             // Acquire: pairs with the release in `rise`. The seat is found as it was left.
@@ -84,7 +85,7 @@ impl Epochs {
         let now = self.now.load(Ordering::Acquire);
         // Release: pairs with the acquire in `oldest`. What we looked at before this is over.
         self.seat(seat.0).epoch.store(now, Ordering::Release);
-        // Pairs with the fences in `close` and `oldest`: see above.
+        // Pairs with the fence in `close`: see above.
         fence(Ordering::SeqCst);
     }
 
@@ -110,11 +111,9 @@ impl Epochs {
     }
 
     /// The epoch in which the earliest of those who are seated came; of nobody, the latest there
-    /// can be.
+    /// can be. Says something of those closings that happened before, here or in another thread
+    /// that has handed on what it unlinked.
     pub(crate) fn oldest(&self) -> u64 {
-        // Pairs with the fence in `enter`: who has entered before is seen, and who enters after
-        // sees what was unlinked before.
-        fence(Ordering::SeqCst);
         let used = self.used.load(Ordering::Relaxed);
         let epochs = (0..used).map(|number| {
             // Acquire: pairs with the releases in `leave` and `enter`.

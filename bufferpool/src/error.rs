@@ -73,7 +73,9 @@ pub enum PoolError {
     },
 
     /// Every seat of a reader is taken.
-    #[error("the pool has {readers} readers, as many as it can; keep one a thread, and drop others")]
+    #[error(
+        "the pool has {readers} readers, as many as it can; keep one a thread, and drop others"
+    )]
     TooManyReaders {
         /// How many there are.
         readers: usize,

@@ -44,7 +44,8 @@ impl Frames {
         }
         let owners = (0..count).map(|_| Owner::nobody()).collect();
         let usable = AtomicUsize::new(count as usize);
-        let limbo = Mutex::new(VecDeque::with_capacity(Self::limbo_room(count as usize) + LIMBO_EXCESS));
+        let limbo =
+            Mutex::new(VecDeque::with_capacity(Self::limbo_room(count as usize) + LIMBO_EXCESS));
         let waiting = AtomicUsize::new(0);
         let epochs = Epochs::new();
         Self { arena, owners, free, limbo, waiting, epochs, retired: Mutex::default(), usable }

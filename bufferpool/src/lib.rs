@@ -62,5 +62,5 @@ mod word;
 pub use error::PoolError;
 pub use guard::{OwnedPage, PageGuard};
 pub use pool::{Pool, PoolFile, PoolOptions};
-pub use reader::Reader;
+pub use reader::{Reader, Stay};
 pub use stats::{Audit, Stats};

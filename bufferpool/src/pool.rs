@@ -243,8 +243,9 @@ impl Core {
         let victim = || self.clock.victim(frames, &self.tables);
         let found = frames.take().or_else(|| frames.reclaim());
         let found = found.or_else(|| if frames.limbo_is_full() { None } else { victim() });
-        // While readers keep frames in limbo, the next ones are sent there ahead of the need.
-        if found.is_some() && frames.limbo_count() > 0 && frames.are_scarce() {
+        // While readers are inside, what they may look at is evicted ahead of the need: its frames
+        // are free again once they have left.
+        if found.is_some() && frames.are_scarce() && frames.epochs.inside() > 0 {
             victim().into_iter().for_each(|frame| frames.give(frame));
         }
         found

@@ -29,7 +29,7 @@ pub struct Stats {
     pub loading: usize,
     /// Frames whose pages were evicted, and which readers may still look at.
     pub limbo: usize,
-    /// Readers at this moment.
+    /// Readers that are inside at this moment.
     pub readers: usize,
     /// Frames out of use, whose memory pays for page tables and checksums.
     pub retired: usize,

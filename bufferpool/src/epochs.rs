@@ -10,8 +10,8 @@
 //! Why it holds. A reader writes its seat, then passes a fence, then looks at the table; who
 //! unlinks changes the table, then passes a fence, then looks at the seats. One of the two fences
 //! comes first: either the seat is seen, and the frame waits; or the reader sees the table without
-//! the page. A reader that came in a later epoch read its number from where the closing wrote it,
-//! and so sees the table without the page as well.
+//! the page. A reader that came in a later epoch has read its number from where the closing wrote
+//! it, after the closing's fence and before its own, and so sees the table without the page too.
 //!
 //! After K. Fraser, "Practical lock-freedom" (2004), chapter 5, with one fence a stay.
 
@@ -80,9 +80,9 @@ impl Epochs {
     /// Enters, or enters anew: what was seen before may be gone when this returns.
     #[inline]
     pub(crate) fn enter(&self, seat: &SeatNo) {
-        // Acquire: pairs with the release in `close`: who reads a later epoch sees the table as
-        // it was left by those who closed the ones before.
-        let now = self.now.load(Ordering::Acquire);
+        // Relaxed: who reads a later epoch reads it from a closing, whose fence then comes before
+        // ours below: we see the table as it was left by those who closed the ones before.
+        let now = self.now.load(Ordering::Relaxed);
         // Release: pairs with the acquire in `oldest`. What we looked at before this is over.
         self.seat(seat.0).epoch.store(now, Ordering::Release);
         // Pairs with the fence in `close`: see above.
@@ -106,8 +106,8 @@ impl Epochs {
     pub(crate) fn close(&self) -> u64 {
         // Pairs with the fence in `enter`.
         fence(Ordering::SeqCst);
-        // AcqRel: pairs with the acquire in `enter`, and keeps the chain of closings together.
-        self.now.fetch_add(1, Ordering::AcqRel)
+        // Relaxed: the fence above comes before it, and orders it for who reads it in `enter`.
+        self.now.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The epoch in which the earliest of those who are seated came; of nobody, the latest there

@@ -262,14 +262,19 @@ impl<'a> Fetch<'a, '_> {
     }
 
     /// Waits for what is outstanding and drops it, within the patience for the device.
+    ///
+    /// Also a read that was handed back is carried out: others may wait for its page already.
     fn settle(&mut self) {
-        drop(self.handed_back.take());
         let Some(batch) = &self.batch else { return };
+        let device = &self.file.device;
         let deadline = Instant::now() + self.file.pool.device_patience;
-        while self.outstanding > 0 {
-            if !self.file.device.drive(&|| batch.has_arrivals(), Some(deadline)) {
-                return;
-            }
+        while self.outstanding > 0 && Instant::now() < deadline {
+            self.handed_back = self.handed_back.take().and_then(|read| device.submit(read).err());
+            let until = match self.handed_back {
+                Some(_) => deadline.min(Instant::now() + BACK_PRESSURE),
+                None => deadline,
+            };
+            device.drive(&|| batch.has_arrivals(), Some(until));
             while let Some((index, result)) = batch.collect() {
                 self.outstanding -= 1;
                 if let Ok(frame) = result {

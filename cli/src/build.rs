@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use ringpool::storage::PageSize;
-use ringpool::{BuildError, BuildOptions, Manifest, Memory, Metric, Phase, Progress, Quantizer};
+use ringpool::{BuildError, BuildOptions, Manifest, Metric, Phase, Progress, Quantizer};
 use ringpool::{Vectors, vectors};
 use serde::Serialize;
 
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::options::page_size;
 use crate::progress::Bar;
 use crate::table;
 
@@ -163,15 +164,6 @@ impl Progress for Watch<'_> {
         }
         ControlFlow::Continue(())
     }
-}
-
-/// A page size as people write it.
-fn page_size(word: &str) -> Result<PageSize, String> {
-    let bytes = match word.parse::<Memory>().map_err(|error| error.to_string())? {
-        Memory::Bytes(bytes) => bytes,
-        Memory::Percent(_) => return Err("a page has a size in bytes, as 4KiB".into()),
-    };
-    PageSize::new(bytes).map_err(|error| error.to_string())
 }
 
 fn text(built: &Built) -> String {

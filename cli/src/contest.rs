@@ -139,7 +139,7 @@ impl Contest {
             subject: Subject::new(&query, &manifest),
             memory: venue.described(&load),
             runs,
-            machine: Machine::with_segment(&query.dir),
+            machine: Machine::with_files_at(&query.dir),
             commands: distinct.iter().map(|planned| line(&planned.arguments(&query))).collect(),
         })
     }

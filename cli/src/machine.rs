@@ -15,15 +15,15 @@ pub struct Machine {
     pub cpu_model: Option<String>,
     pub cpus: usize,
     pub memory_bytes: Option<u64>,
-    /// The file system that the segment is on.
+    /// The file system that is read from.
     pub filesystem: Option<String>,
     /// How far the kernel reads ahead of a plain mapping on that device.
     pub read_ahead_kb: Option<u64>,
 }
 
 impl Machine {
-    /// The facts, where the segment is in `dir`.
-    pub fn with_segment(dir: &Path) -> Self {
+    /// The facts, where what is read is at `path`: a file or a folder.
+    pub fn with_files_at(path: &Path) -> Self {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok();
         let cpu = CpuInfo::current().ok();
         let memory = Meminfo::current().ok();
@@ -32,8 +32,8 @@ impl Machine {
             cpu_model: cpu.and_then(|cpu| cpu.model_name(0).map(str::to_owned)),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             memory_bytes: memory.map(|memory| memory.mem_total),
-            filesystem: filesystem(dir),
-            read_ahead_kb: read_ahead_kb(dir),
+            filesystem: filesystem(path),
+            read_ahead_kb: read_ahead_kb(path),
         }
     }
 
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_obvious_facts_are_known() {
-        let machine = Machine::with_segment(Path::new("/proc"));
+        let machine = Machine::with_files_at(Path::new("/proc"));
         assert!(machine.kernel.is_some() && machine.cpus > 0);
         assert_eq!(machine.filesystem.as_deref(), Some("proc"));
         assert!(machine.memory_bytes.unwrap() > 1 << 20);

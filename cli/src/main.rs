@@ -1,5 +1,5 @@
 //! The `ringpool` command: makes segments, searches them through a pool, a mapping or plain
-//! memory, compares the three under the same memory, and checks what is on disk.
+//! memory, compares the three under the same memory, checks what is on disk, and measures disks.
 //!
 //! One file a command. Each prints for people, or with `--json` one object on stdout and nothing
 //! else there. Exit codes: 0 done, 1 failed with one line on stderr, 2 wrong usage.
@@ -20,6 +20,7 @@ mod machine;
 mod options;
 mod outcome;
 mod page_cache;
+mod probe;
 mod process;
 mod progress;
 mod report;
@@ -59,6 +60,7 @@ enum Command {
     Compare(compare::CompareArgs),
     Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
+    Probe(probe::ProbeArgs),
 }
 
 fn main() -> ExitCode {
@@ -83,6 +85,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Compare(args) => compare::execute(args, &console),
         Command::Inspect(args) => inspect::execute(args, &console),
         Command::Verify(args) => verify::execute(args, &console),
+        Command::Probe(args) => probe::execute(args, &console),
     }
 }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use ringpool::storage::PageSize;
 use ringpool::{EngineChoice, Memory, SearchParams, Verify};
 
 /// What is asked, of which segment, and with how much memory.
@@ -96,6 +97,19 @@ impl Temperature {
             Self::Cold => "cold",
             Self::Warm => "warm",
         }
+    }
+}
+
+/// A page size as people write it.
+pub fn page_size(word: &str) -> Result<PageSize, String> {
+    PageSize::new(byte_count(word)?).map_err(|error| error.to_string())
+}
+
+/// A number of bytes as people write it.
+pub fn byte_count(word: &str) -> Result<u64, String> {
+    match word.parse::<Memory>().map_err(|error| error.to_string())? {
+        Memory::Bytes(bytes) => Ok(bytes),
+        Memory::Percent(_) => Err("give it in bytes, as 4KiB".into()),
     }
 }
 

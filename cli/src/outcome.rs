@@ -289,7 +289,7 @@ pub mod tests {
                 unlimited_reason: None,
             },
             runs,
-            machine: Machine::with_segment(std::path::Path::new("/")),
+            machine: Machine::with_files_at(std::path::Path::new("/")),
             commands: vec!["ringpool search segment".into()],
         }
     }

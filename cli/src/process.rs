@@ -21,11 +21,10 @@ impl Counters {
         let process = Process::myself();
         let io = process.as_ref().ok().and_then(|process| process.io().ok());
         let stat = process.as_ref().ok().and_then(|process| process.stat().ok());
-        let cpu = clock_gettime(ClockId::ProcessCPUTime);
         Self {
             read_bytes: io.map(|io| io.read_bytes),
             major_faults: stat.map_or(0, |stat| stat.majflt),
-            cpu_seconds: cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9,
+            cpu_seconds: cpu_seconds(),
         }
     }
 
@@ -38,6 +37,12 @@ impl Counters {
             cpu_seconds: self.cpu_seconds - earlier.cpu_seconds,
         }
     }
+}
+
+/// Processor time of all threads so far, user and system.
+pub fn cpu_seconds() -> f64 {
+    let cpu = clock_gettime(ClockId::ProcessCPUTime);
+    cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9
 }
 
 /// The most that was ever resident, mapped files included.

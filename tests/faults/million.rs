@@ -211,7 +211,7 @@ fn run_alone(seed: u64, reads: u64) -> (u64, Vec<Vec<Incident>>) {
 /// Several threads at once, of which two at a time take the same steps, and somebody who lets the
 /// disks answer what they hold.
 fn run_together(seed: u64, reads: u64) -> u64 {
-    let bench = Bench::new(seed, FaultRates { held: 0.0005, queue_full: 0.0, ..rates() });
+    let bench = Bench::new(seed, FaultRates { held: 0.0005, ..rates() });
     let (tickets, done) = (AtomicU64::new(0), AtomicBool::new(false));
     let stuck = AtomicBool::new(false);
     let work = || {

@@ -64,7 +64,7 @@ fn faults_over_each_engine_are_told_and_leave_nothing_behind() {
 fn faults_are_told(engine: &Engine, dir: &Path) {
     const PAGES: u64 = 400;
     let specimen = Specimen::write(dir, "pages", PageSize::KIB_4, PAGES);
-    let rates = FaultRates { late: 0.2, ..FaultRates::evenly(0.05) };
+    let rates = FaultRates { late: 0.2, queue_full: 0.005, ..FaultRates::evenly(0.05) };
     let (pool, device) = (pool(), open(engine, &specimen, rates));
     let file = pool.attach(device.clone(), Some(specimen.checksums.clone())).unwrap();
     let visit = |pages: &[PageNo]| {

@@ -1,34 +1,24 @@
-//! How many reads to have in flight: as few as keep the disk busy.
+//! How many reads may be in flight: as few as keep the disk busy, over all rings.
 //!
 //! A disk's throughput grows with the reads in flight up to a knee; beyond it more only wait
-//! longer. [`Climb`] finds the knee by trying: it measures the rate at its own rung of a ladder of
-//! depths, at a neighbouring rung, and at its own again, so that a disk that drifts drifts in both,
-//! and keeps what the neighbour was worth relative to it. Then it moves to the lowest rung that is
-//! worth nearly as much as the best. While there is not enough to do, nothing is learnt.
+//! longer. [`Depth`] measures rates while there is enough to do, and lets the search in `knee` say
+//! what to try next. While there is not enough to do, nothing is learnt.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// A rung is good enough when it is worth so much of the best. The knee is where it is 95 %; a
-/// little more, since what was measured is uncertain by as much.
-const GOOD_ENOUGH: f64 = 0.965;
-/// Where the climb begins: at the knee of many a disk.
-const START: u32 = 64;
-/// A measurement covers so many reads for each that is in flight, and at least so many,
-const READS_A_DEPTH: u64 = 12;
-const READS: u64 = 512;
-/// and the first so many for each in flight, which were started at another depth, do not count.
+use crate::knee::Knee;
+
+/// A measurement covers so many reads, and at least so many for each that is in flight.
+const READS: u64 = 1024;
+const READS_A_DEPTH: u64 = 4;
+/// The first so many for each in flight, which were started at another depth, do not count.
 const SETTLING: u64 = 2;
-/// After so many comparisons the curve is known, and the next come only
-const LEARNING: u32 = 24;
-/// every so many measurements.
-const REST: u32 = 48;
-/// What a new comparison weighs once a rung is known.
-const NEWS: f64 = 0.2;
-/// A comparison that differs so much from what is known says that the disk has changed.
-const SURPRISE: f64 = 0.15;
+/// After so many measurements in a row that were spoilt, since there was not enough to do, nothing
+/// more is tried until there is.
+const SPOILT: u32 = 4;
 
 /// The reads that may be in flight, over all rings.
 pub(crate) struct Depth {
@@ -44,19 +34,20 @@ pub(crate) struct Depth {
     course: Option<Mutex<Course>>,
 }
 
-/// A climb and the measurement that is under way.
+/// A search and the measurement that is under way.
 struct Course {
-    climb: Climb,
+    knee: Knee,
     began: Instant,
     began_at: u64,
     settling: bool,
+    spoilt: u32,
 }
 
 impl Depth {
     pub(crate) fn new(ceiling: u32, adapts: bool) -> Self {
-        let climb = Climb::new(ceiling);
-        let limit = if adapts { climb.depth() } else { ceiling };
-        let course = Course { climb, began: Instant::now(), began_at: 0, settling: true };
+        let knee = Knee::new(ceiling);
+        let limit = if adapts { knee.depth() } else { ceiling };
+        let course = Course { knee, began: Instant::now(), began_at: 0, settling: true, spoilt: 0 };
         Self {
             limit: AtomicU32::new(limit),
             in_flight: AtomicU32::new(0),
@@ -130,167 +121,34 @@ impl Depth {
         let elapsed = now.saturating_duration_since(course.began);
         if self.slack.swap(false, Ordering::Relaxed) {
             course.settling = true; // And measured once more.
+            course.spoilt += 1;
+            if course.spoilt == SPOILT {
+                course.knee.give_up();
+            }
         } else if course.settling {
             course.settling = false;
         } else if elapsed > Duration::ZERO {
-            let depth = course.climb.depth();
-            course.climb.measured((ended - course.began_at) as f64 / elapsed.as_secs_f64());
-            course.settling = course.climb.depth() != depth;
+            let depth = course.knee.depth();
+            course.spoilt = 0;
+            course.knee.measured((ended - course.began_at) as f64 / elapsed.as_secs_f64());
+            course.settling = course.knee.depth() != depth;
         }
-        let depth = course.climb.depth();
+        let depth = course.knee.depth();
         self.limit.store(depth, Ordering::Relaxed);
-        let reads = match (course.settling, u64::from(depth)) {
-            (true, depth) => SETTLING * depth,
-            (false, depth) => (READS_A_DEPTH * depth).max(READS),
+        let depth = u64::from(depth);
+        let reads = match course.settling {
+            true => SETTLING * depth,
+            false => READS.max(READS_A_DEPTH * depth),
         };
         (course.began, course.began_at) = (now, ended);
         self.look_at.store(ended + reads, Ordering::Relaxed);
     }
 }
 
-/// The search for the knee, without clock and disk.
-struct Climb {
-    rungs: Vec<Rung>,
-    here: usize,
-    step: Step,
-    /// Comparisons since the last surprise.
-    comparisons: u32,
-    /// Whose turn it is among the neighbours.
-    turn: u32,
-}
-
-struct Rung {
-    depth: u32,
-    /// Its rate relative to the other rungs; 0 while unknown.
-    worth: f64,
-    comparisons: u32,
-}
-
-#[derive(Clone, Copy)]
-enum Step {
-    /// At our own rung, for so many measurements more.
-    Resting(u32),
-    /// At our own rung.
-    Before,
-    /// At another, having measured ours.
-    Trying { rung: usize, before: f64 },
-    /// At our own again.
-    After { rung: usize, before: f64, there: f64 },
-}
-
-impl Climb {
-    fn new(ceiling: u32) -> Self {
-        let ceiling = ceiling.max(1);
-        let mut depths: Vec<u32> = (0..24).map(|i| 2f64.powf(f64::from(i) / 2.0) as u32).collect();
-        depths.retain(|&depth| depth < ceiling);
-        depths.push(ceiling);
-        depths.dedup();
-        let here = depths.iter().rposition(|&depth| depth <= START).unwrap_or(0);
-        let rung = |depth| Rung { depth, worth: 0.0, comparisons: 0 };
-        let mut rungs: Vec<Rung> = depths.into_iter().map(rung).collect();
-        rungs[here].worth = 1.0;
-        Self { rungs, here, step: Step::Before, comparisons: 0, turn: 0 }
-    }
-
-    /// The depth to be used now.
-    fn depth(&self) -> u32 {
-        let rung = if let Step::Trying { rung, .. } = self.step { rung } else { self.here };
-        self.rungs[rung].depth
-    }
-
-    /// Takes in the rate that was measured at [`depth`](Self::depth), and moves on.
-    fn measured(&mut self, rate: f64) {
-        self.step = match self.step {
-            Step::Resting(0) => Step::Before,
-            Step::Resting(left) => Step::Resting(left - 1),
-            Step::Before => match self.next_to_try() {
-                Some(rung) => Step::Trying { rung, before: rate },
-                None => Step::Resting(REST),
-            },
-            Step::Trying { rung, before } => Step::After { rung, before, there: rate },
-            Step::After { rung, before, there } => {
-                self.compare(rung, 2.0 * there / (before + rate).max(f64::MIN_POSITIVE));
-                if self.comparisons < LEARNING { Step::Before } else { Step::Resting(REST) }
-            }
-        };
-    }
-
-    /// The neighbours in turn: one up, one down, two up, two down.
-    fn next_to_try(&self) -> Option<usize> {
-        (0..4).find_map(|skip| {
-            let away = [1, -1, 2, -2][((self.turn + skip) % 4) as usize];
-            self.here.checked_add_signed(away).filter(|&rung| rung < self.rungs.len())
-        })
-    }
-
-    /// `rung` was worth so much of ours.
-    fn compare(&mut self, rung: usize, ratio: f64) {
-        let worth = self.rungs[self.here].worth * ratio;
-        let other = &mut self.rungs[rung];
-        (self.comparisons, self.turn) = (self.comparisons + 1, self.turn.wrapping_add(1));
-        if (worth - other.worth).abs() > SURPRISE * other.worth {
-            (other.comparisons, self.comparisons) = (0, 0);
-        }
-        let weight = (1.0 / f64::from(other.comparisons + 1)).max(NEWS);
-        other.worth += weight * (worth - other.worth);
-        other.comparisons += 1;
-        let best = self.rungs.iter().map(|rung| rung.worth).fold(0.0, f64::max);
-        let good = |rung: &Rung| rung.worth >= GOOD_ENOUGH * best;
-        // Found by one comparison alone, a lower rung may be luck.
-        let known = |i: usize, rung: &Rung| i >= self.here || rung.comparisons >= 2;
-        let found =
-            self.rungs.iter().enumerate().position(|(i, rung)| good(rung) && known(i, rung));
-        self.here = found.unwrap_or(self.here);
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-
-    /// A disk with a fixed latency up to a number of reads, and a little noise.
-    fn settled(ceiling: u32, knee: f64, noise: f64) -> u32 {
-        let mut climb = Climb::new(ceiling);
-        let mut dice = 1u64;
-        for _ in 0..2000 {
-            dice = dice.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            let luck = 1.0 + noise * ((dice >> 33) as f64 / (1u64 << 30) as f64 - 1.0);
-            climb.measured(f64::from(climb.depth()).min(knee) * luck);
-        }
-        climb.rungs[climb.here].depth
-    }
-
-    #[test]
-    fn it_finds_the_knee_and_stays() {
-        for knee in [1.0, 2.0, 8.0, 30.0, 64.0, 200.0] {
-            for noise in [0.0, 0.02] {
-                let depth = f64::from(settled(256, knee, noise));
-                assert!(
-                    depth >= 0.95 * knee && depth <= 1.6 * knee,
-                    "{depth} for {knee} ± {noise}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn the_ceiling_holds() {
-        assert_eq!(settled(1, 100.0, 0.01), 1);
-        assert_eq!(settled(20, 100.0, 0.01), 20);
-        assert_eq!(settled(300, 1000.0, 0.0), 300);
-    }
-
-    #[test]
-    fn it_follows_a_disk_that_changes() {
-        let mut climb = Climb::new(256);
-        let mut run = |knee: f64| {
-            (0..6000).for_each(|_| climb.measured(f64::from(climb.depth()).min(knee)));
-            climb.rungs[climb.here].depth
-        };
-        assert!((16..=23).contains(&run(16.0)));
-        assert!((128..=181).contains(&run(128.0)));
-        assert!((16..=23).contains(&run(16.0)));
-    }
+    use crate::knee::START;
 
     #[test]
     fn rings_share_and_each_gets_half_of_its_part_at_least() {
@@ -310,6 +168,29 @@ mod tests {
         depth.ends(true);
         (0..9).for_each(|_| depth.starts(true));
         assert!(depth.may_start(0) && !depth.may_start(1), "and each gets one");
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_not_tried_for_ever() {
+        let depth = Depth::new(256, true);
+        let mut now = Instant::now();
+        let mut run = |reads: usize, dry_every: usize| {
+            let mut limits = Vec::new();
+            for i in 1..=reads / 16 {
+                now += Duration::from_micros(100);
+                if i % dry_every == 0 {
+                    depth.runs_dry();
+                }
+                depth.measure(16, now);
+                limits.push(depth.limit());
+            }
+            limits
+        };
+        while depth.limit() == START {
+            run(16, usize::MAX);
+        }
+        run(16 * 1024, 10);
+        assert!(run(1024, 10).iter().all(|&limit| limit == START));
     }
 
     #[test]

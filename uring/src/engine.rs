@@ -12,12 +12,12 @@ use crate::latency::Latencies;
 use crate::options::{EngineChoice, EngineOptions};
 use crate::paged_file::{Caching, DioAlign, DirectIo, PagedFile};
 use crate::ring_engine::{RingEngine, RingFile};
-use crate::rung::{Rung, why_no_ring};
+use crate::rung::{Refusal, Rung, why_no_ring};
 
 /// Reads the pages of any number of files, for any number of threads.
 pub struct Engine {
     options: EngineOptions,
-    ring: std::result::Result<Arc<RingEngine>, String>,
+    ring: std::result::Result<Arc<RingEngine>, Refusal>,
     blocking: OnceLock<Arc<BlockingEngine>>,
     next_id: AtomicU64,
 }
@@ -33,6 +33,8 @@ pub struct OpenedFile {
     pub rung: Rung,
     /// Why so, and what would lift what was refused.
     pub reason: String,
+    /// The latter alone; `None` at the best rung, and where nothing is known to.
+    pub lift: Option<String>,
     /// Whether reads bypass the page cache, and why not.
     pub direct_io: DirectIo,
     /// To what direct reads must be aligned; `None` where the filesystem does not say.
@@ -47,13 +49,13 @@ impl Engine {
     pub fn start(options: impl Into<EngineOptions>) -> Result<Self> {
         let options = options.into();
         let ring = match options.choice {
-            EngineChoice::Blocking => Err("pread was asked for".to_string()),
+            EngineChoice::Blocking => Err(Refusal::of_choice("pread was asked for")),
             EngineChoice::Auto | EngineChoice::Uring => {
                 RingEngine::new(&options).map(Arc::new).map_err(|error| why_no_ring(&error))
             }
         };
         if let (EngineChoice::Uring, Err(refusal)) = (options.choice, &ring) {
-            let source = std::io::Error::other(refusal.clone());
+            let source = std::io::Error::other(refusal.to_string());
             return Err(Error::io(&"io_uring".into(), "setting up", source));
         }
         Ok(Self { options, ring, blocking: OnceLock::new(), next_id: AtomicU64::new(1) })
@@ -74,10 +76,11 @@ impl Engine {
                 Ok(opened) => opened,
                 Err(error) if self.options.choice == EngineChoice::Uring => return Err(error),
                 Err(error) => {
-                    self.open_with_threads(&file, format!("io_uring cannot read it: {error}"))
+                    let why = format!("io_uring cannot read it: {error}");
+                    self.open_with_threads(&file, &Refusal::of_choice(&why))
                 }
             },
-            Err(refusal) => self.open_with_threads(&file, refusal.clone()),
+            Err(refusal) => self.open_with_threads(&file, refusal),
         };
         let (file, rung, reason) = (&file.path, opened.rung, &opened.reason);
         tracing::info!(%file, %rung, reason, "opened");
@@ -114,10 +117,11 @@ impl Engine {
         };
         let reason = "a page was read so".to_string();
         let reason = refused.map_or(reason.clone(), |refused| format!("{reason}; {refused}"));
-        Ok(opened(device, EngineChoice::Uring, rung, reason, file))
+        let lift = refused.and_then(|refused| refused.lift);
+        Ok(opened(device, EngineChoice::Uring, rung, (reason, lift), file))
     }
 
-    fn open_with_threads(&self, file: &Arc<PagedFile>, refusal: String) -> OpenedFile {
+    fn open_with_threads(&self, file: &Arc<PagedFile>, refusal: &Refusal) -> OpenedFile {
         let engine = self.blocking.get_or_init(|| Arc::new(BlockingEngine::new()));
         let device = Arc::new(BlockingFile::new(engine.clone(), file.clone()));
         let rung = match file.caching {
@@ -125,7 +129,7 @@ impl Engine {
             Caching::DontCache => Rung::ThreadsDontCache,
             Caching::Buffered => Rung::ThreadsBuffered,
         };
-        opened(device, EngineChoice::Blocking, rung, refusal, file)
+        opened(device, EngineChoice::Blocking, rung, (refusal.to_string(), refusal.lift), file)
     }
 }
 
@@ -133,17 +137,34 @@ fn opened(
     device: Arc<dyn PageDevice>,
     engine: EngineChoice,
     rung: Rung,
-    reason: String,
+    (reason, lift): (String, Option<&str>),
     file: &PagedFile,
 ) -> OpenedFile {
     let (direct_io, dio_align) = (file.direct_io.clone(), file.dio_align);
+    let mut lifts: Vec<String> = lift.map(str::to_string).into_iter().collect();
     let reason = match &direct_io {
         DirectIo::Yes => reason,
         DirectIo::No(why) => {
-            format!("{reason}; through the page cache, since direct reads are refused: {why}")
+            lifts.push(lift_to_direct(file));
+            let through = "through the page cache, since direct reads are refused";
+            format!("{reason}; {through}: {why}: {}", lift_to_direct(file))
         }
     };
-    OpenedFile { device, engine, rung, reason, direct_io, dio_align }
+    let lift = (!lifts.is_empty()).then(|| lifts.join("; "));
+    OpenedFile { device, engine, rung, reason, lift, direct_io, dio_align }
+}
+
+/// What lifts the refusal of direct reads.
+fn lift_to_direct(file: &PagedFile) -> String {
+    let align = file.dio_align.map_or(0, |align| align.memory_bytes.max(align.offset_bytes));
+    match PageSize::new(align.into()) {
+        Ok(size) if size.bytes() > file.page_size.bytes() => format!("use pages of {size}"),
+        _ => {
+            "keep the file on a filesystem with direct reads, such as xfs, or ext4 without journalled \
+              data"
+                .to_string()
+        }
+    }
 }
 
 /// Reads the first page, if there is one.

@@ -14,7 +14,7 @@
 //! 2. `request`, `lanes`: the read enters a bounded lock-free queue at its thread's home, a
 //!    `lane`: one ring and what belongs to it. Whoever waits moves it into the ring, with its
 //!    neighbours as one read, many in one system call.
-//! 3. `depth`: not more of them than keep the disk busy.
+//! 3. `depth`: not more of them than keep the disk busy, which `knee` finds.
 //! 4. `in_flight`: from here to its completion the table owns the read's memory and file.
 //!    `registered`: which of these the kernel knows already.
 //! 5. `ring`: one thread at a time submits, one reaps, each with a `baton`; `kernel_ring` is
@@ -29,9 +29,11 @@ mod blocking;
 mod books;
 mod depth;
 mod engine;
+mod features;
 mod followers;
 mod in_flight;
 mod kernel_ring;
+mod knee;
 mod lane;
 mod lanes;
 mod latency;
@@ -50,6 +52,7 @@ mod sync;
 
 pub use books::Counters;
 pub use engine::{Engine, OpenedFile};
+pub use features::kernel_features;
 pub use latency::Latencies;
 pub use options::{EngineChoice, EngineChoiceError, EngineOptions};
 pub use paged_file::{DioAlign, DirectIo};

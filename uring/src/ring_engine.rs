@@ -22,7 +22,7 @@ use crate::paged_file::PagedFile;
 use crate::registered::{REGION_BYTES, REGIONS};
 use crate::request::Request;
 use crate::ring::RawRing;
-use crate::rung::why_not_registered;
+use crate::rung::{Refusal, why_not_registered};
 
 /// Reads pages of any number of files through a few rings.
 pub(crate) struct RingEngine<R: RawRing + 'static = KernelRing> {
@@ -33,7 +33,7 @@ pub(crate) struct RingEngine<R: RawRing + 'static = KernelRing> {
 pub(crate) struct Core<R> {
     pub(crate) lanes: Lanes<R>,
     /// Why nothing is registered, if nothing is.
-    unregistered: Option<String>,
+    unregistered: Option<Refusal>,
     mark: ForkMark,
     closed: AtomicBool,
     /// Whether the thread could be started that lands reads nobody waits for.
@@ -47,7 +47,7 @@ impl RingEngine {
         let first = KernelRing::new(depth)?;
         let slots = match options.registers {
             true => first.make_slots().map_err(|error| why_not_registered(&error)),
-            false => Err("nothing is to be registered with the ring".to_string()),
+            false => Err(Refusal::of_choice("nothing is to be registered with the ring")),
         };
         let has_slots = slots.is_ok();
         let first = Lane::new(first, depth, has_slots);
@@ -67,7 +67,7 @@ impl RingEngine {
 }
 
 impl<R: RawRing + 'static> RingEngine<R> {
-    pub(crate) fn of(lanes: Lanes<R>, unregistered: Option<String>, drain: Duration) -> Self {
+    pub(crate) fn of(lanes: Lanes<R>, unregistered: Option<Refusal>, drain: Duration) -> Self {
         let (mark, closed) = (ForkMark::new(), AtomicBool::new(false));
         let attendant = OnceLock::new();
         Self { core: Arc::new(Core { lanes, unregistered, mark, closed, attendant }), drain }
@@ -82,8 +82,8 @@ impl<R: RawRing + 'static> RingEngine<R> {
     }
 
     /// Why nothing is registered with the rings, if nothing is.
-    pub(crate) fn unregistered(&self) -> Option<&str> {
-        self.core.unregistered.as_deref()
+    pub(crate) fn unregistered(&self) -> Option<&Refusal> {
+        self.core.unregistered.as_ref()
     }
 }
 
@@ -146,7 +146,7 @@ impl<R: RawRing + 'static> Core<R> {
                 let taken = unsafe { lane.take_region(slot, from, to) };
                 taken.inspect_err(|error| {
                     let why = why_not_registered(error);
-                    tracing::info!(why, bytes = to - from, "memory stays unregistered");
+                    tracing::info!(%why, bytes = to - from, "memory stays unregistered");
                 })
             };
             if slot >= REGIONS || self.lanes.made().map(register).filter(Result::is_ok).count() == 0

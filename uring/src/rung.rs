@@ -68,36 +68,69 @@ impl fmt::Display for Rung {
     }
 }
 
-/// The kernel's refusal of a ring, with what would lift it.
-pub(crate) fn why_no_ring(error: &io::Error) -> String {
-    let lift = match error.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => {
-            "forbidden by a seccomp profile (a container's default: allow io_uring_setup, \
-             io_uring_enter and io_uring_register) or by sysctl kernel.io_uring_disabled (set it \
-             to 0)"
-        }
-        Some(libc::ENOSYS) => "the kernel has no io_uring (before 5.1, or built without it)",
-        Some(libc::ENOMEM) => "the limit of locked memory is too low: raise ulimit -l",
-        Some(libc::EMFILE | libc::ENFILE) => "too many open files: raise ulimit -n",
-        _ => "",
-    };
-    said("io_uring is refused", error, lift)
+/// What was refused on the way down, and what would lift that.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    why: String,
+    pub(crate) lift: Option<&'static str>,
 }
 
-/// The kernel's refusal of registered memory or files, with what would lift it.
-pub(crate) fn why_not_registered(error: &io::Error) -> String {
-    let lift = match error.raw_os_error() {
-        Some(libc::ENOMEM) => "the limit of locked memory is too low: raise ulimit -l",
-        Some(libc::EPERM | libc::EACCES) => {
-            "forbidden by a seccomp profile: allow io_uring_register"
+impl Refusal {
+    /// A refusal with nothing to be lifted in the system.
+    pub(crate) fn of_choice(why: &str) -> Self {
+        Self { why: why.to_string(), lift: None }
+    }
+
+    fn by_kernel(what: &str, error: &io::Error, meaning: Option<(&str, &'static str)>) -> Self {
+        match meaning {
+            Some((cause, lift)) => {
+                Self { why: format!("{what}: {error}: {cause}"), lift: Some(lift) }
+            }
+            None => Self { why: format!("{what}: {error}"), lift: None },
         }
-        Some(libc::EINVAL) => "the kernel is too old (before 5.19)",
-        _ => "",
-    };
-    said("nothing can be registered with the ring", error, lift)
+    }
 }
 
-fn said(what: &str, error: &io::Error, lift: &str) -> String {
-    let colon = if lift.is_empty() { "" } else { ": " };
-    format!("{what}: {error}{colon}{lift}")
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)?;
+        self.lift.map_or(Ok(()), |lift| write!(f, ": {lift}"))
+    }
 }
+
+/// The kernel's refusal of a ring.
+pub(crate) fn why_no_ring(error: &io::Error) -> Refusal {
+    let meaning = match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => Some((
+            "forbidden by a seccomp profile (a container's default) or by sysctl \
+             kernel.io_uring_disabled",
+            "allow io_uring_setup, io_uring_enter and io_uring_register in the seccomp profile, \
+             and set kernel.io_uring_disabled to 0",
+        )),
+        Some(libc::ENOSYS) => Some((
+            "the kernel has no io_uring (before 5.1, or built without it), or a seccomp profile \
+             hides it",
+            "run a kernel that has io_uring, 5.11 or later, under a seccomp profile that allows \
+             io_uring_setup, io_uring_enter and io_uring_register",
+        )),
+        Some(libc::ENOMEM) => Some(MEMLOCK),
+        Some(libc::EMFILE | libc::ENFILE) => Some(("too many open files", "raise ulimit -n")),
+        _ => None,
+    };
+    Refusal::by_kernel("io_uring is refused", error, meaning)
+}
+
+/// The kernel's refusal of registered memory or files.
+pub(crate) fn why_not_registered(error: &io::Error) -> Refusal {
+    let meaning = match error.raw_os_error() {
+        Some(libc::ENOMEM) => Some(MEMLOCK),
+        Some(libc::EPERM | libc::EACCES) => {
+            Some(("forbidden by a seccomp profile", "allow io_uring_register in it"))
+        }
+        Some(libc::EINVAL) => Some(("the kernel is too old", "run one of 5.19 or later")),
+        _ => None,
+    };
+    Refusal::by_kernel("nothing can be registered with the ring", error, meaning)
+}
+
+const MEMLOCK: (&str, &str) = ("the limit of locked memory is too low", "raise ulimit -l");

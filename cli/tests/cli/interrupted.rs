@@ -84,3 +84,35 @@ fn a_demo_removes_its_folder() {
     failed(&output, &["interrupted"]);
     assert!(shop.contents().is_empty(), "{:?}: {}", shop.contents(), stderr(&output));
 }
+
+/// How many descriptors of `child` are of files in the shop that have no name any more.
+fn nameless(shop: &Workshop, child: &Child) -> usize {
+    let entries = fs::read_dir(format!("/proc/{}/fd", child.id())).into_iter().flatten().flatten();
+    let targets = entries.filter_map(|entry| fs::read_link(entry.path()).ok());
+    let folder = shop.path("").canonicalize().unwrap();
+    let ours = targets.filter(|path| path.starts_with(&folder));
+    ours.filter(|path| path.to_string_lossy().ends_with("(deleted)")).count()
+}
+
+/// Starts a probe that takes ages, and waits until its temporary file is open so many times:
+/// once it is being written, twice it is being read.
+fn start_probe(shop: &Workshop, file_size: &str, opened: usize) -> Child {
+    let child = start(shop, &["probe", ".", "--seconds", "600", "--file-size", file_size]);
+    wait_until(|| nameless(shop, &child) >= opened);
+    child
+}
+
+#[test]
+fn a_probe_leaves_no_file() {
+    let shop = Workshop::new();
+    for (file_size, opened) in [("2GiB", 1), ("1MiB", 2)] {
+        let child = start_probe(&shop, file_size, opened);
+        failed(&interrupt(child), &["interrupted"]);
+        assert!(shop.contents().is_empty(), "{:?}", shop.contents());
+    }
+    // Also not when nobody asks: the file never had a name.
+    let mut child = start_probe(&shop, "1MiB", 2);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(shop.contents().is_empty(), "{:?}", shop.contents());
+}

@@ -5,6 +5,7 @@ mod comparing;
 mod damage;
 mod interrupted;
 mod output;
+mod probe;
 mod refusals;
 mod system;
 mod workshop;

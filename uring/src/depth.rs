@@ -6,10 +6,12 @@
 //! and keeps what the neighbour was worth relative to it. Then it moves to the lowest rung that is
 //! worth nearly as much as the best. While there is not enough to do, nothing is learnt.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+
+use crate::sync::AtomicU32;
 
 /// A rung is good enough when it is worth so much of the best. The knee is where it is 95 %; a
 /// little more, since what was measured is uncertain by as much.

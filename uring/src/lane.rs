@@ -8,11 +8,10 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_queue::ArrayQueue;
 use ringpool_storage::Result;
 
 use crate::books::Books;
@@ -21,6 +20,8 @@ use crate::paged_file::{Judgement, MAX_TRIES, PagedFile};
 use crate::registered::{FILES, REGIONS};
 use crate::request::{Request, Run};
 use crate::ring::{RawRing, Reaping, Ring, Sqe, SqeFile, Target};
+use crate::sync::thread::yield_now;
+use crate::sync::{ArrayQueue, AtomicU64};
 
 /// Requests that wait for a place in flight at most; then a submission is handed back.
 pub(crate) const QUEUE: usize = 1024;
@@ -114,6 +115,7 @@ impl<R: RawRing> Lane<R> {
             let mut room = true;
             while room && self.may_start(books) {
                 let Some(vacant) = self.in_flight.vacant() else {
+                    yield_now(); // Who has just landed a read is about to give its slot back.
                     break;
                 };
                 let Some(mut what) = self.next() else {

@@ -21,7 +21,7 @@ use crate::registered::{FILES, REGIONS};
 use crate::request::{Request, Run};
 use crate::ring::{RawRing, Reaping, Ring, Sqe, SqeFile, Target};
 use crate::sync::thread::yield_now;
-use crate::sync::{ArrayQueue, AtomicU64};
+use crate::sync::{ArrayQueue, AtomicU64, fence};
 
 /// Requests that wait for a place in flight at most; then a submission is handed back.
 pub(crate) const QUEUE: usize = 1024;
@@ -133,6 +133,9 @@ impl<R: RawRing> Lane<R> {
                 }
             }
             drop(submitting);
+            // Pairs with the fence in `land_burst`: either we see that there is room again, or
+            // who made it sees what is queued.
+            fence(Ordering::SeqCst);
             if !room || !self.may_start(books) {
                 return; // The reaper stages again once something has landed.
             }
@@ -344,6 +347,8 @@ impl<R: RawRing> Lane<R> {
             for &(user_data, result) in &completions[..count] {
                 self.land(user_data, result, now, books);
             }
+            // Pairs with the fence in `stage`.
+            fence(Ordering::SeqCst);
             self.stage(books);
             books.depth.measure(count as u64, now);
         }

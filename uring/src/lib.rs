@@ -35,6 +35,8 @@ mod kernel_ring;
 mod lane;
 mod lanes;
 mod latency;
+#[cfg(all(test, loom))]
+mod models;
 mod options;
 mod paged_file;
 mod registered;

@@ -66,18 +66,16 @@ impl Depth {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// Whether one more read may start in a ring that has `own` in flight, `ready` of which have
-    /// left the disk and only wait to be landed.
+    /// Whether one more read may start in a ring that has `own` in flight.
     ///
     /// As long as there are fewer than the limit; and a ring has half of its fair share whatever
     /// the others have, so that none waits for another's reads to end. Those who have more then
     /// get less, as theirs end.
     #[inline]
-    pub(crate) fn may_start(&self, own: u32, ready: u32) -> bool {
+    pub(crate) fn may_start(&self, own: u32) -> bool {
         let limit = self.limit();
         let busy = self.busy.load(Ordering::Relaxed).max(1);
-        self.in_flight.load(Ordering::Relaxed).saturating_sub(ready) < limit
-            || own.saturating_sub(ready) < (limit / (2 * busy)).max(1)
+        self.in_flight.load(Ordering::Relaxed) < limit || own < (limit / (2 * busy)).max(1)
     }
 
     /// A read starts, the first one in its ring or not.
@@ -157,23 +155,20 @@ mod tests {
     fn rings_share_and_each_gets_half_of_its_part_at_least() {
         let depth = Depth::new(8, false);
         (0..8).for_each(|own| depth.starts(own == 0));
-        assert!(!depth.may_start(8, 0));
+        assert!(!depth.may_start(8));
         // Another ring comes: its first read makes it count.
-        assert!(depth.may_start(0, 0));
+        assert!(depth.may_start(0));
         depth.starts(true);
-        assert!(
-            depth.may_start(1, 0) && !depth.may_start(2, 0),
-            "a quarter of 8: half of its half"
-        );
+        assert!(depth.may_start(1) && !depth.may_start(2), "a quarter of 8: half of its half");
         depth.starts(false);
         (0..2).for_each(|_| depth.ends(false));
-        assert!(!depth.may_start(6, 0) && depth.in_flight.load(Ordering::Relaxed) == 8);
+        assert!(!depth.may_start(6) && depth.in_flight.load(Ordering::Relaxed) == 8);
         depth.ends(false);
-        assert!(depth.may_start(5, 0), "as long as there are fewer than the limit");
+        assert!(depth.may_start(5), "as long as there are fewer than the limit");
         (0..4).for_each(|_| depth.ends(false));
         depth.ends(true);
         (0..9).for_each(|_| depth.starts(true));
-        assert!(depth.may_start(0, 0) && !depth.may_start(1, 0), "and each gets one");
+        assert!(depth.may_start(0) && !depth.may_start(1), "and each gets one");
     }
 
     #[test]

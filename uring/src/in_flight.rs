@@ -49,12 +49,6 @@ impl<T> InFlight<T> {
         Self { slots: (0..depth).map(|_| empty()).collect(), free, count: AtomicUsize::new(0) }
     }
 
-    /// How many slots there are.
-    #[inline]
-    pub(crate) fn capacity(&self) -> usize {
-        self.slots.len()
-    }
-
     /// How many slots are occupied.
     #[inline]
     pub(crate) fn count(&self) -> usize {

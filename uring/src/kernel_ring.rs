@@ -44,8 +44,8 @@ pub(crate) struct KernelRing {
 }
 
 impl KernelRing {
-    /// A ring for `depth` reads at the disk. Its completion queue has room for twice as many, and
-    /// more are never in flight, those included that wait to be landed: it cannot overflow.
+    /// A ring for `depth` reads at once. As its completion queue has room for twice as many, it
+    /// cannot overflow while no more than `depth` are in flight.
     pub(crate) fn new(depth: u32) -> io::Result<Self> {
         let ring = IoUring::builder().dontfork().build(depth)?;
         let params = ring.params();

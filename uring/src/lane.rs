@@ -62,13 +62,13 @@ enum What {
 }
 
 impl<R: RawRing> Lane<R> {
-    /// A lane for `depth` reads at the disk, and as many that wait to be landed.
+    /// A lane for `depth` reads in flight.
     pub(crate) fn new(raw: R, depth: u32, has_slots: bool) -> Self {
         Self {
             queue: ArrayQueue::new(QUEUE),
-            again: ArrayQueue::new(2 * depth as usize + 1),
+            again: ArrayQueue::new(depth as usize + 1),
             ring: Ring::new(raw),
-            in_flight: InFlight::new(2 * depth),
+            in_flight: InFlight::new(depth),
             spare_runs: ArrayQueue::new(SPARE_RUNS),
             files: (0..FILES).map(|_| AtomicU64::new(0)).collect(),
             has_slots: AtomicBool::new(has_slots),
@@ -104,12 +104,6 @@ impl<R: RawRing> Lane<R> {
     /// Moves queued requests into the ring, as far as there is room in flight. Does nothing while
     /// another thread is at it: that one looks again after it has let go.
     pub(crate) fn stage(&self, books: &Books) {
-        self.stage_beside(0, books);
-    }
-
-    /// As [`stage`](Self::stage), by the reaper, beside so many completions that it has yet to
-    /// land: the disk has done with those.
-    fn stage_beside(&self, ready: usize, books: &Books) {
         loop {
             if !self.has_waiting() {
                 return books.depth.runs_dry();
@@ -119,7 +113,7 @@ impl<R: RawRing> Lane<R> {
             };
             let started = Instant::now();
             let mut room = true;
-            while room && self.may_start(ready, books) {
+            while room && self.may_start(books) {
                 let Some(vacant) = self.in_flight.vacant() else {
                     yield_now(); // Who has just landed a read is about to give its slot back.
                     break;
@@ -142,15 +136,14 @@ impl<R: RawRing> Lane<R> {
             // Pairs with the fence in `land_burst`: either we see that there is room again, or
             // who made it sees what is queued.
             fence(Ordering::SeqCst);
-            if !room || !self.may_start(ready, books) {
+            if !room || !self.may_start(books) {
                 return; // The reaper stages again once something has landed.
             }
         }
     }
 
-    fn may_start(&self, ready: usize, books: &Books) -> bool {
-        let own = self.in_flight();
-        own < self.in_flight.capacity() && books.depth.may_start(own as u32, ready as u32)
+    fn may_start(&self, books: &Books) -> bool {
+        books.depth.may_start(self.in_flight() as u32)
     }
 
     /// Takes an SQE back that the ring had no room for: older ones are still in it.
@@ -337,7 +330,7 @@ impl<R: RawRing> Lane<R> {
             return self.submit(books);
         }
         // Not for many: what is still in flight keeps the disk busy while these are landed.
-        let want = (self.in_flight() / 16).clamp(1, BURST);
+        let want = (self.in_flight() / 8).clamp(1, BURST);
         if let Err(error) = self.ring.submit_and_wait(want, patience) {
             bear(&error, books);
         }
@@ -356,7 +349,7 @@ impl<R: RawRing> Lane<R> {
             }
             // Pairs with the fence in `stage`.
             fence(Ordering::SeqCst);
-            self.stage_beside(reaping.completions(), books);
+            self.stage(books);
             books.depth.measure(count as u64, now);
         }
         count

@@ -330,7 +330,7 @@ impl<R: RawRing> Lane<R> {
             return self.submit(books);
         }
         // Not for many: what is still in flight keeps the disk busy while these are landed.
-        let want = (self.in_flight() / 8).clamp(1, BURST);
+        let want = (self.in_flight() / 16).clamp(1, BURST);
         if let Err(error) = self.ring.submit_and_wait(want, patience) {
             bear(&error, books);
         }

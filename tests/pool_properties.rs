@@ -106,7 +106,7 @@ impl Bench {
         let script = move |_, page: PageNo| asked_of.lock().unwrap().get(&page.0).copied();
         let device = Arc::new(FaultyDevice::new(Arc::new(memory), script));
         let pool = Pool::new(&PoolOptions {
-            memory_bytes: FRAMES as u64 * (4096 + 24),
+            memory_bytes: FRAMES as u64 * Pool::frame_bytes(SIZE),
             frame_patience: Duration::from_millis(1),
             ..PoolOptions::default()
         });

@@ -34,7 +34,9 @@
 //!   `guard` (a guard is a pin).
 //! - The budget is never passed: `arena` is mapped once; `frames` counts what is free; the tables
 //!   of attached files are paid for with frames (`pool`).
-//! - A victim is an unpinned page that was not used since the hand last passed: `clock`.
+//! - A victim is an unpinned page that its uses do not speak for: `clock`, with `probation` for
+//!   new pages and a `ghost` in the word of one that was evicted early. Which of it is in force is
+//!   a [`Policy`].
 //! - One read serves everybody who waits for a page: `waiting`. Its bytes are checked once, before
 //!   anybody sees them, and its failure is told to each and kept by nobody: `landing`.
 //! - Between submission and landing a frame belongs to its read: `landing` again, on the promise
@@ -45,9 +47,12 @@ mod clock;
 mod error;
 mod fetch;
 mod frames;
+mod ghost;
 mod guard;
 mod landing;
+mod policy;
 mod pool;
+mod probation;
 mod stats;
 mod sync;
 mod table;
@@ -56,5 +61,6 @@ mod word;
 
 pub use error::PoolError;
 pub use guard::{OwnedPage, PageGuard};
+pub use policy::{Policy, UnknownPolicy};
 pub use pool::{Pool, PoolFile, PoolOptions};
 pub use stats::{Audit, Stats};

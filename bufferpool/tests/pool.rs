@@ -17,7 +17,7 @@ const PAGES: u64 = 400;
 
 fn pool(frames: u64) -> Pool {
     let options = PoolOptions {
-        memory_bytes: frames * (4096 + 24),
+        memory_bytes: frames * Pool::frame_bytes(SIZE),
         frame_patience: Duration::from_millis(50),
         device_patience: Duration::from_millis(200),
         ..PoolOptions::default()
@@ -76,7 +76,7 @@ fn a_pool_is_a_source() {
 
 #[test]
 fn too_small_a_budget_names_the_least() {
-    let least = u64::from(Pool::MIN_FRAMES) * (4096 + 24);
+    let least = u64::from(Pool::MIN_FRAMES) * Pool::frame_bytes(SIZE);
     let small = PoolOptions { memory_bytes: least - 1, ..PoolOptions::default() };
     match Pool::new(&small) {
         Err(error @ PoolError::BelowMinimum { minimum_bytes, .. }) => {

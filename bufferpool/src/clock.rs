@@ -2,9 +2,13 @@
 //!
 //! Two hands take turns. New pages are on [probation](crate::probation): while more are than are
 //! due, the one whose turn it is either goes, as a [ghost](crate::ghost), or is promoted. The main
-//! hand goes around all frames and looks at promoted pages: each use has given a page a chance, up
-//! to three, and each pass takes one; a page that has none left goes. The plain clock has the main
-//! hand alone, which takes all chances in one pass.
+//! hand goes around all frames and looks at the pages past probation: each use has given a page a
+//! chance, up to three, and each pass takes one; a page that has none left goes. The plain clock
+//! has the main hand alone, which takes all chances in one pass.
+//!
+//! While the pool fills, nobody has to go, and pages come in past probation. So a loop over more
+//! pages than there are frames hits those that came first; with a short probation alone it would
+//! hit none.
 //!
 //! Nobody waits. The main hand is a counter that threads advance in strides: each takes a stretch
 //! of frames for itself, so that no two look at the same ones; and of the ring of probation each
@@ -12,7 +16,7 @@
 //! a free frame.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
@@ -23,9 +27,8 @@ use crate::probation::Probation;
 use crate::table::{FileNo, Table};
 use crate::word::{Frame, MAX_CHANCES, Start, Sweep, Verdict, Word};
 
-/// Frames that a thread takes of the main hand at a time, at most.
-const STRIDE: u64 = 8;
-/// Victims that one miss looks for at most, to spare the next ones the search.
+/// Victims that one miss looks for at most, to spare the next ones the search; and frames that it
+/// takes of the main hand at a time.
 const IN_STORE: u64 = 8;
 /// Frames for each victim in store: in a small pool an idle frame is dear.
 const FRAMES_PER_STORED: u64 = 32;
@@ -38,6 +41,8 @@ pub(crate) type Tables = RwLock<Vec<Option<Arc<Table>>>>;
 
 pub(crate) struct Clock {
     policy: Policy,
+    /// Whether a frame was searched for since there were plenty.
+    is_full: AtomicBool,
     hand: AtomicU64,
     probation: Probation,
     pub(crate) steps: AtomicU64,
@@ -50,20 +55,23 @@ impl Clock {
 
     pub(crate) fn new(policy: Policy, frames: usize) -> Self {
         let probation = Probation::new(frames);
-        let (hand, steps, evictions) = Default::default();
-        Self { policy, hand, probation, steps, evictions }
+        let (is_full, hand, steps, evictions) = Default::default();
+        Self { policy, is_full, hand, probation, steps, evictions }
     }
 
     /// What an absent page begins with that is read now.
     pub(crate) fn start(&self, ghost: Ghost, frames: &Frames) -> Start {
-        // Relaxed: a count.
+        if self.policy == Policy::Clock {
+            return Start::MainWithChance;
+        }
+        // Relaxed, both: nothing follows from them but how long the page stays.
+        let is_full = self.is_full.load(Ordering::Relaxed);
         let evictions = self.evictions.load(Ordering::Relaxed);
-        match self.policy {
-            Policy::Clock => Start::MainWithChance,
-            Policy::Probation if ghost.is_fresher_than(frames.usable_count() as u64, evictions) => {
-                Start::Main
-            }
-            Policy::Probation => Start::Probation,
+        let span = frames.usable_count() as u64;
+        if is_full && !ghost.is_fresher_than(span, evictions) {
+            Start::Probation
+        } else {
+            Start::Main
         }
     }
 
@@ -79,6 +87,7 @@ impl Clock {
     ///
     /// A table is not freed while a hand looks at it: the lock is held for reading.
     pub(crate) fn victim(&self, frames: &Frames, tables: &Tables) -> Option<Frame> {
+        self.is_full.store(true, Ordering::Relaxed);
         let tables = tables.read();
         let count = frames.count() as u64;
         let wanted = (count / FRAMES_PER_STORED).clamp(1, IN_STORE);
@@ -88,6 +97,7 @@ impl Clock {
             tables: &tables,
             // Relaxed: a count.
             evicted_before: self.evictions.load(Ordering::Relaxed),
+            stride: wanted,
             steps: 0,
             found: 0,
             last_found: 0,
@@ -131,6 +141,7 @@ impl Clock {
                 frames.give(evicted);
             }
         }
+        self.is_full.store(false, Ordering::Relaxed);
         // Once around the ring, so that no places are taken by who has left.
         for _ in 0..self.probation.len() {
             let Some(frame) = self.probation.next() else { return };
@@ -158,6 +169,8 @@ struct Search<'a> {
     tables: &'a [Option<Arc<Table>>],
     /// The evictions of the pool before this search.
     evicted_before: u64,
+    /// The frames that are taken of the main hand at a time.
+    stride: u64,
     steps: u64,
     found: u64,
     /// The step at which the last victim was found.
@@ -183,10 +196,9 @@ impl Search<'_> {
             }
             return;
         }
-        let stride = (count / STRIDE).clamp(1, STRIDE);
         // Relaxed: only distinct numbers are wanted.
-        let start = self.clock.hand.fetch_add(stride, Ordering::Relaxed);
-        for step in start..start.wrapping_add(stride) {
+        let start = self.clock.hand.fetch_add(self.stride, Ordering::Relaxed);
+        for step in start..start.wrapping_add(self.stride) {
             let frame = (step % count) as Frame;
             self.steps += 1;
             if self.sweep(frame) {

@@ -12,10 +12,11 @@ use std::str::FromStr;
 pub enum Policy {
     /// A clock with probation and ghosts in front of it; `probation`.
     ///
-    /// A new page is on probation, in a ring of a twelfth of the frames. One that was used twice
-    /// more when its turn comes is promoted to the clock; the others are evicted, and remembered
-    /// for as many evictions as the pool has frames. Who is asked for again meanwhile goes straight
-    /// to the clock. So what is read once passes through a twelfth of the pool.
+    /// Once the pool is full, a new page is on probation, in a ring of a fourteenth of the frames.
+    /// One that was used twice more when its turn comes is promoted to the clock; the others are
+    /// evicted, and remembered for as many evictions as the pool has frames. One that is asked for
+    /// again meanwhile goes straight to the clock. So what is read once passes through a
+    /// fourteenth of the pool.
     #[default]
     Probation,
     /// The plain clock; `clock`. One hand over all frames, and one reference bit a page: set when

@@ -25,7 +25,7 @@ fn dir() -> tempfile::TempDir {
 }
 
 fn pool(frames: u64) -> Pool {
-    let memory_bytes = frames * (4096 + 25);
+    let memory_bytes = frames * Pool::frame_bytes(ringpool::storage::PageSize::KIB_4);
     Pool::new(&PoolOptions { memory_bytes, ..PoolOptions::default() }).unwrap()
 }
 

@@ -3,7 +3,8 @@
 //!
 //! The model knows what every page contains, which pages are broken and which guards are held; it
 //! knows nothing of frames, clocks or reads. After each step of any sequence of *pin*, *try to
-//! pin*, *unpin*, *batch*, *forget*, *break* and *mend*, on a pool with a sixth of the file:
+//! pin*, *unpin*, *batch*, *forget*, *break* and *mend*, on a pool with a sixth of the file and
+//! any eviction policy:
 //!
 //! 1. No page is in two frames, and no frame is lost: free + resident + loading + retired are all
 //!    the frames there are ([`Pool::audit`] looks at every page and every frame).
@@ -25,7 +26,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use ringpool::bufferpool::{OwnedPage, Pool, PoolFile, PoolOptions};
+use ringpool::bufferpool::{OwnedPage, Policy, Pool, PoolFile, PoolOptions};
 use ringpool::storage::conformance::Specimen;
 use ringpool::storage::{
     Checksums, Error, Fault, FaultyDevice, FileKey, MemoryDevice, MemorySource, PageNo, PageSize,
@@ -97,7 +98,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Self {
+    fn new(policy: Policy) -> Self {
         let bytes: Vec<u8> = (0..PAGES).flat_map(|no| Specimen::page(PageNo(no), SIZE)).collect();
         let checksums = Checksums::of_pages(FileKey(1), SIZE, &bytes);
         let memory = MemoryDevice::new(MemorySource::new("a file", SIZE, bytes).unwrap());
@@ -106,7 +107,8 @@ impl Bench {
         let script = move |_, page: PageNo| asked_of.lock().unwrap().get(&page.0).copied();
         let device = Arc::new(FaultyDevice::new(Arc::new(memory), script));
         let pool = Pool::new(&PoolOptions {
-            memory_bytes: FRAMES as u64 * (4096 + 25),
+            memory_bytes: FRAMES as u64 * Pool::frame_bytes(SIZE),
+            policy,
             frame_patience: Duration::from_millis(1),
             ..PoolOptions::default()
         });
@@ -252,8 +254,11 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_pool_is_what_the_model_says(steps in proptest::collection::vec(step(), 1..80)) {
-        let mut bench = Bench::new();
+    fn the_pool_is_what_the_model_says(
+        policy in proptest::sample::select(&Policy::ALL),
+        steps in proptest::collection::vec(step(), 1..80),
+    ) {
+        let mut bench = Bench::new(policy);
         for step in steps {
             bench.take(step);
             bench.check();

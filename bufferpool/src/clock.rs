@@ -1,90 +1,134 @@
-//! The clock: one hand over all frames, with a second chance (up to three) for what was used.
+//! The clock: who goes when a frame is needed.
 //!
-//! A page comes in without a chance, so that what is read once is the first to go; each use gives
-//! it one more, and each pass of the hand takes one. The hand is a counter that threads advance
-//! in strides: each takes a stretch of frames for itself, so that no two look at the same ones
-//! and nobody waits.
+//! Two hands take turns. New pages are on [probation](crate::probation): while more are than are
+//! due, the one whose turn it is either goes, as a [ghost](crate::ghost), or is promoted. The main
+//! hand goes around all frames and looks at the pages past probation: each use has given a page a
+//! chance, up to three, and each pass takes one; a page that has none left goes. The plain clock
+//! has the main hand alone, which takes all chances in one pass.
 //!
-//! Several victims are taken at a time and laid in store, so that most misses find a free frame.
+//! While the pool fills, nobody has to go, and pages come in past probation. So a loop over more
+//! pages than there are frames hits those that came first; with a short probation alone it would
+//! hit none.
+//!
+//! Nobody waits. The main hand is a counter that threads advance in strides: each takes a stretch
+//! of frames for itself, so that no two look at the same ones; and of the ring of probation each
+//! takes the next. Several victims are taken at a time and laid in store, so that most misses find
+//! a free frame.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
 use crate::frames::Frames;
+use crate::ghost::Ghost;
+use crate::policy::Policy;
+use crate::probation::Probation;
 use crate::table::{FileNo, Table};
-use crate::word::{Frame, MAX_CHANCES, Sweep};
+use crate::word::{Frame, MAX_CHANCES, Start, Sweep, Verdict, Word};
 
-/// Frames that a thread takes of the clock at a time, at most.
-const STRIDE: u64 = 64;
-/// Victims that one miss looks for at most, to spare the next ones the search.
-const IN_STORE: usize = 32;
+/// Victims that one miss looks for at most, to spare the next ones the search; and frames that it
+/// takes of the main hand at a time.
+const IN_STORE: u64 = 8;
+/// Victims that one search finds at most: a stride is looked at to its end.
+const MOST_FOUND: usize = 2 * IN_STORE as usize;
+/// Frames for each victim in store: in a small pool an idle frame is dear.
+const FRAMES_PER_STORED: u64 = 32;
 /// After so many laps each unpinned page has lost all its chances, even if each was used once
-/// more meanwhile: what is left is pinned.
-const MAX_LAPS: u64 = 2 * (MAX_CHANCES + 1);
+/// more meanwhile and every other lap was the other hand's: what is left is pinned.
+const MAX_LAPS: u64 = 4 * (MAX_CHANCES + 1);
 
-#[derive(Default)]
+/// The tables of the attached files, by their numbers.
+pub(crate) type Tables = RwLock<Vec<Option<Arc<Table>>>>;
+
 pub(crate) struct Clock {
+    policy: Policy,
+    /// Whether a frame was searched for since there were plenty.
+    is_full: AtomicBool,
     hand: AtomicU64,
+    probation: Probation,
     pub(crate) steps: AtomicU64,
     pub(crate) evictions: AtomicU64,
 }
 
-/// The tables of the attached files, by their numbers.
-pub(crate) type Tables = RwLock<Vec<Option<std::sync::Arc<Table>>>>;
-
 impl Clock {
+    /// What a frame costs in the ring of probation, in bytes.
+    pub(crate) const BYTES_PER_FRAME: u64 = Probation::BYTES_PER_FRAME;
+
+    pub(crate) fn new(policy: Policy, frames: usize) -> Self {
+        let probation = Probation::new(frames);
+        let (is_full, hand, steps, evictions) = Default::default();
+        Self { policy, is_full, hand, probation, steps, evictions }
+    }
+
+    /// What an absent page begins with that is read now.
+    pub(crate) fn start(&self, ghost: Ghost, frames: &Frames) -> Start {
+        if self.policy == Policy::Clock {
+            return Start::MainWithChance;
+        }
+        // Relaxed, both: nothing follows from them but how long the page stays.
+        let is_full = self.is_full.load(Ordering::Relaxed);
+        let evictions = self.evictions.load(Ordering::Relaxed);
+        let span = frames.usable_count() as u64;
+        if is_full && !ghost.is_fresher_than(span, evictions) {
+            Start::Probation
+        } else {
+            Start::Main
+        }
+    }
+
+    /// Takes note of a page that has come into `frame`, and that the caller has pinned.
+    pub(crate) fn arrived(&self, word: &Word, frame: Frame) {
+        if word.content().is_on_probation() && !self.probation.enter(frame) {
+            word.promote(frame); // No place is left: the main hand looks after it.
+        }
+    }
+
     /// Evicts at least one page and returns its frame, and lays some more in store; `None` when
     /// everything is pinned or loading, or readers may still look at what was evicted.
     ///
-    /// A table is not freed while the hand looks at it: the lock is held for reading.
+    /// A table is not freed while a hand looks at it: the lock is held for reading.
     pub(crate) fn victim(&self, frames: &Frames, tables: &Tables) -> Option<Frame> {
+        self.is_full.store(true, Ordering::Relaxed);
         let tables = tables.read();
         let count = frames.count() as u64;
-        let stride = (count / 8).clamp(1, STRIDE);
-        let wanted = (frames.count() / 32).clamp(1, IN_STORE);
-        let (mut steps, mut found, mut victims) = (0, 0, [0; IN_STORE + STRIDE as usize]);
-        while found < wanted && steps < MAX_LAPS * count {
-            // Relaxed: only distinct numbers are wanted.
-            let start = self.hand.fetch_add(stride, Ordering::Relaxed);
-            for step in start..start.wrapping_add(stride) {
-                let frame = (step % count) as Frame;
-                if self.sweep(frames, &tables, frame) {
-                    victims[found] = frame;
-                    found += 1;
-                }
-            }
-            steps += stride;
+        let wanted = (count / FRAMES_PER_STORED).clamp(1, IN_STORE);
+        let mut search = Search {
+            clock: self,
+            frames,
+            tables: &tables,
+            // Relaxed: a count.
+            evicted_before: self.evictions.load(Ordering::Relaxed),
+            stride: wanted,
+            steps: 0,
+            found: 0,
+            last_found: 0,
+            victims: [0; MOST_FOUND],
+        };
+        while search.found < wanted && search.steps < MAX_LAPS * count {
+            search.advance();
             // Where victims are rare, one is enough.
-            if found > 0 && steps >= count {
+            if search.found > 0 && search.steps >= count {
                 break;
             }
         }
         // Relaxed: counts, read for their values alone.
-        self.steps.fetch_add(steps, Ordering::Relaxed);
-        self.evictions.fetch_add(found as u64, Ordering::Relaxed);
-        if found == 0 { None } else { frames.unlinked(&victims[..found]) }
-    }
-
-    /// One step: takes a chance from the page in `frame`, or evicts it.
-    fn sweep(
-        &self,
-        frames: &Frames,
-        tables: &[Option<std::sync::Arc<Table>>],
-        frame: Frame,
-    ) -> bool {
-        let Some((file, page)) = frames.owner(frame).get() else {
-            return false;
-        };
-        let table = tables.get(usize::from(file)).and_then(Option::as_ref);
-        let Some(word) = table.and_then(|table| table.word(page)) else {
-            return false;
-        };
-        word.sweep(frame) == Sweep::Evicted
+        self.steps.fetch_add(search.steps, Ordering::Relaxed);
+        self.evictions.fetch_add(search.found, Ordering::Relaxed);
+        match search.found {
+            0 => None,
+            found => frames.unlinked(&search.victims[..found as usize]),
+        }
     }
 
     /// Evicts every page of `file`, which nobody pins or reads any more.
-    pub(crate) fn clear(&self, frames: &Frames, table: &Table, file: FileNo) {
+    pub(crate) fn clear(
+        &self,
+        frames: &Frames,
+        tables: &[Option<Arc<Table>>],
+        table: &Table,
+        file: FileNo,
+    ) {
         for frame in 0..frames.count() as Frame {
             let Some((owner, page)) = frames.owner(frame).get() else {
                 continue;
@@ -102,5 +146,100 @@ impl Clock {
                 frames.give(evicted);
             }
         }
+        self.is_full.store(false, Ordering::Relaxed);
+        // Once around the ring, so that no places are taken by who has left.
+        for _ in 0..self.probation.len() {
+            let Some(frame) = self.probation.next() else { return };
+            if let Some(word) = word_of(frames, tables, frame) {
+                self.arrived(word, frame);
+            }
+        }
+    }
+}
+
+/// The word of the page that is in `frame`, unless the frame's owner is out of date.
+fn word_of<'a>(
+    frames: &Frames,
+    tables: &'a [Option<Arc<Table>>],
+    frame: Frame,
+) -> Option<&'a Word> {
+    let (file, page) = frames.owner(frame).get()?;
+    tables.get(usize::from(file))?.as_ref()?.word(page)
+}
+
+/// One thread's search for victims.
+struct Search<'a> {
+    clock: &'a Clock,
+    frames: &'a Frames,
+    tables: &'a [Option<Arc<Table>>],
+    /// The evictions of the pool before this search.
+    evicted_before: u64,
+    /// The frames that are taken of the main hand at a time.
+    stride: u64,
+    steps: u64,
+    found: u64,
+    /// The step at which the last victim was found.
+    last_found: u64,
+    victims: [Frame; MOST_FOUND],
+}
+
+impl Search<'_> {
+    /// Moves the hand whose turn it is.
+    ///
+    /// That is for probation to say, by whether more are in it than are due; but a hand that has
+    /// gone a lap in vain leaves the next one to the other.
+    fn advance(&mut self) {
+        let count = self.frames.count() as u64;
+        let due = self.clock.probation.is_overfull(self.frames.usable_count());
+        let in_vain = (self.steps - self.last_found) / count % 2 == 1;
+        if due != in_vain
+            && let Some(frame) = self.clock.probation.next()
+        {
+            self.steps += 1;
+            if self.judge(frame) {
+                self.found(frame);
+            }
+            return;
+        }
+        // Relaxed: only distinct numbers are wanted.
+        let start = self.clock.hand.fetch_add(self.stride, Ordering::Relaxed);
+        for step in start..start.wrapping_add(self.stride) {
+            let frame = (step % count) as Frame;
+            self.steps += 1;
+            if self.sweep(frame) {
+                self.found(frame);
+            }
+        }
+    }
+
+    /// The end of probation for the page in `frame`. Returns whether it was evicted.
+    fn judge(&self, frame: Frame) -> bool {
+        let Some(word) = word_of(self.frames, self.tables, frame) else {
+            return false;
+        };
+        let ghost = Ghost::at(self.evicted_before + self.found);
+        match word.judge(frame, Probation::USES, ghost) {
+            Verdict::Evicted => return true,
+            Verdict::Pinned => self.clock.arrived(word, frame),
+            Verdict::Promoted | Verdict::Gone => {}
+        }
+        false
+    }
+
+    /// One step of the main hand. Returns whether the page in `frame` was evicted.
+    fn sweep(&self, frame: Frame) -> bool {
+        let taken = match self.clock.policy {
+            Policy::Probation => 1,
+            Policy::Clock => MAX_CHANCES,
+        };
+        word_of(self.frames, self.tables, frame)
+            .is_some_and(|word| word.sweep(frame, taken) == Sweep::Evicted)
+    }
+
+    fn found(&mut self, frame: Frame) {
+        self.frames.owner(frame).clear();
+        self.victims[self.found as usize] = frame;
+        self.found += 1;
+        self.last_found = self.steps;
     }
 }

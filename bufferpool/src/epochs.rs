@@ -178,7 +178,8 @@ mod loom_tests {
     use loom::thread;
 
     use super::*;
-    use crate::word::{Sweep, Word};
+    use crate::ghost::Ghost;
+    use crate::word::{Start, Sweep, Word};
 
     /// Two pages and one frame that they take turns in. Its content is a plain cell: a look and a
     /// write that meet there are an error that the checker reports.
@@ -196,7 +197,10 @@ mod loom_tests {
                 words: [Word::default(), Word::default()],
                 frame: UnsafeCell::new(0),
             };
-            assert!(model.words[0].claim(0) && model.words[0].publish_unwaited(0));
+            assert!(
+                model.words[0].claim(Ghost::NEVER, 0, Start::Main)
+                    && model.words[0].publish_unwaited(0)
+            );
             model.words[0].unpin();
             Arc::new(model)
         }
@@ -210,11 +214,11 @@ mod loom_tests {
 
         /// Evicts page 0, whatever its chances, and loads page 1 into its frame when it may.
         fn take_turns(&self) {
-            while self.words[0].sweep(0) == Sweep::Spared {}
+            while self.words[0].sweep(0, 1) == Sweep::Spared {}
             let ended = self.epochs.close();
             for _ in 0..2 {
                 if self.epochs.oldest() > ended {
-                    assert!(self.words[1].claim(0));
+                    assert!(self.words[1].claim(Ghost::NEVER, 0, Start::Main));
                     // SAFETY: as in `look`.
                     self.frame.with_mut(|bytes| unsafe { *bytes = 1 });
                     assert!(self.words[1].publish_unwaited(0));

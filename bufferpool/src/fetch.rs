@@ -155,12 +155,13 @@ impl<'a> Fetch<'a, '_> {
                         return Ok(Found::OnItsWay);
                     }
                 }
-                Look::Absent => {
+                Look::Absent(ghost) => {
                     let Some(frame) = file.pool.frame() else {
                         self.starved_since = Some(Instant::now());
                         return Ok(Found::NotNow);
                     };
-                    if word.claim(frame) {
+                    let start = file.pool.clock.start(ghost, &file.pool.frames);
+                    if word.claim(ghost, frame, start) {
                         self.misses += 1;
                         self.start(index, frame);
                         return Ok(Found::OnItsWay);

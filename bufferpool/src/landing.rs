@@ -75,6 +75,7 @@ impl Batch {
                 batch.deliver(index, Ok(frame));
             }
         }
+        pool.clock.arrived(word, frame);
         self.deliver(index, Ok(frame));
     }
 

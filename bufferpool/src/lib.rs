@@ -37,7 +37,9 @@
 //!   of attached files are paid for with frames (`pool`).
 //! - What a reader looks at stays, pinned or not, until it lets go: `epochs`, and `frames`, where a
 //!   frame whose page was unlinked is in limbo until nobody can have seen it.
-//! - A victim is an unpinned page that was not used since the hand last passed: `clock`.
+//! - A victim is an unpinned page that its uses do not speak for: `clock`, with `probation` for
+//!   new pages and a `ghost` in the word of one that was evicted early. Which of it is in force is
+//!   a [`Policy`].
 //! - One read serves everybody who waits for a page: `waiting`. Its bytes are checked once, before
 //!   anybody sees them, and its failure is told to each and kept by nobody: `landing`.
 //! - Between submission and landing a frame belongs to its read: `landing` again, on the promise
@@ -49,9 +51,12 @@ mod epochs;
 mod error;
 mod fetch;
 mod frames;
+mod ghost;
 mod guard;
 mod landing;
+mod policy;
 mod pool;
+mod probation;
 mod reader;
 mod stats;
 mod sync;
@@ -61,6 +66,7 @@ mod word;
 
 pub use error::PoolError;
 pub use guard::{OwnedPage, PageGuard};
+pub use policy::{Policy, UnknownPolicy};
 pub use pool::{Pool, PoolFile, PoolOptions};
 pub use reader::{Reader, Stay};
 pub use stats::{Audit, Stats};

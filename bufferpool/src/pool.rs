@@ -14,6 +14,7 @@ use crate::error::PoolError;
 use crate::fetch;
 use crate::frames::Frames;
 use crate::guard::PageGuard;
+use crate::policy::Policy;
 use crate::stats::{Audit, Counts, Stats};
 use crate::table::{FileNo, Table};
 use crate::waiting::Waiting;
@@ -27,6 +28,8 @@ pub struct PoolOptions {
     pub memory_bytes: u64,
     /// The size of a page, the same for all files of the pool.
     pub page_size: PageSize,
+    /// Which pages are evicted.
+    pub policy: Policy,
     /// How long a thread that finds every frame pinned or loading waits for one.
     pub frame_patience: Duration,
     /// How long a thread waits for the next page of its batch to arrive from the device.
@@ -34,11 +37,12 @@ pub struct PoolOptions {
 }
 
 impl Default for PoolOptions {
-    /// 64 MiB of pages of 4 KiB; a second for a frame, thirty for a device.
+    /// 64 MiB of pages of 4 KiB, the default policy; a second for a frame, thirty for a device.
     fn default() -> Self {
         Self {
             memory_bytes: 64 << 20,
             page_size: PageSize::KIB_4,
+            policy: Policy::default(),
             frame_patience: Duration::from_secs(1),
             device_patience: Duration::from_secs(30),
         }
@@ -59,7 +63,7 @@ pub struct Pool {
 pub(crate) struct Core {
     pub(crate) page_size: PageSize,
     pub(crate) frames: Frames,
-    clock: Clock,
+    pub(crate) clock: Clock,
     tables: Tables,
     pub(crate) waiting: Waiting,
     pub(crate) stats: Counts,
@@ -83,7 +87,8 @@ impl Pool {
     /// [`MIN_FRAMES`](Self::MIN_FRAMES) frames, [`PoolError::NoMemory`] when the address space
     /// for it cannot be had.
     pub fn new(options: &PoolOptions) -> std::result::Result<Self, PoolError> {
-        let &PoolOptions { memory_bytes, page_size, frame_patience, device_patience } = options;
+        let &PoolOptions { memory_bytes, page_size, policy, frame_patience, device_patience } =
+            options;
         let frame_bytes = Self::frame_bytes(page_size);
         let count = (memory_bytes / frame_bytes).min(u64::from(u32::MAX)) as u32;
         if count < Self::MIN_FRAMES {
@@ -99,7 +104,7 @@ impl Pool {
         let core = Core {
             page_size,
             frames: Frames::new(arena, count),
-            clock: Clock::default(),
+            clock: Clock::new(policy, count as usize),
             tables: RwLock::default(),
             waiting: Waiting::new(),
             stats: Counts::default(),
@@ -229,9 +234,9 @@ impl Pool {
         table_frames.saturating_add(u64::from(Self::MIN_FRAMES)).saturating_mul(frame_bytes)
     }
 
-    /// What a frame costs of the budget, in bytes.
-    fn frame_bytes(page_size: PageSize) -> u64 {
-        page_size.bytes() as u64 + Frames::OVERHEAD_BYTES
+    /// What a frame costs of the budget, in bytes: its page and what is kept for it.
+    pub fn frame_bytes(page_size: PageSize) -> u64 {
+        page_size.bytes() as u64 + Frames::OVERHEAD_BYTES + Clock::BYTES_PER_FRAME
     }
 }
 
@@ -347,7 +352,7 @@ impl Drop for File {
     /// The last guard and the last read are gone: the pages leave, and their frames come free.
     fn drop(&mut self) {
         let mut tables = self.pool.tables.write();
-        self.pool.clock.clear(&self.pool.frames, &self.table, self.number);
+        self.pool.clock.clear(&self.pool.frames, &tables, &self.table, self.number);
         if let Some(place) = tables.get_mut(usize::from(self.number)) {
             *place = None;
         }

@@ -19,7 +19,8 @@ pub struct Stats {
     pub reads: u64,
     /// Pages evicted by the clock.
     pub evictions: u64,
-    /// Frames that the clock hand has passed.
+    /// Steps that were taken in search of pages to evict: frames that the hand has passed, and
+    /// pages whose probation has ended.
     pub sweep_steps: u64,
     /// All frames.
     pub frames: usize,

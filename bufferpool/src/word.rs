@@ -1,19 +1,23 @@
 //! The law: one 64-bit word a page, and every transition it may make.
 //!
 //! ```text
-//!   63      61 60   59 58   57 56    55          32 31           0
-//!   ┌─────────┬───────┬───────┬───────┬─────────────┬─────────────┐
-//!   │ unused  │ state │ chances│waited│    pins     │    frame    │
-//!   └─────────┴───────┴───────┴───────┴─────────────┴─────────────┘
+//!   63  62 61   60   59 58   57 56    55          32 31           0
+//!   ┌─────┬──────┬───────┬───────┬───────┬─────────────┬─────────────┐
+//!   │  -  │ main │ state │ chances│waited│    pins     │    frame    │  loading, resident
+//!   ├─────┴──────┼───────┼───────┴───────┼─────────────┴─────────────┤
+//!   │     -      │   0   │       -       │           ghost           │  absent
+//!   └────────────┴───────┴───────────────┴───────────────────────────┘
 //!
 //!              claim(frame)              publish(pins)
 //!    Absent ──────────────────▶ Loading ───────────────▶ Resident ◀─┐ pin, unpin,
-//!      ▲ ▲                        │  ▲│ wait                 │  └───┘ spare
+//!      ▲ ▲                        │  ▲│ wait                 │  └───┘ spare, promote
 //!      │ └────────── fail ────────┘  └┘                      │
 //!      └───────────────────────── evict ────────────────────┘
 //! ```
 //!
 //! A word of zero is an absent page, so that a table of them costs nothing until it is touched.
+//! An absent page may instead be a [`Ghost`]: its word says when it was evicted. A ghost is only
+//! a recollection. Whoever zeroes it loses no page.
 //!
 //! Who may do what: anybody may claim an absent page and pin a resident one; the claimant alone,
 //! or whoever lands its read, publishes or fails; the hand evicts a resident page that nobody
@@ -26,6 +30,7 @@
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
+use crate::ghost::Ghost;
 use crate::sync::AtomicU64;
 
 /// The number of a frame.
@@ -45,10 +50,12 @@ const CHANCES: u64 = MAX_CHANCES << 57;
 const LOADING: u64 = 1 << 59;
 const RESIDENT: u64 = 2 << 59;
 const STATE: u64 = 3 << 59;
+const MAIN: u64 = 1 << 61;
 
 const _: () = assert!(FRAME & PINS == 0 && PINS & WAITED == 0 && WAITED & CHANCES == 0);
-const _: () =
-    assert!(CHANCES & STATE == 0 && FRAME + PINS + WAITED + CHANCES + STATE == (1 << 61) - 1);
+const _: () = assert!(CHANCES & STATE == 0 && STATE & MAIN == 0);
+const _: () = assert!(FRAME + PINS + WAITED + CHANCES + STATE + MAIN == (1 << 62) - 1);
+const _: () = assert!(Ghost::BITS & (WAITED | CHANCES | STATE | MAIN) == 0);
 
 /// The state of one page.
 #[derive(Debug, Default)]
@@ -62,10 +69,31 @@ pub(crate) enum Look {
     Pinned(Frame),
     /// On its way.
     Loading,
-    /// Not in memory.
-    Absent,
+    /// Not in memory, and this is what is remembered of it.
+    Absent(Ghost),
     /// In memory, but with as many pins as a word can count.
     Full,
+}
+
+/// What a page begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// On probation.
+    Probation,
+    /// Past it.
+    Main,
+    /// Past it, and as if it had been used once already.
+    MainWithChance,
+}
+
+impl Start {
+    fn bits(self) -> u64 {
+        match self {
+            Self::Probation => 0,
+            Self::Main => MAIN,
+            Self::MainWithChance => MAIN | ONE_CHANCE,
+        }
+    }
 }
 
 /// What the hand did to a page.
@@ -73,10 +101,23 @@ pub(crate) enum Look {
 pub(crate) enum Sweep {
     /// It is absent now, and its frame the caller's.
     Evicted,
-    /// It has lost one of its chances.
+    /// It has lost some of its chances.
     Spared,
-    /// It is pinned, loading, or not in this frame any more.
+    /// It is pinned, loading, on probation, or not in this frame any more.
     Passed,
+}
+
+/// How a page's probation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Too few uses: it is a ghost now, and its frame the caller's.
+    Evicted,
+    /// Used enough: it is the hand's from now on.
+    Promoted,
+    /// It is pinned: no verdict yet.
+    Pinned,
+    /// It is not on probation in this frame any more.
+    Gone,
 }
 
 /// A word's content at one moment.
@@ -94,6 +135,10 @@ impl Content {
 
     pub(crate) fn is_resident(self) -> bool {
         self.0 & STATE == RESIDENT
+    }
+
+    pub(crate) fn is_on_probation(self) -> bool {
+        self.0 & (STATE | MAIN) == RESIDENT
     }
 
     pub(crate) fn frame(self) -> Frame {
@@ -120,7 +165,7 @@ impl Word {
                 RESIDENT if word & PINS == PINS => return Look::Full,
                 RESIDENT => {}
                 LOADING => return Look::Loading,
-                _ => return Look::Absent,
+                _ => return Look::Absent(Ghost::of_bits(word)),
             }
             let chance = if word & CHANCES == CHANCES { 0 } else { ONE_CHANCE };
             // Acquire: pairs with the release in `publish`; the frame's bytes are visible.
@@ -176,12 +221,14 @@ impl Word {
         debug_assert!(before & STATE == RESIDENT && before & PINS != 0, "unpinned {before:#x}");
     }
 
-    /// Makes an absent page loading, into `frame`. Returns false when it is not absent any more.
+    /// Makes an absent page loading, into `frame`. Returns false when it is not absent any more, or
+    /// another ghost than the one that the caller has seen.
     #[inline]
-    pub(crate) fn claim(&self, frame: Frame) -> bool {
+    pub(crate) fn claim(&self, seen: Ghost, frame: Frame, start: Start) -> bool {
+        let loading = LOADING | start.bits() | u64::from(frame);
         // Relaxed: nothing is read on the strength of it. The frame came from the free list or
         // from `evict`, which order what was done to it before.
-        self.0.compare_exchange(0, LOADING | u64::from(frame), Relaxed, Relaxed).is_ok()
+        self.0.compare_exchange(seen.bits(), loading, Relaxed, Relaxed).is_ok()
     }
 
     /// Notes that somebody waits for a loading page. Returns false when it is not loading any
@@ -202,8 +249,8 @@ impl Word {
     /// whoever lands its read, may.
     #[inline]
     pub(crate) fn publish_unwaited(&self, frame: Frame) -> bool {
-        let loading = LOADING | u64::from(frame);
-        let resident = RESIDENT | ONE_PIN | u64::from(frame);
+        let Some(loading) = self.loading_unwaited(frame) else { return false };
+        let resident = loading - LOADING + RESIDENT + ONE_PIN;
         // Release: pairs with the acquire in `pin`.
         self.0.compare_exchange(loading, resident, Release, Relaxed).is_ok()
     }
@@ -212,40 +259,87 @@ impl Word {
     /// whom there is at least one, so that nobody else changes the word.
     pub(crate) fn publish(&self, frame: Frame, pins: u64) {
         debug_assert!(0 < pins && pins <= MAX_PINS);
-        let resident = RESIDENT | (pins * ONE_PIN) | u64::from(frame);
+        let start = self.0.load(Relaxed) & (MAIN | CHANCES);
+        let resident = RESIDENT | start | (pins * ONE_PIN) | u64::from(frame);
         // Release: pairs with the acquire in `pin`, and with the waiters' own lock.
         let before = self.0.swap(resident, Release);
-        debug_assert!(before == LOADING | WAITED | u64::from(frame), "published {before:#x}");
+        debug_assert!(before == LOADING | WAITED | start | u64::from(frame), "{before:#x}");
     }
 
     /// Makes a loading page absent again, if nobody waits for it.
     pub(crate) fn fail_unwaited(&self, frame: Frame) -> bool {
+        let Some(loading) = self.loading_unwaited(frame) else { return false };
         // Relaxed: the frame's bytes are nobody's. Its next use is ordered by the free list.
-        self.0.compare_exchange(LOADING | u64::from(frame), 0, Relaxed, Relaxed).is_ok()
+        self.0.compare_exchange(loading, 0, Relaxed, Relaxed).is_ok()
+    }
+
+    /// The word, if the page is loading into `frame` and nobody waits for it.
+    fn loading_unwaited(&self, frame: Frame) -> Option<u64> {
+        let word = self.0.load(Relaxed);
+        (word & (STATE | WAITED | FRAME) == LOADING | u64::from(frame)).then_some(word)
     }
 
     /// Makes a loading page absent again. Called under the lock of its waiters, as `publish` is.
     pub(crate) fn fail(&self, frame: Frame) {
         // Relaxed: as in `fail_unwaited`.
         let before = self.0.swap(0, Relaxed);
-        debug_assert!(before == LOADING | WAITED | u64::from(frame), "failed {before:#x}");
+        debug_assert!(
+            before & !(MAIN | CHANCES) == LOADING | WAITED | u64::from(frame),
+            "failed {before:#x}"
+        );
     }
 
-    /// The hand: takes a chance from the page in `frame`, or, where it has none left, the frame.
+    /// The hand, at a page that is past probation: takes up to `taken` chances from the page in
+    /// `frame`, or, where it has none left, the frame.
     #[inline]
-    pub(crate) fn sweep(&self, frame: Frame) -> Sweep {
+    pub(crate) fn sweep(&self, frame: Frame, taken: u64) -> Sweep {
         let mut word = self.0.load(Relaxed);
         loop {
-            let unpinned = RESIDENT | u64::from(frame);
+            let unpinned = RESIDENT | MAIN | u64::from(frame);
             if word & !CHANCES != unpinned {
                 return Sweep::Passed;
             }
-            let spared = word & CHANCES != 0;
-            let next = if spared { word - ONE_CHANCE } else { 0 };
+            let chances = word & CHANCES;
+            let next = if chances != 0 { word - chances.min(taken * ONE_CHANCE) } else { 0 };
             // Acquire: pairs with the release in `unpin`; the last reader's look is over.
             match self.0.compare_exchange_weak(word, next, AcqRel, Relaxed) {
-                Ok(_) if spared => return Sweep::Spared,
+                Ok(_) if chances != 0 => return Sweep::Spared,
                 Ok(_) => return Sweep::Evicted,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// The end of a page's probation in `frame`: past it after `uses` uses, otherwise `ghost`.
+    #[inline]
+    pub(crate) fn judge(&self, frame: Frame, uses: u64, ghost: Ghost) -> Verdict {
+        let mut word = self.0.load(Relaxed);
+        loop {
+            let on_probation = RESIDENT | u64::from(frame);
+            if word & !(CHANCES | PINS) != on_probation {
+                return Verdict::Gone;
+            }
+            if word & PINS != 0 {
+                return Verdict::Pinned;
+            }
+            let promoted = word & CHANCES >= uses * ONE_CHANCE;
+            let next = if promoted { on_probation | MAIN } else { ghost.bits() };
+            // Acquire: as in `sweep`.
+            match self.0.compare_exchange_weak(word, next, AcqRel, Relaxed) {
+                Ok(_) if promoted => return Verdict::Promoted,
+                Ok(_) => return Verdict::Evicted,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Ends the probation of the page in `frame` in its favour, pinned or not.
+    pub(crate) fn promote(&self, frame: Frame) {
+        let mut word = self.0.load(Relaxed);
+        while word & (STATE | MAIN | FRAME) == RESIDENT | u64::from(frame) {
+            // Relaxed: who may touch the frame does not change.
+            match self.0.compare_exchange_weak(word, word | MAIN, Relaxed, Relaxed) {
+                Ok(_) => return,
                 Err(now) => word = now,
             }
         }
@@ -269,78 +363,143 @@ impl Word {
 mod tests {
     use super::*;
 
-    fn resident(frame: Frame) -> Word {
+    const NEVER: Ghost = Ghost::NEVER;
+    const LATER: Ghost = Ghost::at(7);
+
+    fn resident(frame: Frame, start: Start) -> Word {
         let word = Word::default();
-        assert!(word.claim(frame) && word.publish_unwaited(frame));
+        assert!(word.claim(NEVER, frame, start) && word.publish_unwaited(frame));
         word
+    }
+
+    fn used(word: &Word, frame: Frame, uses: u64) {
+        for _ in 0..uses {
+            assert_eq!(word.pin(), Look::Pinned(frame));
+            word.unpin();
+        }
     }
 
     #[test]
     fn an_absent_page_can_only_be_claimed() {
         let word = Word::default();
-        assert_eq!(word.pin(), Look::Absent);
+        assert_eq!(word.pin(), Look::Absent(NEVER));
         assert!(!word.wait() && !word.publish_unwaited(0) && !word.fail_unwaited(0));
-        assert_eq!(word.sweep(0), Sweep::Passed);
+        assert_eq!(word.sweep(0, 1), Sweep::Passed);
+        assert_eq!(word.judge(0, 1, LATER), Verdict::Gone);
+        word.promote(0);
         assert_eq!(word.evict(), None);
         assert!(word.content().is_absent());
-        assert!(word.claim(u32::MAX));
+        assert!(word.claim(NEVER, u32::MAX, Start::Probation));
         assert_eq!(word.content().frame(), u32::MAX);
     }
 
     #[test]
     fn a_loading_page_is_claimed_once_and_neither_pinned_nor_evicted() {
-        let word = Word::default();
-        assert!(word.claim(5));
-        assert!(!word.claim(6));
-        assert_eq!(word.pin(), Look::Loading);
-        assert_eq!(word.sweep(5), Sweep::Passed);
-        assert_eq!(word.evict(), None);
-        assert!(word.content().is_loading());
-        assert!(word.fail_unwaited(5));
-        assert!(word.content().is_absent());
+        for start in [Start::Probation, Start::Main, Start::MainWithChance] {
+            let word = Word::default();
+            assert!(word.claim(NEVER, 5, start));
+            assert!(!word.claim(NEVER, 6, start));
+            assert_eq!(word.pin(), Look::Loading);
+            assert_eq!(word.sweep(5, 1), Sweep::Passed);
+            assert_eq!(word.judge(5, 1, LATER), Verdict::Gone);
+            word.promote(5);
+            assert_eq!(word.evict(), None);
+            assert!(word.content().is_loading());
+            assert!(!word.fail_unwaited(6) && word.fail_unwaited(5));
+            assert_eq!(word.pin(), Look::Absent(NEVER));
+        }
     }
 
     #[test]
     fn a_waited_page_is_published_with_a_pin_for_each() {
-        let word = Word::default();
-        assert!(word.claim(5) && word.wait() && word.wait());
-        assert!(!word.publish_unwaited(5) && !word.fail_unwaited(5), "somebody waits");
-        word.publish(5, 3);
-        assert_eq!(word.content().pins(), 3);
-        (0..3).for_each(|_| word.unpin());
-        assert_eq!(word.sweep(5), Sweep::Evicted, "a new page has no chance to lose");
+        for start in [Start::Probation, Start::Main, Start::MainWithChance] {
+            let word = Word::default();
+            assert!(word.claim(NEVER, 5, start) && word.wait() && word.wait());
+            assert!(!word.publish_unwaited(5) && !word.fail_unwaited(5), "somebody waits");
+            word.publish(5, 3);
+            assert_eq!(word.content().pins(), 3);
+            (0..3).for_each(|_| word.unpin());
+            assert_eq!(word.content().is_on_probation(), start == Start::Probation);
+            let spared = word.sweep(5, 1) == Sweep::Spared;
+            assert_eq!(spared, start == Start::MainWithChance, "a new page has no chance to lose");
+        }
     }
 
     #[test]
     fn a_pinned_page_stays() {
-        let word = resident(5);
-        assert_eq!(word.sweep(5), Sweep::Passed);
-        assert_eq!(word.evict(), None);
-        word.unpin();
-        assert_eq!(word.sweep(4), Sweep::Passed, "in another frame");
-        assert_eq!(word.evict(), Some(5));
+        for start in [Start::Probation, Start::Main] {
+            let word = resident(5, start);
+            assert_eq!(word.sweep(5, 1), Sweep::Passed);
+            assert!(matches!(word.judge(5, 1, LATER), Verdict::Pinned | Verdict::Gone));
+            assert_eq!(word.evict(), None);
+            word.unpin();
+            assert_eq!(word.sweep(4, 1), Sweep::Passed, "in another frame");
+            assert_eq!(word.judge(4, 1, LATER), Verdict::Gone, "in another frame");
+            assert_eq!(word.evict(), Some(5));
+        }
     }
 
     #[test]
     fn each_use_gives_a_chance_up_to_the_most() {
         for uses in 0..6 {
-            let word = resident(9);
+            let word = resident(9, Start::Main);
             word.unpin();
-            for _ in 0..uses {
-                assert_eq!(word.pin(), Look::Pinned(9));
-                word.unpin();
-            }
+            used(&word, 9, uses);
             for _ in 0..uses.min(MAX_CHANCES) {
-                assert_eq!(word.sweep(9), Sweep::Spared);
+                assert_eq!(word.sweep(9, 1), Sweep::Spared);
             }
-            assert_eq!(word.sweep(9), Sweep::Evicted);
+            assert_eq!(word.sweep(9, 1), Sweep::Evicted);
+            assert_eq!(word.pin(), Look::Absent(NEVER), "the hand leaves no ghost");
         }
+    }
+
+    #[test]
+    fn the_hand_may_take_all_chances_at_once() {
+        let word = resident(9, Start::MainWithChance);
+        word.unpin();
+        used(&word, 9, 2);
+        assert_eq!(word.sweep(9, MAX_CHANCES), Sweep::Spared);
+        assert_eq!(word.sweep(9, MAX_CHANCES), Sweep::Evicted);
+    }
+
+    #[test]
+    fn probation_ends_by_promotion_or_as_a_ghost() {
+        for uses in 0..4 {
+            let word = resident(9, Start::Probation);
+            assert_eq!(word.judge(9, 2, LATER), Verdict::Pinned);
+            word.unpin();
+            assert_eq!(word.sweep(9, 1), Sweep::Passed, "it is not the hand's yet");
+            used(&word, 9, uses);
+            if uses < 2 {
+                assert_eq!(word.judge(9, 2, LATER), Verdict::Evicted);
+                assert_eq!(word.pin(), Look::Absent(LATER));
+                assert!(!word.claim(NEVER, 3, Start::Main), "the caller has seen another ghost");
+                assert!(word.claim(LATER, 3, Start::Main) && word.publish_unwaited(3));
+                word.unpin();
+                assert_eq!(word.judge(3, 2, LATER), Verdict::Gone);
+                assert_eq!(word.sweep(3, 1), Sweep::Evicted);
+            } else {
+                assert_eq!(word.judge(9, 2, LATER), Verdict::Promoted);
+                assert_eq!(word.judge(9, 2, LATER), Verdict::Gone);
+                assert_eq!(word.sweep(9, 1), Sweep::Evicted, "its chances are spent");
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_may_be_promoted_while_it_is_pinned() {
+        let word = resident(9, Start::Probation);
+        word.promote(8);
+        assert!(word.content().is_on_probation(), "in another frame");
+        word.promote(9);
+        assert!(!word.content().is_on_probation());
+        assert_eq!(word.content().pins(), 1);
     }
 
     #[test]
     fn pins_do_not_overflow() {
         let word = Word::default();
-        assert!(word.claim(1) && word.wait());
+        assert!(word.claim(NEVER, 1, Start::Probation) && word.wait());
         word.publish(1, MAX_PINS);
         assert_eq!(word.pin(), Look::Full);
         assert_eq!(word.pin_again(), None);
@@ -375,8 +534,9 @@ mod loom_tests {
         }
 
         /// Reads the page into `frame`, which is ours, and keeps it unpinned.
-        fn load(&self, frame: Frame) -> bool {
-            if !self.word.claim(frame) {
+        fn load(&self, frame: Frame, start: Start) -> bool {
+            let Look::Absent(ghost) = self.word.pin() else { return false };
+            if !self.word.claim(ghost, frame, start) {
                 return false;
             }
             // SAFETY: loom reports it if anybody else is in the cell.
@@ -396,12 +556,22 @@ mod loom_tests {
 
         /// The hand: what it evicts it may write to.
         fn sweep(&self, frame: Frame) -> bool {
-            let evicted = self.word.sweep(frame) == Sweep::Evicted;
-            if evicted {
+            self.scribble_if(frame, self.word.sweep(frame, 1) == Sweep::Evicted)
+        }
+
+        /// The end of a probation: as the hand.
+        fn judge(&self, frame: Frame) -> Verdict {
+            let verdict = self.word.judge(frame, 1, Ghost::at(7));
+            self.scribble_if(frame, verdict == Verdict::Evicted);
+            verdict
+        }
+
+        fn scribble_if(&self, frame: Frame, ours: bool) -> bool {
+            if ours {
                 // SAFETY: as in `load`.
                 self.frames[frame as usize].with_mut(|bytes| unsafe { *bytes = 13 });
             }
-            evicted
+            ours
         }
     }
 
@@ -409,7 +579,7 @@ mod loom_tests {
     fn loom_two_readers_and_the_hand() {
         loom::model(|| {
             let model = Model::new();
-            assert!(model.load(0));
+            assert!(model.load(0, Start::Main));
             let readers = [(); 2].map(|()| {
                 let model = model.clone();
                 thread::spawn(move || model.look())
@@ -421,12 +591,49 @@ mod loom_tests {
     }
 
     #[test]
+    fn loom_two_readers_and_the_end_of_probation() {
+        loom::model(|| {
+            let model = Model::new();
+            assert!(model.load(0, Start::Probation));
+            let readers = [(); 2].map(|()| {
+                let model = model.clone();
+                thread::spawn(move || model.look())
+            });
+            if model.judge(0) == Verdict::Promoted {
+                model.sweep(0);
+            }
+            readers.into_iter().for_each(|reader| reader.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn loom_the_hand_a_verdict_and_a_reader() {
+        loom::model(|| {
+            let model = Model::new();
+            assert!(model.load(0, Start::Probation));
+            model.look(); // Used once: to be promoted.
+            let hand = {
+                let model = model.clone();
+                thread::spawn(move || model.sweep(0))
+            };
+            let reader = {
+                let model = model.clone();
+                thread::spawn(move || model.look())
+            };
+            let verdict = model.judge(0);
+            let swept = hand.join().unwrap();
+            assert!(!(swept && verdict == Verdict::Evicted), "a frame is evicted once");
+            reader.join().unwrap();
+        });
+    }
+
+    #[test]
     fn loom_two_claimants_and_a_reader() {
         loom::model(|| {
             let model = Model::new();
             let claimants = [0, 1].map(|frame| {
                 let model = model.clone();
-                thread::spawn(move || model.load(frame))
+                thread::spawn(move || model.load(frame, Start::Probation))
             });
             model.look();
             let won = claimants.map(|claimant| claimant.join().unwrap());
@@ -435,16 +642,31 @@ mod loom_tests {
     }
 
     #[test]
+    fn loom_two_claimants_of_a_ghost() {
+        loom::model(|| {
+            let model = Model::new();
+            assert!(model.load(0, Start::Probation));
+            assert_eq!(model.judge(0), Verdict::Evicted);
+            let claimants = [0, 1].map(|frame| {
+                let model = model.clone();
+                thread::spawn(move || model.load(frame, Start::Main))
+            });
+            let won = claimants.map(|claimant| claimant.join().unwrap());
+            assert!(won[0] != won[1], "a ghost returns once");
+        });
+    }
+
+    #[test]
     fn loom_evicted_and_loaded_again_elsewhere() {
         loom::model(|| {
             let model = Model::new();
-            assert!(model.load(0));
+            assert!(model.load(0, Start::Probation));
             let reader = {
                 let model = model.clone();
                 thread::spawn(move || model.look())
             };
-            if model.sweep(0) {
-                assert!(model.load(1));
+            if model.judge(0) == Verdict::Evicted {
+                assert!(model.load(1, Start::Main));
                 model.look();
             }
             reader.join().unwrap();

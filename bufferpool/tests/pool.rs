@@ -6,7 +6,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
-use ringpool_bufferpool::{Pool, PoolError, PoolFile, PoolOptions};
+use ringpool_bufferpool::{Policy, Pool, PoolError, PoolFile, PoolOptions};
 use ringpool_storage::conformance::{self, Specimen};
 use ringpool_storage::{
     Error, Fault, FaultyDevice, MemoryDevice, MemorySource, PageNo, PageSize, PageSource,
@@ -16,8 +16,13 @@ const SIZE: PageSize = PageSize::KIB_4;
 const PAGES: u64 = 400;
 
 fn pool(frames: u64) -> Pool {
+    pool_with(frames, Policy::default())
+}
+
+fn pool_with(frames: u64, policy: Policy) -> Pool {
     let options = PoolOptions {
-        memory_bytes: frames * (4096 + 25),
+        policy,
+        memory_bytes: frames * Pool::frame_bytes(SIZE),
         frame_patience: Duration::from_millis(50),
         device_patience: Duration::from_millis(200),
         ..PoolOptions::default()
@@ -76,7 +81,7 @@ fn a_pool_is_a_source() {
 
 #[test]
 fn too_small_a_budget_names_the_least() {
-    let least = u64::from(Pool::MIN_FRAMES) * (4096 + 25);
+    let least = u64::from(Pool::MIN_FRAMES) * Pool::frame_bytes(SIZE);
     let small = PoolOptions { memory_bytes: least - 1, ..PoolOptions::default() };
     match Pool::new(&small) {
         Err(error @ PoolError::BelowMinimum { minimum_bytes, .. }) => {
@@ -139,21 +144,23 @@ fn a_pinned_page_stays_while_all_others_go() {
 
 #[test]
 fn when_all_is_pinned_an_error_comes_soon_and_recovery_after() {
-    let pool = pool(66);
-    let (file, _) = faulty(&pool, |_, _| None);
-    let mut pins: Vec<_> = (0..64).map(|page| file.pin(PageNo(page)).unwrap()).collect();
-    match file.pin(PageNo(99)) {
-        Err(Error::Exhausted { page: PageNo(99), frames: 64, .. }) => {}
-        other => panic!("{other:?}"),
+    for policy in Policy::ALL {
+        let pool = pool_with(66, policy);
+        let (file, _) = faulty(&pool, |_, _| None);
+        let mut pins: Vec<_> = (0..64).map(|page| file.pin(PageNo(page)).unwrap()).collect();
+        match file.pin(PageNo(99)) {
+            Err(Error::Exhausted { page: PageNo(99), frames: 64, .. }) => {}
+            other => panic!("{other:?}"),
+        }
+        let half_resident = file.visit(&[PageNo(3), PageNo(99)], &mut |_, _| {});
+        assert!(matches!(half_resident, Err(Error::Exhausted { .. })));
+        assert_whole(&pool, 64);
+        pins.pop();
+        assert!(is_page(&file.pin(PageNo(99)).unwrap(), PageNo(99)));
+        drop(pins);
+        file.visit(&(0..PAGES).map(PageNo).collect::<Vec<_>>(), &mut |_, _| {}).unwrap();
+        assert_whole(&pool, 0);
     }
-    let half_resident = file.visit(&[PageNo(3), PageNo(99)], &mut |_, _| {});
-    assert!(matches!(half_resident, Err(Error::Exhausted { .. })));
-    assert_whole(&pool, 64);
-    pins.pop();
-    assert!(is_page(&file.pin(PageNo(99)).unwrap(), PageNo(99)));
-    drop(pins);
-    file.visit(&(0..PAGES).map(PageNo).collect::<Vec<_>>(), &mut |_, _| {}).unwrap();
-    assert_whole(&pool, 0);
 }
 
 #[test]
@@ -283,14 +290,19 @@ fn a_failed_read_is_told_to_every_waiter() {
 #[test]
 fn a_read_that_never_ends_is_an_error_and_its_frame_stays_out_of_use() {
     let pool = pool(70);
-    let (file, device) = faulty(&pool, |_, page| (page.0 == 9).then_some(Fault::Hold));
+    let reads = Arc::new(AtomicU64::new(0));
+    let counted = reads.clone();
+    let (file, device) = faulty(&pool, move |_, page| {
+        counted.fetch_add(u64::from(page.0 == 9), Ordering::Relaxed);
+        (page.0 == 9).then_some(Fault::Hold)
+    });
     for _ in 0..2 {
         assert!(matches!(file.pin(PageNo(9)), Err(Error::TimedOut { .. })));
         assert_eq!(pool.audit().unwrap().loading, 1);
         let others: Vec<_> = (10..PAGES).map(PageNo).collect();
         file.visit(&others, &mut |i, bytes| assert!(is_page(bytes, others[i]))).unwrap();
     }
-    assert_eq!(device.reads(), 1 + 2 * (PAGES - 10), "the second call waits for the first's read");
+    assert_eq!(reads.load(Ordering::Relaxed), 1, "the second call waits for the first's read");
     device.release();
     assert_whole(&pool, 0);
     assert!(is_page(&file.try_pin(PageNo(9)).expect("it has landed"), PageNo(9)));
@@ -333,64 +345,68 @@ fn a_file_dropped_with_a_read_in_flight_keeps_its_memory_until_it_lands() {
 
 #[test]
 fn sixteen_threads_see_only_pages_that_say_who_they_are() {
-    let pool = pool(90);
-    // One read in fifty fails; so does, for a while, one page.
-    let (file, _) =
-        faulty(&pool, |n, _| (n % 50 == 49).then_some(Fault::FlipBit(n as usize % 32_768)));
-    let refused = AtomicU64::new(0);
-    thread::scope(|scope| {
-        for seed in 0..16_u64 {
-            let (file, refused) = (&file, &refused);
-            scope.spawn(move || {
-                let mut x = seed * 2 + 1;
-                let mut draw = |below: u64| {
-                    x = x
-                        .wrapping_mul(6_364_136_223_846_793_005)
-                        .wrapping_add(1_442_695_040_888_963_407);
-                    (x >> 33) % below
-                };
-                for _ in 0..300 {
-                    let batch: Vec<_> = (0..draw(40)).map(|_| PageNo(draw(PAGES))).collect();
-                    let visited =
-                        file.visit(&batch, &mut |i, bytes| assert!(is_page(bytes, batch[i])));
-                    refused.fetch_add(u64::from(visited.is_err()), Ordering::Relaxed);
-                    let page = PageNo(draw(PAGES));
-                    match draw(3) {
-                        0 => drop(file.forget(page)),
-                        1 => file
-                            .try_pin(page)
-                            .into_iter()
-                            .for_each(|kept| assert!(is_page(&kept, page))),
-                        _ => file
-                            .pin(page)
-                            .into_iter()
-                            .for_each(|kept| assert!(is_page(&kept, page))),
+    for policy in Policy::ALL {
+        let pool = pool_with(90, policy);
+        // One read in fifty fails; so does, for a while, one page.
+        let (file, _) =
+            faulty(&pool, |n, _| (n % 50 == 49).then_some(Fault::FlipBit(n as usize % 32_768)));
+        let refused = AtomicU64::new(0);
+        thread::scope(|scope| {
+            for seed in 0..16_u64 {
+                let (file, refused) = (&file, &refused);
+                scope.spawn(move || {
+                    let mut x = seed * 2 + 1;
+                    let mut draw = |below: u64| {
+                        x = x
+                            .wrapping_mul(6_364_136_223_846_793_005)
+                            .wrapping_add(1_442_695_040_888_963_407);
+                        (x >> 33) % below
+                    };
+                    for _ in 0..300 {
+                        let batch: Vec<_> = (0..draw(40)).map(|_| PageNo(draw(PAGES))).collect();
+                        let visited =
+                            file.visit(&batch, &mut |i, bytes| assert!(is_page(bytes, batch[i])));
+                        refused.fetch_add(u64::from(visited.is_err()), Ordering::Relaxed);
+                        let page = PageNo(draw(PAGES));
+                        match draw(3) {
+                            0 => drop(file.forget(page)),
+                            1 => file
+                                .try_pin(page)
+                                .into_iter()
+                                .for_each(|kept| assert!(is_page(&kept, page))),
+                            _ => file
+                                .pin(page)
+                                .into_iter()
+                                .for_each(|kept| assert!(is_page(&kept, page))),
+                        }
                     }
-                }
-            });
-        }
-    });
-    assert!(refused.into_inner() > 0, "the faults were met");
-    assert_whole(&pool, 0);
+                });
+            }
+        });
+        assert!(refused.into_inner() > 0, "the faults were met");
+        assert_whole(&pool, 0);
+    }
 }
 
 #[test]
 fn files_share_the_frames_and_leave_them() {
-    let pool = pool(100);
-    let (first, _) = faulty(&pool, |_, _| None);
-    let (second, _) = faulty(&pool, |_, _| None);
-    let all: Vec<_> = (0..PAGES).map(PageNo).collect();
-    for file in [&first, &second, &first] {
-        file.visit(&all, &mut |i, bytes| assert!(is_page(bytes, all[i]))).unwrap();
+    for policy in Policy::ALL {
+        let pool = pool_with(100, policy);
+        let (first, _) = faulty(&pool, |_, _| None);
+        let (second, _) = faulty(&pool, |_, _| None);
+        let all: Vec<_> = (0..PAGES).map(PageNo).collect();
+        for file in [&first, &second, &first] {
+            file.visit(&all, &mut |i, bytes| assert!(is_page(bytes, all[i]))).unwrap();
+            assert_whole(&pool, 0);
+        }
+        drop(first);
         assert_whole(&pool, 0);
+        second.visit(&all, &mut |i, bytes| assert!(is_page(bytes, all[i]))).unwrap();
+        let (third, _) = faulty(&pool, |_, _| None);
+        third.visit(&all, &mut |i, bytes| assert!(is_page(bytes, all[i]))).unwrap();
+        drop((second, third));
+        assert_eq!(pool.stats().free, 100);
     }
-    drop(first);
-    assert_whole(&pool, 0);
-    second.visit(&all, &mut |i, bytes| assert!(is_page(bytes, all[i]))).unwrap();
-    let (third, _) = faulty(&pool, |_, _| None);
-    third.visit(&all, &mut |i, bytes| assert!(is_page(bytes, all[i]))).unwrap();
-    drop((second, third));
-    assert_eq!(pool.stats().free, 100);
 }
 
 #[test]

@@ -18,7 +18,7 @@ const FRAMES: usize = 96;
 
 fn pool() -> Pool {
     let options = PoolOptions {
-        memory_bytes: FRAMES as u64 * (4096 + 25),
+        memory_bytes: FRAMES as u64 * Pool::frame_bytes(SIZE),
         frame_patience: Duration::from_millis(50),
         device_patience: Duration::from_millis(200),
         ..PoolOptions::default()

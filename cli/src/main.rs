@@ -1,5 +1,6 @@
 //! The `ringpool` command: makes segments, searches them through a pool, a mapping or plain
-//! memory, compares the three under the same memory, checks what is on disk, and measures disks.
+//! memory, compares the three under the same memory, checks what is on disk, measures disks,
+//! and replays traces of page numbers.
 //!
 //! One file a command. Each prints for people, or with `--json` one object on stdout and nothing
 //! else there. Exit codes: 0 done, 1 failed with one line on stderr, 2 wrong usage.
@@ -23,6 +24,7 @@ mod page_cache;
 mod probe;
 mod process;
 mod progress;
+mod replay;
 mod report;
 mod run;
 mod search;
@@ -61,6 +63,7 @@ enum Command {
     Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
     Probe(probe::ProbeArgs),
+    Replay(replay::ReplayArgs),
 }
 
 fn main() -> ExitCode {
@@ -86,6 +89,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Inspect(args) => inspect::execute(args, &console),
         Command::Verify(args) => verify::execute(args, &console),
         Command::Probe(args) => probe::execute(args, &console),
+        Command::Replay(args) => replay::execute(args, &console),
     }
 }
 

@@ -73,10 +73,11 @@ impl Disk {
 
 pub(crate) fn pool(patience: Duration) -> Pool {
     let options = PoolOptions {
-        memory_bytes: FRAMES as u64 * (PAGE_BYTES as u64 + 25),
+        memory_bytes: FRAMES as u64 * Pool::frame_bytes(size()),
         page_size: size(),
         frame_patience: patience,
         device_patience: patience,
+        ..PoolOptions::default()
     };
     Pool::new(&options).unwrap()
 }

@@ -7,5 +7,6 @@ mod interrupted;
 mod output;
 mod probe;
 mod refusals;
+mod replay;
 mod system;
 mod workshop;

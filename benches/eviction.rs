@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use ringpool::bufferpool::{Pool, PoolFile, PoolOptions, Stats};
+use ringpool::bufferpool::{Policy, Pool, PoolFile, PoolOptions, Stats};
 use ringpool::storage::{
     Checksums, FileKey, MemoryDevice, MemorySource, PageDevice, PageNo, PageSize, PageSource,
     ReadBuffer,
@@ -52,11 +52,12 @@ impl Disk {
     }
 
     /// The file through a pool of a tenth of its pages.
-    fn pooled(&self, checksums: Option<Checksums>) -> PoolFile {
-        // Beside the frames: 12 bytes a page for table and checksums, and what a frame costs.
+    fn pooled(&self, checksums: Option<Checksums>, policy: Policy) -> PoolFile {
+        // Beside the frames: 12 bytes a page for table and checksums.
         let frames = self.device.page_count() / PAGES_PER_FRAME;
-        let memory_bytes = frames * (PAGE.bytes() as u64 + 32) + 12 * self.device.page_count();
-        let options = PoolOptions { memory_bytes, page_size: PAGE, ..PoolOptions::default() };
+        let memory_bytes = frames * Pool::frame_bytes(PAGE) + 12 * self.device.page_count();
+        let options =
+            PoolOptions { memory_bytes, page_size: PAGE, policy, ..PoolOptions::default() };
         let pool = Pool::new(&options).expect("a budget that does");
         pool.attach(self.device.clone(), checksums).expect("a file that fits")
     }
@@ -72,8 +73,15 @@ fn eviction(c: &mut Criterion) {
             let mut group = c.benchmark_group(format!("eviction/{name}/batch of {batch}"));
             group.throughput(Throughput::Elements(PASS as u64));
             device_alone(&mut group, &disk, &drawn, batch);
-            pool(&mut group, "pool", &disk.pooled(Some(disk.checksums.clone())), &drawn, batch);
-            pool(&mut group, "pool unchecked", &disk.pooled(None), &drawn, batch);
+            let checked = || Some(disk.checksums.clone());
+            for (contestant, checksums, policy) in [
+                ("pool", checked(), Policy::default()),
+                ("pool by plain clock", checked(), Policy::Clock),
+                ("pool unchecked", None, Policy::default()),
+            ] {
+                let file = disk.pooled(checksums, policy);
+                pool(&mut group, contestant, &file, &drawn, batch);
+            }
             group.finish();
         }
     }

@@ -8,8 +8,10 @@
 //! those that are out of order, and so the best of many noisy figures is not mistaken for the
 //! best). The knee lies where that curve reaches nearly all of its height, between two rungs as a
 //! rule.
+//!
+//! All of its memory is had at the start, since it works on the way of reads.
 
-use std::collections::{BTreeMap, VecDeque};
+use crate::options::EngineOptions;
 
 /// The knee is where the rate is 95 % of the best; a little more, since a little more depth costs
 /// less than too little.
@@ -21,6 +23,9 @@ const RUNGS_AN_OCTAVE: f64 = 2.0;
 /// What is compared with our own rung, in turn: close by for the slope, far up for the height, and
 /// far down in case we are far too high.
 const AWAY: [isize; 6] = [1, -1, 3, -2, 5, -4];
+const FURTHEST: usize = 5;
+/// Rungs at most: two an octave up to the highest ceiling, and that.
+const RUNGS: usize = 32;
 /// A pair of rungs is known by so many comparisons, its last ones,
 const REMEMBERED: usize = 25;
 /// and is forgotten when there was none among so many of all pairs.
@@ -41,8 +46,8 @@ const ROUNDS: usize = 16;
 /// The search, without clock and disk.
 pub(crate) struct Knee {
     rungs: Vec<Rung>,
-    /// The pairs that were compared, the lower rung first.
-    pairs: BTreeMap<(usize, usize), Pair>,
+    /// Of each rung, its pairs with those above it, the next one first.
+    pairs: Box<[[Pair; FURTHEST]]>,
     /// The rung that the others are compared with.
     here: usize,
     /// The depth that is best as far as is known.
@@ -65,13 +70,31 @@ struct Rung {
 }
 
 /// What is known of two rungs.
-#[derive(Clone)]
+#[derive(Clone, Copy, Default)]
 struct Pair {
-    /// The logarithms of how much more the second one was worth than the first, as they came.
-    rises: VecDeque<f64>,
+    /// The logarithms of how much more the upper one was worth than the lower, the last ones.
+    rises: [f64; REMEMBERED],
+    /// How many there were in all, since they were last forgotten.
+    count: usize,
     median: f64,
     /// Which comparison was its last one.
     last: u32,
+}
+
+impl Pair {
+    /// How many comparisons it is known by.
+    fn weight(&self) -> f64 {
+        self.count.min(REMEMBERED) as f64
+    }
+
+    fn remember(&mut self, rise: f64, now: u32) {
+        self.rises[self.count % REMEMBERED] = rise;
+        (self.count, self.last) = (self.count + 1, now);
+        let mut sorted = self.rises;
+        let known = &mut sorted[..self.count.min(REMEMBERED)];
+        known.sort_unstable_by(f64::total_cmp);
+        self.median = (known[(known.len() - 1) / 2] + known[known.len() / 2]) / 2.0;
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -89,7 +112,7 @@ enum Step {
 impl Knee {
     /// A search from one read in flight up to `ceiling`.
     pub(crate) fn new(ceiling: u32) -> Self {
-        let ceiling = ceiling.max(1);
+        let ceiling = ceiling.clamp(1, EngineOptions::MAX_IN_FLIGHT);
         let depth = |i: i32| (f64::from(i) / RUNGS_AN_OCTAVE).exp2() as u32;
         let mut depths: Vec<u32> = (0..).map(depth).take_while(|&depth| depth < ceiling).collect();
         depths.push(ceiling);
@@ -98,7 +121,7 @@ impl Knee {
         let rung = |&depth: &u32| Rung { depth, height: 0.0, weight: 0.0 };
         Self {
             rungs: depths.iter().map(rung).collect(),
-            pairs: BTreeMap::new(),
+            pairs: vec![[Pair::default(); FURTHEST]; depths.len()].into(),
             here,
             best: depths[here],
             step: Step::Before,
@@ -160,9 +183,12 @@ impl Knee {
     fn compared(&mut self, rung: usize, rise: f64) {
         (self.turn, self.learnt) = (self.turn + 1, self.learnt + 1);
         self.comparisons += 1;
-        self.remember(self.here, rung, rise);
         let now = self.comparisons;
-        self.pairs.retain(|_, pair| now - pair.last < FORGOTTEN);
+        let is_old = |pair: &&mut Pair| now - pair.last >= FORGOTTEN;
+        self.pairs.as_flattened_mut().iter_mut().filter(is_old).for_each(|pair| pair.count = 0);
+        let (lower, upper) = (self.here.min(rung), self.here.max(rung));
+        let rise = if lower == rung { -rise } else { rise };
+        self.pairs[lower][upper - lower - 1].remember(rise, now);
         self.relax();
         let (below, best) = self.knee();
         self.best = best;
@@ -173,33 +199,23 @@ impl Knee {
         }
     }
 
-    fn remember(&mut self, from: usize, to: usize, rise: f64) {
-        let (lower, upper, rise) = if from < to { (from, to, rise) } else { (to, from, -rise) };
-        let unknown = || Pair { rises: VecDeque::new(), median: 0.0, last: 0 };
-        let pair = self.pairs.entry((lower, upper)).or_insert_with(unknown);
-        if pair.rises.len() == REMEMBERED {
-            pair.rises.pop_front();
-        }
-        pair.rises.push_back(rise);
-        let mut sorted: Vec<f64> = pair.rises.iter().copied().collect();
-        sorted.sort_unstable_by(f64::total_cmp);
-        let (low, high) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
-        (pair.median, pair.last) = ((low + high) / 2.0, self.comparisons);
-    }
-
     /// Moves each rung to where its comparisons say that it is, relative to the others.
     fn relax(&mut self) {
         for _ in 0..ROUNDS {
             for to in 0..self.rungs.len() {
                 let (mut weight, mut sum) = (0.0, 0.0);
-                for (&(lower, upper), pair) in &self.pairs {
-                    let said = match (lower == to, upper == to) {
-                        (true, _) => self.rungs[upper].height - pair.median,
-                        (_, true) => self.rungs[lower].height + pair.median,
-                        _ => continue,
-                    };
-                    let count = pair.rises.len() as f64;
-                    (weight, sum) = (weight + count, sum + count * said);
+                for away in 1..=FURTHEST {
+                    let above = self.rungs.get(to + away).map(|upper| {
+                        let pair = &self.pairs[to][away - 1];
+                        (pair.weight(), upper.height - pair.median)
+                    });
+                    let below = to.checked_sub(away).map(|lower| {
+                        let pair = &self.pairs[lower][away - 1];
+                        (pair.weight(), self.rungs[lower].height + pair.median)
+                    });
+                    for (known, said) in above.into_iter().chain(below) {
+                        (weight, sum) = (weight + known, sum + known * said);
+                    }
                 }
                 self.rungs[to].weight = weight;
                 if weight > 0.0 {
@@ -211,7 +227,8 @@ impl Knee {
 
     /// Where the curve reaches nearly its height: the rung next to it, and the depth.
     fn knee(&self) -> (usize, u32) {
-        let curve = self.curve();
+        let Curve { points, count } = self.curve();
+        let curve = &points[..count];
         let top = curve.last().map_or(0.0, |&(_, height)| height);
         let enough = top + GOOD_ENOUGH.ln();
         let at = curve.iter().position(|&(_, height)| height >= enough).unwrap_or(0);
@@ -230,26 +247,34 @@ impl Knee {
     }
 
     /// The known rungs and their heights, none of which is below that of the rung before.
-    fn curve(&self) -> Vec<(usize, f64)> {
+    fn curve(&self) -> Curve {
         let known = self.rungs.iter().enumerate().filter(|(_, rung)| rung.weight >= TOO_FEW);
         // Blocks of neighbours with one height: their sum, weight and last rung.
-        let mut blocks: Vec<(f64, f64, usize)> = Vec::new();
+        let (mut blocks, mut count) = ([(0.0, 0.0, 0); RUNGS], 0);
         for (i, rung) in known.clone() {
             let mut block = (rung.height * rung.weight, rung.weight, i);
-            while let Some(&(sum, weight, _)) = blocks.last()
-                && sum / weight > block.0 / block.1
-            {
+            while count > 0 && blocks[count - 1].0 / blocks[count - 1].1 > block.0 / block.1 {
+                let (sum, weight, _) = blocks[count - 1];
                 block = (block.0 + sum, block.1 + weight, block.2);
-                blocks.pop();
+                count -= 1;
             }
-            blocks.push(block);
+            blocks[count] = block;
+            count += 1;
         }
-        let height = |i: usize| {
-            let of = blocks.iter().find(|block| block.2 >= i);
-            of.map_or(0.0, |&(sum, weight, _)| sum / weight)
-        };
-        known.map(|(i, _)| (i, height(i))).collect()
+        let mut curve = Curve { points: [(0, 0.0); RUNGS], count: 0 };
+        for (i, _) in known {
+            let block = blocks[..count].iter().find(|block| block.2 >= i);
+            curve.points[curve.count] = (i, block.map_or(0.0, |&(sum, weight, _)| sum / weight));
+            curve.count += 1;
+        }
+        curve
     }
+}
+
+/// Rungs and their heights, the lowest first.
+struct Curve {
+    points: [(usize, f64); RUNGS],
+    count: usize,
 }
 
 #[cfg(all(test, not(loom)))]

@@ -77,6 +77,7 @@ pub(crate) fn pool(patience: Duration) -> Pool {
         page_size: size(),
         frame_patience: patience,
         device_patience: patience,
+        ..PoolOptions::default()
     };
     Pool::new(&options).unwrap()
 }

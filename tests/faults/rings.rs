@@ -34,8 +34,8 @@ fn open(engine: &Engine, specimen: &Specimen, rates: FaultRates) -> Arc<FaultyDe
 fn pool() -> Pool {
     let memory_bytes = 72 * Pool::frame_bytes(PageSize::KIB_4);
     let (frame_patience, device_patience) = (PATIENCE, PATIENCE);
-    let page_size = PageSize::KIB_4;
-    Pool::new(&PoolOptions { memory_bytes, page_size, frame_patience, device_patience }).unwrap()
+    let options = PoolOptions { frame_patience, device_patience, ..PoolOptions::default() };
+    Pool::new(&PoolOptions { memory_bytes, ..options }).unwrap()
 }
 
 /// A folder on the disk that the build is on, since temporary ones may be memory.

@@ -41,8 +41,10 @@ def fio(*flags, depth=64):
         iops = job["read"]["iops"]
         return {
             "iops": iops,
-            "cpu_us": (job["usr_cpu"] + job["sys_cpu"]) * 1e4 / iops,
+            # Of many jobs fio gives the mean.
+            "cpu_us": None if "--group_reporting" in flags else (job["usr_cpu"] + job["sys_cpu"]) * 1e4 / iops,
             "mean_us": job["read"]["lat_ns"]["mean"] / 1e3,
+            "p50_us": job["read"]["clat_ns"]["percentile"]["50.000000"] / 1e3,
         }
 
     return turn
@@ -58,6 +60,7 @@ def engine(*flags):
             "iops": told["iops"],
             "cpu_us": told["cpu_us_per_read"],
             "mean_us": latency_us.get("mean"),
+            "p50_us": told["batch_p50_us"] if told["batch"] == 1 else latency_us.get("p50"),
             "reads_per_syscall": told["reads_per_syscall"],
             "batch_max/p50": told["batch_max_us"] / told["batch_p50_us"] if told["batches"] else None,
             "depth": told["depth"],
@@ -84,9 +87,21 @@ TABLES = {
         "engine, adapted": ADAPTED,
         "pool, batches of 4,096": engine("--pool", "64MiB"),
     },
+    "lone": {
+        "fio, preads": fio("--ioengine=psync", depth=1),
+        "fio, io_uring": fio(*URING, depth=1),
+        "engine": engine("--in-flight", 1, "--batch", 1),
+        "engine, awaited": engine("--in-flight", 1, "--batch", 1, "--futures"),
+    },
     "threads": {
         f"engine, {threads} threads": engine("--threads", threads, "--in-flight", 64, "--batch", 64)
         for threads in [1, 2, 4, 8, 32]
+    },
+    "futures": {
+        "2 threads wait": engine("--threads", 2, "--in-flight", 64, "--batch", 64),
+        "2 threads await": engine("--threads", 2, "--in-flight", 64, "--batch", 64, "--futures"),
+        "8 threads wait": engine("--threads", 8, "--in-flight", 64, "--batch", 64),
+        "8 threads await": engine("--threads", 8, "--in-flight", 64, "--batch", 64, "--futures"),
     },
     "depth": {
         "engine, adapted": ADAPTED,
@@ -128,7 +143,10 @@ def measured(table, path, rounds, seconds):
 
 def show(title, turns):
     first = next(iter(turns.values()))
-    columns = [("iops", 0), ("cpu_us", 2), ("mean_us", 0), ("reads_per_syscall", 1), ("batch_max/p50", 1), ("depth", 0)]
+    columns = [
+        *[("iops", 0), ("cpu_us", 2), ("mean_us", 0), ("p50_us", 1), ("reads_per_syscall", 1)],
+        *[("batch_max/p50", 1), ("depth", 0)],
+    ]
     print(f"\n{title}: median (lowest-highest) of {len(first)} turns\n")
     print(f"| | {' | '.join(name for name, _ in columns)} | iops, first = 1 |")
     print("|---" * (len(columns) + 2) + "|")

@@ -53,6 +53,9 @@ struct Options {
     /// Whether the memory that is read into is registered with the ring.
     #[arg(long, default_value_t = true, action = ArgAction::Set)]
     register: bool,
+    /// Await the pages, which the engine's own thread then reads, instead of waiting for them.
+    #[arg(long, conflicts_with = "pool")]
+    futures: bool,
     /// Read through a buffer pool of so many bytes, as 64MiB, or of a share of the file, as 10%.
     #[arg(long)]
     pool: Option<Memory>,
@@ -137,6 +140,12 @@ fn reader<'a>(
     let mut buffer = ReadBuffer::new(options.in_flight, device.page_size());
     if options.register {
         buffer.register(device); // What was refused shows in `registered_bytes`.
+    }
+    if options.futures {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        return Box::new(move |pages| {
+            runtime.block_on(buffer.visit_async(device, pages, |_, _| {}))
+        });
     }
     Box::new(move |pages| buffer.visit(device, pages, |_, _| {}))
 }

@@ -221,6 +221,8 @@ fn refusal(path: &Path, error: &io::Error) -> String {
 mod tests {
     use std::collections::HashMap;
 
+    use ringpool::storage::conformance::skipped;
+
     use super::*;
 
     fn mount(fs_type: &str, root: &str, mount_point: &str, option: &str) -> MountInfo {
@@ -309,7 +311,7 @@ mod tests {
             .and_then(|hierarchy| hierarchy.make_group(u32::MAX, 64 << 20));
         let group = match made {
             Ok(group) => group,
-            Err(reason) => return eprintln!("skipped: no memory cgroup: {reason}"),
+            Err(reason) => return skipped(format!("no memory cgroup: {reason}")),
         };
         let dir = group.dir.clone();
         assert!(dir.join("cgroup.procs").exists());

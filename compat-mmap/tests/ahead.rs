@@ -6,11 +6,12 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use ringpool_compat_mmap::{Advice, MmapOptions, MmapSource, Verify};
-use ringpool_storage::conformance::Specimen;
+use ringpool_storage::conformance::{Specimen, skipped};
 use ringpool_storage::{PageNo, PageSize, PageSource};
 
 const PAGES: u64 = 64;
 const BATCH: [u64; 5] = [3, 10, 20, 21, 40];
+const KEPT_IN_MEMORY: &str = "the file system of the temporary folder keeps files in memory";
 
 /// The pages of `file` that the kernel holds.
 fn resident(file: &File) -> Vec<u64> {
@@ -56,7 +57,7 @@ fn held_at_the_first_page(advice: Advice, patience: Duration) -> Option<Vec<u64>
 fn willneed_reads_the_whole_batch_ahead_and_nothing_else() {
     match held_at_the_first_page(Advice::WillNeed, Duration::from_secs(10)) {
         Some(held) => assert_eq!(held, BATCH),
-        None => println!("skipped: the file system of the temporary folder keeps files in memory"),
+        None => skipped(KEPT_IN_MEMORY),
     }
 }
 
@@ -64,6 +65,6 @@ fn willneed_reads_the_whole_batch_ahead_and_nothing_else() {
 fn random_reads_the_page_at_hand_only() {
     match held_at_the_first_page(Advice::Random, Duration::from_millis(50)) {
         Some(held) => assert_eq!(held, BATCH[..1]),
-        None => println!("skipped: the file system of the temporary folder keeps files in memory"),
+        None => skipped(KEPT_IN_MEMORY),
     }
 }

@@ -4,10 +4,12 @@
 //! list of cases over an implementation that opens it; each case panics with its name when it
 //! fails, as a test does.
 
+use std::fmt::Display;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{fs, thread};
+use std::{fs, io, thread};
 
 use crate::{
     Checksums, Error, FileKey, MemorySource, PageDevice, PageNo, PageSize, PageSource, ReadBuffer,
@@ -64,7 +66,7 @@ impl Specimen {
     /// # Panics
     /// When the file cannot be changed.
     pub fn flip_bit(&self, bit: u64) {
-        use std::io::{Read, Seek, SeekFrom, Write};
+        use std::io::{Read, Seek, SeekFrom};
         let mut file = fs::File::options().read(true).write(true).open(&self.path).expect("open");
         let mut byte = [0];
         file.seek(SeekFrom::Start(bit / 8)).expect("seek");
@@ -90,6 +92,15 @@ impl Specimen {
         };
         (0..count).map(|_| draw()).collect()
     }
+}
+
+/// Says on stderr, in one line, what a test does not run on this machine, and why. Written past
+/// the test harness, which keeps to itself what a passing test prints.
+pub fn skipped(why: impl Display) {
+    let thread = thread::current();
+    let line = format!("{}: skipped: {why}\n", thread.name().unwrap_or("a test"));
+    // Where stderr is closed, nobody can be told.
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 /// Opens a specimen's file as a source.
@@ -335,6 +346,22 @@ mod tests {
             let memory = Arc::new(MemoryDevice::new(load(specimen)));
             Arc::new(FaultyDevice::new(memory, |_, _| None))
         });
+    }
+
+    /// Runs this very test once more, in a process whose stderr can be looked at.
+    #[test]
+    fn what_is_skipped_is_told_although_the_test_passes() {
+        const INNER: &str = "RINGPOOL_TEST_SKIPS";
+        const NAME: &str = "conformance::tests::what_is_skipped_is_told_although_the_test_passes";
+        if std::env::var_os(INNER).is_some() {
+            return skipped("no reason");
+        }
+        let mut inner = std::process::Command::new(std::env::current_exe().unwrap());
+        inner.args(["--exact", NAME, "--test-threads=2"]).env(INNER, "1");
+        let output = inner.output().unwrap();
+        assert!(output.status.success());
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(told, format!("{NAME}: skipped: no reason\n"));
     }
 
     #[test]

@@ -12,12 +12,12 @@ use ringpool::uring::Engine;
 
 use crate::disk::{PATIENCE, assert_whole, is_failure, tells, watched};
 
-/// The engines that this machine allows; a refusal is printed, never passed over in silence.
+/// The engines that this machine allows.
 fn engines() -> Vec<Engine> {
     let start = |choice| match Engine::start(choice) {
         Ok(engine) => Some(engine),
         Err(why) => {
-            eprintln!("skipped: {choice:?}: {why}");
+            conformance::skipped(format!("{choice}: {why}"));
             None
         }
     };

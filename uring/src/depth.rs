@@ -4,12 +4,13 @@
 //! longer. [`Depth`] measures rates while there is enough to do, and lets the search in `knee` say
 //! what to try next. While there is not enough to do, nothing is learnt.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use crate::knee::Knee;
+use crate::sync::AtomicU32;
 
 /// A measurement covers so many reads, and at least so many for each that is in flight.
 const READS: u64 = 1024;

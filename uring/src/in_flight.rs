@@ -10,10 +10,9 @@
 
 #![allow(unsafe_code)]
 
-use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
-use crossbeam_queue::ArrayQueue;
+use crate::sync::{ArrayQueue, AtomicU32, AtomicUsize, UnsafeCell};
 
 /// A fixed number of slots for things that are in flight.
 pub(crate) struct InFlight<T> {
@@ -79,7 +78,7 @@ impl<T> InFlight<T> {
         place.generation.compare_exchange(generation, next, acquire, relaxed).ok()?;
         // SAFETY: the exchange was won: this thread alone may touch the content until the slot's
         // number is back among the free ones, below.
-        let content = unsafe { (*place.content.get()).take() };
+        let content = place.content.with_mut(|content| unsafe { (*content).take() });
         debug_assert!(content.is_some(), "an occupied slot has a content");
         let was_last = self.count.fetch_sub(1, Ordering::SeqCst) == 1;
         let returned = self.free.push(slot);
@@ -98,7 +97,7 @@ impl<T> Vacant<'_, T> {
         let place = &table.slots[slot as usize];
         // SAFETY: the slot's number was taken from the free ones and its generation is even, so
         // that this thread alone may touch the content until the generation is published.
-        unsafe { *place.content.get() = Some(content) }
+        place.content.with_mut(|place| unsafe { *place = Some(content) });
         let is_first = table.count.fetch_add(1, Ordering::SeqCst) == 0;
         // Relaxed load: only the holder of the slot's number changes an even generation.
         let generation = place.generation.load(Ordering::Relaxed).wrapping_add(1);

@@ -8,11 +8,10 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_queue::ArrayQueue;
 use ringpool_storage::Result;
 
 use crate::books::Books;
@@ -21,6 +20,8 @@ use crate::paged_file::{Judgement, MAX_TRIES, PagedFile};
 use crate::registered::{FILES, REGIONS};
 use crate::request::{Request, Run};
 use crate::ring::{RawRing, Reaping, Ring, Sqe, SqeFile, Target};
+use crate::sync::thread::yield_now;
+use crate::sync::{ArrayQueue, AtomicU64, fence};
 
 /// Requests that wait for a place in flight at most; then a submission is handed back.
 pub(crate) const QUEUE: usize = 1024;
@@ -114,6 +115,7 @@ impl<R: RawRing> Lane<R> {
             let mut room = true;
             while room && self.may_start(books) {
                 let Some(vacant) = self.in_flight.vacant() else {
+                    yield_now(); // Who has just landed a read is about to give its slot back.
                     break;
                 };
                 let Some(mut what) = self.next() else {
@@ -131,6 +133,9 @@ impl<R: RawRing> Lane<R> {
                 }
             }
             drop(submitting);
+            // Pairs with the fence in `land_burst`: either we see that there is room again, or
+            // who made it sees what is queued.
+            fence(Ordering::SeqCst);
             if !room || !self.may_start(books) {
                 return; // The reaper stages again once something has landed.
             }
@@ -325,7 +330,7 @@ impl<R: RawRing> Lane<R> {
             return self.submit(books);
         }
         // Not for many: what is still in flight keeps the disk busy while these are landed.
-        let want = (self.in_flight() / 8).clamp(1, BURST);
+        let want = (self.in_flight() / 16).clamp(1, BURST);
         if let Err(error) = self.ring.submit_and_wait(want, patience) {
             bear(&error, books);
         }
@@ -342,6 +347,8 @@ impl<R: RawRing> Lane<R> {
             for &(user_data, result) in &completions[..count] {
                 self.land(user_data, result, now, books);
             }
+            // Pairs with the fence in `stage`.
+            fence(Ordering::SeqCst);
             self.stage(books);
             books.depth.measure(count as u64, now);
         }

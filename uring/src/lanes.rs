@@ -26,11 +26,12 @@ use crate::followers::Followers;
 use crate::lane::Lane;
 use crate::request::Request;
 use crate::ring::{RawRing, Reaping};
+use crate::sync::thread::yield_now;
 
 /// Rings at most. They are set up when a thread first needs its own.
-pub(crate) const LANES: usize = 16;
+pub(crate) const LANES: usize = if cfg!(loom) { 2 } else { 16 };
 /// Who waits in the kernel or is parked looks up so often, in case another lane needs him.
-const NAP: Duration = Duration::from_millis(20);
+const NAP: Duration = Duration::from_millis(if cfg!(loom) { 3_600_000 } else { 20 });
 
 /// Sets up one more lane; the books say what is to be registered with it.
 type MakeLane<R> = dyn Fn(&Books) -> io::Result<Lane<R>> + Send + Sync;
@@ -114,12 +115,17 @@ impl<R: RawRing> Lanes<R> {
 
     /// The calling thread's lane.
     pub(crate) fn home(&self) -> &Lane<R> {
+        self.lane(ordinal() as usize % LANES)
+    }
+
+    /// The lane at this place, set up when it is first asked for.
+    pub(crate) fn lane(&self, place: usize) -> &Lane<R> {
         let make = || {
             let made = (self.make)(&self.books);
             let refused = |error: &io::Error| tracing::debug!(%error, "no further ring");
             made.inspect_err(refused).ok()
         };
-        let lane = self.lanes[ordinal() as usize % LANES].get_or_init(make);
+        let lane = self.lanes[place].get_or_init(make);
         lane.as_ref().unwrap_or_else(|| self.first())
     }
 
@@ -128,7 +134,8 @@ impl<R: RawRing> Lanes<R> {
         first.expect("`new` has set the first lane")
     }
 
-    fn drive_from(
+    /// [`drive`](Self::drive) for a thread whose home is this lane.
+    pub(crate) fn drive_from(
         &self,
         home: &Lane<R>,
         until: &dyn Fn() -> bool,
@@ -195,6 +202,9 @@ impl<R: RawRing> Lanes<R> {
                     return None;
                 }
                 home.stage(&self.books);
+                if home.in_flight() == 0 {
+                    yield_now(); // Another thread is about to stage what waits.
+                }
             } else if landed == 0 || home.ring().staged() > 0 {
                 home.wait(reaping, patience.unwrap_or(NAP), &self.books);
             }
@@ -241,9 +251,12 @@ impl<R: RawRing> Lanes<R> {
             [Some(lane)] => {
                 if let Some(mut reaping) = lane.ring().reaping() {
                     lane.stage(&self.books);
-                    if lane.land_burst(&mut reaping, &self.books) == 0 && lane.in_flight() > 0 {
+                    let landed = lane.land_burst(&mut reaping, &self.books);
+                    if landed == 0 && lane.in_flight() > 0 {
                         lane.wait(&reaping, patience, &self.books);
                         lane.land_burst(&mut reaping, &self.books);
+                    } else if landed == 0 {
+                        yield_now(); // Another thread is about to stage what waits.
                     }
                     lane.submit(&self.books);
                 }

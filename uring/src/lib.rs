@@ -37,6 +37,8 @@ mod knee;
 mod lane;
 mod lanes;
 mod latency;
+#[cfg(all(test, loom))]
+mod models;
 mod options;
 mod paged_file;
 mod registered;

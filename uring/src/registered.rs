@@ -5,14 +5,16 @@
 //! memory is short) reads into it unregistered. Which slot an address lies in is looked up
 //! without a lock: each slot is a tiny sequence lock that changes when a region comes or goes.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::sync::{AtomicUsize, fence};
+
 /// Files that one ring can have registered.
-pub(crate) const FILES: usize = 64;
+pub(crate) const FILES: usize = if cfg!(loom) { 2 } else { 64 };
 /// Regions of memory that an engine can have registered.
-pub(crate) const REGIONS: usize = 64;
+pub(crate) const REGIONS: usize = if cfg!(loom) { 2 } else { 64 };
 /// The kernel registers no more in one piece.
 pub(crate) const REGION_BYTES: usize = 1 << 30;
 

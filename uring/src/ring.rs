@@ -8,10 +8,11 @@
 
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::baton::{Baton, Held};
+use crate::sync::AtomicU32;
 
 /// A submission and a completion queue, without any rule about who may touch them.
 pub(crate) trait RawRing: Send + Sync + Sized {

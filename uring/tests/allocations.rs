@@ -5,7 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use ringpool_storage::conformance::Specimen;
+use ringpool_storage::conformance::{Specimen, skipped};
 use ringpool_storage::{PageNo, PageSize, ReadBuffer};
 use ringpool_uring::{Engine, EngineChoice};
 
@@ -39,7 +39,7 @@ fn a_batch_allocates_nothing_once_the_ring_is_warm() {
     let specimen = Specimen::write(dir.path(), "pages", PageSize::KIB_4, 1000);
     let engine = match Engine::start(EngineChoice::Uring) {
         Ok(engine) => engine,
-        Err(why) => return eprintln!("skipped: {why}"),
+        Err(why) => return skipped(why),
     };
     let device = engine.open(&specimen.path, PageSize::KIB_4).unwrap().device;
     let mut buffer = ReadBuffer::new(64, PageSize::KIB_4);

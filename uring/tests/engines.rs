@@ -15,9 +15,9 @@ fn dir() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
-/// A ring, unless the kernel refuses one; the reason is printed, so that no test skips silently.
+/// A ring, unless the kernel refuses one.
 fn ring() -> Option<Engine> {
-    Engine::start(EngineChoice::Uring).inspect_err(|why| eprintln!("skipped: {why}")).ok()
+    Engine::start(EngineChoice::Uring).inspect_err(|why| conformance::skipped(why)).ok()
 }
 
 fn open(engine: &Engine, path: &Path, size: PageSize) -> Arc<dyn PageDevice> {
@@ -88,14 +88,14 @@ fn a_deleted_file_is_read_to_its_end() {
 fn where_direct_reads_are_refused_the_reason_is_told() {
     let memory = Path::new("/dev/shm");
     let Ok(dir) = tempfile::tempdir_in(memory) else {
-        return eprintln!("skipped: no tmpfs at {}", memory.display());
+        return conformance::skipped(format!("no tmpfs at {}", memory.display()));
     };
     let specimen = Specimen::write(dir.path(), "tmpfs", PageSize::KIB_4, 30);
     let engine = Engine::start(EngineChoice::Auto).unwrap();
     let opened = engine.open(&specimen.path, specimen.page_size).unwrap();
     match opened.direct_io {
         DirectIo::No(why) => assert!(!why.is_empty()),
-        DirectIo::Yes => eprintln!("this kernel's tmpfs reads directly"),
+        DirectIo::Yes => conformance::skipped("this kernel's tmpfs reads directly"),
     }
     conformance::devices(dir.path(), &|specimen| open(&engine, &specimen.path, specimen.page_size));
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use ringpool_storage::conformance::Specimen;
@@ -18,10 +18,11 @@ const PAGE_BYTES: usize = 4096;
 const READS: usize = 256;
 const CANARY: u8 = 0xCA;
 
-/// An arena that counts what has landed in it.
+/// An arena that counts what has landed in it, and wakes the thread that made it.
 struct Arena {
     memory: NonNull<u8>,
     landed: AtomicUsize,
+    thread: Thread,
 }
 
 // SAFETY: each page is its read's until that has landed; then only the test looks at it.
@@ -41,7 +42,7 @@ impl Arena {
             memory.write_bytes(CANARY, READS * PAGE_BYTES);
             memory
         };
-        Arc::new(Self { memory, landed: AtomicUsize::new(0) })
+        Arc::new(Self { memory, landed: AtomicUsize::new(0), thread: thread::current() })
     }
 
     fn read(self: &Arc<Self>, page: u64) -> PageRead {
@@ -71,6 +72,7 @@ impl Landing for Arena {
     fn landed(&self, _: u64, result: Result<()>) {
         result.unwrap();
         self.landed.fetch_add(1, Ordering::Release);
+        self.thread.unpark();
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringpool_storage::conformance::Specimen;
+use ringpool_storage::conformance::{Specimen, skipped};
 use ringpool_storage::{PageNo, PageSize, ReadBuffer};
 use ringpool_uring::{Engine, EngineChoice};
 
@@ -32,7 +32,7 @@ fn engines_start_with_eight_megabytes_and_with_sixty_four_kilobytes_to_lock() {
         let limit_bytes = limit_to(limit_bytes);
         let path = within_reach(&specimen.path, &file);
         if let Err(why) = File::open(&path) {
-            return eprintln!("skipped: the file is out of this user's reach: {why}");
+            return skipped(format!("the file is out of this user's reach: {why}"));
         }
         wait_for_the_memory_of_closed_rings();
         let engines: Vec<Engine> =

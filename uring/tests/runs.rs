@@ -16,7 +16,8 @@ fn pages_that_follow_each_other_become_one_read() {
         let specimen = Specimen::write(dir.path(), "pages", size, 96);
         for choice in CHOICES {
             let engine = Engine::start(choice).unwrap();
-            let device = engine.open(&specimen.path, size).unwrap().device;
+            let opened = engine.open(&specimen.path, size).unwrap();
+            let (device, in_order) = (opened.device, opened.engine == EngineChoice::Uring);
             let mut buffer = ReadBuffer::new(96, size);
             let seen = Mutex::new(vec![0; 96]);
             let mut visit = |pages: &[PageNo]| {
@@ -30,14 +31,14 @@ fn pages_that_follow_each_other_become_one_read() {
                 (after.reads - before.reads, after.merged - before.merged)
             };
             let upwards: Vec<PageNo> = (0..96).map(PageNo).collect();
-            // Every page; the blocking engine's threads may part the queue among them.
-            let (reads, merged) = visit(&upwards);
-            assert_eq!(reads, 96, "{choice} {size}");
-            if choice == EngineChoice::Auto {
-                assert_eq!(merged, 96, "{choice} {size}");
-            }
             let downwards: Vec<PageNo> = (0..96).rev().map(PageNo).collect();
-            assert_eq!(visit(&downwards), (96, 0), "{choice} {size}");
+            for (pages, expected) in [(upwards, 96), (downwards, 0)] {
+                let (reads, merged) = visit(&pages);
+                assert_eq!(reads, 96, "{choice} {size}");
+                // The blocking engine's threads part the queue among them, and what one of them
+                // leaves goes to its end: pages may lose their neighbours there, or find them.
+                assert!(!in_order || merged == expected, "{choice} {size}: {merged} merged");
+            }
             assert!(seen.lock().unwrap().iter().all(|&times| times == 2));
         }
     }

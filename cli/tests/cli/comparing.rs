@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use ringpool::storage::conformance::skipped;
 use serde_json::Value;
 
 use crate::workshop::{Workshop, done, failed, json};
@@ -104,7 +105,7 @@ fn a_warm_mapping_is_held_to_the_limit() {
     ];
     let found = json(&shop.ringpool(compare(&flags)));
     if found["limit_bytes"].is_null() {
-        return eprintln!("skipped: no memory cgroup: {}", found["unlimited_reason"]);
+        return skipped(format!("no memory cgroup: {}", found["unlimited_reason"]));
     }
     let room = found["budget_bytes"].as_u64().unwrap() + found["headroom_bytes"].as_u64().unwrap();
     for run in found["runs"].as_array().unwrap() {

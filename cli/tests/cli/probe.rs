@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use ringpool::storage::PageSize;
+use ringpool::storage::conformance::skipped;
 use ringpool::uring::{DirectIo, Engine, EngineChoice, Rung};
 use rustix::fs::statfs;
 use rustix::process::geteuid;
@@ -161,7 +162,7 @@ fn people_get_a_table_with_the_knee_and_advice() {
 fn on_tmpfs_it_says_that_reads_are_not_direct_and_why() {
     let folder = Path::new("/dev/shm");
     if !statfs(folder).is_ok_and(|found| found.f_type == libc::TMPFS_MAGIC) {
-        return eprintln!("skipped: /dev/shm is no tmpfs here");
+        return skipped("/dev/shm is no tmpfs here");
     }
     let (shop, folder) = (Workshop::new(), tempfile::tempdir_in(folder).unwrap());
     let path = folder.path();

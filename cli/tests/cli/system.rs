@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use ringpool::storage::conformance::skipped;
 use rustix::process::geteuid;
 use tempfile::TempDir;
 
@@ -92,7 +93,7 @@ fn no_permission_is_said_with_the_path() {
 #[test]
 fn without_a_cgroup_the_comparison_says_that_mmap_ran_unlimited() {
     if !geteuid().is_root() {
-        return eprintln!("skipped: this user may be allowed to make cgroups, which root can drop");
+        return skipped("this user may be allowed to make cgroups, which root can drop");
     }
     let public = Public::new();
     let args = [
@@ -109,7 +110,7 @@ fn without_a_cgroup_the_comparison_says_that_mmap_ran_unlimited() {
     ];
     let output = public.as_stranger(&args);
     if String::from_utf8_lossy(&output.stderr).contains("stay in the page cache") {
-        return eprintln!("skipped: the folder for temporary files keeps its pages, as tmpfs does");
+        return skipped("the folder for temporary files keeps its pages, as tmpfs does");
     }
     let text = done(&output);
     assert!(text.contains("NOT the same memory: mmap ran unlimited"), "{text}");
@@ -150,7 +151,7 @@ fn a_full_disk_leaves_nothing() {
     let shop = Workshop::with_segment();
     let disk = match SmallDisk::mount(shop.path("disk"), "64k") {
         Ok(disk) => disk,
-        Err(reason) => return eprintln!("skipped: no small disk can be mounted: {reason}"),
+        Err(reason) => return skipped(format!("no small disk can be mounted: {reason}")),
     };
     let args = ["build", "--vectors", "base.fvecs", "--out", "disk/segment"];
     failed(&shop.ringpool(args), &["disk", "full"]);

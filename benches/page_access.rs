@@ -123,6 +123,25 @@ fn hits(
             pass.iter().for_each(|&page| *sum += look(slice_page(&resident.slice, page)));
         });
     });
+    let mut reader = resident.pool.pool().reader().expect("a seat");
+    let stay = reader.enter();
+    group.bench_function(BenchmarkId::new("pool reader", 1), |b| {
+        passes(b, drawn, |pass, sum| {
+            for &page in pass {
+                *sum += look(stay.get(&resident.pool, page).expect("a resident page"));
+            }
+        });
+    });
+    group.bench_function(BenchmarkId::new("pool reader", HIT_BATCH), |b| {
+        let mut found = [None; HIT_BATCH];
+        passes(b, drawn, |pass, sum| {
+            for batch in pass.chunks(HIT_BATCH) {
+                stay.get_many(&resident.pool, batch, &mut found[..batch.len()]);
+                found.iter().for_each(|page| *sum += look(page.expect("a resident page")));
+            }
+        });
+    });
+    drop(stay);
     group.bench_function("pool try_pin", |b| {
         passes(b, drawn, |pass, sum| {
             for &page in pass {

@@ -30,6 +30,8 @@ use crate::word::{Frame, MAX_CHANCES, Start, Sweep, Verdict, Word};
 /// Victims that one miss looks for at most, to spare the next ones the search; and frames that it
 /// takes of the main hand at a time.
 const IN_STORE: u64 = 8;
+/// Victims that one search finds at most: a stride is looked at to its end.
+const MOST_FOUND: usize = 2 * IN_STORE as usize;
 /// Frames for each victim in store: in a small pool an idle frame is dear.
 const FRAMES_PER_STORED: u64 = 32;
 /// After so many laps each unpinned page has lost all its chances, even if each was used once
@@ -83,7 +85,7 @@ impl Clock {
     }
 
     /// Evicts at least one page and returns its frame, and lays some more in store; `None` when
-    /// everything is pinned or loading.
+    /// everything is pinned or loading, or readers may still look at what was evicted.
     ///
     /// A table is not freed while a hand looks at it: the lock is held for reading.
     pub(crate) fn victim(&self, frames: &Frames, tables: &Tables) -> Option<Frame> {
@@ -101,19 +103,22 @@ impl Clock {
             steps: 0,
             found: 0,
             last_found: 0,
-            victim: None,
+            victims: [0; MOST_FOUND],
         };
         while search.found < wanted && search.steps < MAX_LAPS * count {
             search.advance();
             // Where victims are rare, one is enough.
-            if search.victim.is_some() && search.steps >= count {
+            if search.found > 0 && search.steps >= count {
                 break;
             }
         }
         // Relaxed: counts, read for their values alone.
         self.steps.fetch_add(search.steps, Ordering::Relaxed);
         self.evictions.fetch_add(search.found, Ordering::Relaxed);
-        search.victim
+        match search.found {
+            0 => None,
+            found => frames.unlinked(&search.victims[..found as usize]),
+        }
     }
 
     /// Evicts every page of `file`, which nobody pins or reads any more.
@@ -175,7 +180,7 @@ struct Search<'a> {
     found: u64,
     /// The step at which the last victim was found.
     last_found: u64,
-    victim: Option<Frame>,
+    victims: [Frame; MOST_FOUND],
 }
 
 impl Search<'_> {
@@ -232,14 +237,9 @@ impl Search<'_> {
     }
 
     fn found(&mut self, frame: Frame) {
+        self.frames.owner(frame).clear();
+        self.victims[self.found as usize] = frame;
         self.found += 1;
         self.last_found = self.steps;
-        match self.victim {
-            None => {
-                self.frames.owner(frame).clear();
-                self.victim = Some(frame);
-            }
-            Some(_) => self.frames.give(frame),
-        }
     }
 }

@@ -72,6 +72,15 @@ pub enum PoolError {
         files: usize,
     },
 
+    /// Every seat of a reader is taken.
+    #[error(
+        "the pool has {readers} readers, as many as it can; keep one a thread, and drop others"
+    )]
+    TooManyReaders {
+        /// How many there are.
+        readers: usize,
+    },
+
     /// The system does not give the memory.
     #[error("{memory_bytes} bytes of memory cannot be had: {source}")]
     NoMemory {

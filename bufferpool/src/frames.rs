@@ -1,27 +1,41 @@
 //! The frames: which are free, and which page each of the others holds.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 use parking_lot::Mutex;
 
 use crate::arena::Arena;
+use crate::epochs::Epochs;
 use crate::table::Owner;
 use crate::word::Frame;
+
+/// One frame of so many may be in limbo.
+const LIMBO_SHARE: usize = 16;
+/// More may be there when several threads evict at once.
+const LIMBO_EXCESS: usize = 256;
 
 pub(crate) struct Frames {
     pub(crate) arena: Arena,
     owners: Box<[Owner]>,
     /// Frames that hold no page, the last one evicted last.
     free: ArrayQueue<Frame>,
+    /// Frames whose pages were unlinked while readers were inside, each with the epoch that ended
+    /// with that.
+    limbo: Mutex<VecDeque<(u64, Frame)>>,
+    /// How many those are.
+    waiting: AtomicUsize,
+    pub(crate) epochs: Epochs,
     /// Frames out of use: their memory pays for the tables of attached files.
     retired: Mutex<Vec<Frame>>,
     usable: AtomicUsize,
 }
 
 impl Frames {
-    /// What a frame costs beside its page: its owner and its place in the free list, in bytes.
-    pub(crate) const OVERHEAD_BYTES: u64 = 8 + 16;
+    /// What a frame costs beside its page, in bytes: its owner, its place in the free list, and a
+    /// sixteenth of a place in limbo.
+    pub(crate) const OVERHEAD_BYTES: u64 = 8 + 16 + 1;
 
     pub(crate) fn new(arena: Arena, count: u32) -> Self {
         let free = ArrayQueue::new(count as usize);
@@ -30,7 +44,11 @@ impl Frames {
         }
         let owners = (0..count).map(|_| Owner::nobody()).collect();
         let usable = AtomicUsize::new(count as usize);
-        Self { arena, owners, free, retired: Mutex::default(), usable }
+        let limbo =
+            Mutex::new(VecDeque::with_capacity(Self::limbo_room(count as usize) + LIMBO_EXCESS));
+        let waiting = AtomicUsize::new(0);
+        let epochs = Epochs::new();
+        Self { arena, owners, free, limbo, waiting, epochs, retired: Mutex::default(), usable }
     }
 
     /// How many frames there are, whatever they are used for.
@@ -59,7 +77,63 @@ impl Frames {
         self.free.pop()
     }
 
-    /// Gives back a frame that holds no page any more.
+    /// Takes over frames whose pages were just unlinked. Returns one that is free at once.
+    pub(crate) fn unlinked(&self, frames: &[Frame]) -> Option<Frame> {
+        frames.iter().for_each(|&frame| self.owner(frame).clear());
+        let ended = self.epochs.close();
+        if self.epochs.oldest() > ended {
+            let (&last, rest) = frames.split_last()?;
+            rest.iter().for_each(|&frame| self.give(frame));
+            return Some(last);
+        }
+        let mut limbo = self.limbo.lock();
+        limbo.extend(frames.iter().map(|&frame| (ended, frame)));
+        // Relaxed, here and below: a count. The lock guards what it counts.
+        self.waiting.store(limbo.len(), Ordering::Relaxed);
+        None
+    }
+
+    /// Frees what no reader can have seen any more, of that which is in limbo. Returns one of it.
+    pub(crate) fn reclaim(&self) -> Option<Frame> {
+        if self.limbo_count() == 0 {
+            return None;
+        }
+        let mut limbo = self.limbo.lock();
+        let oldest = self.epochs.oldest();
+        let mut kept = None;
+        while let Some(&(ended, frame)) = limbo.front()
+            && ended < oldest
+        {
+            limbo.pop_front();
+            match kept {
+                None => kept = Some(frame),
+                Some(_) => self.give(frame),
+            }
+        }
+        self.waiting.store(limbo.len(), Ordering::Relaxed);
+        kept
+    }
+
+    pub(crate) fn limbo_count(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Whether as many frames wait for readers to leave as may.
+    pub(crate) fn limbo_is_full(&self) -> bool {
+        self.limbo_count() >= Self::limbo_room(self.count())
+    }
+
+    /// Whether there are few free frames, and room in limbo.
+    pub(crate) fn are_scarce(&self) -> bool {
+        self.free.len() < Self::limbo_room(self.count()) / 2 && !self.limbo_is_full()
+    }
+
+    /// How many frames may be in limbo before no further page is evicted.
+    fn limbo_room(frames: usize) -> usize {
+        frames.div_ceil(LIMBO_SHARE)
+    }
+
+    /// Gives back a frame that holds no page any more, and that nobody can look at.
     #[inline]
     pub(crate) fn give(&self, frame: Frame) {
         self.owner(frame).clear();
@@ -89,9 +163,10 @@ impl Frames {
         }
     }
 
-    /// The frames that are free or retired at this moment: for an audit of a pool at rest.
+    /// The frames that are free, in limbo or retired at this moment: for an audit of a pool at rest.
     pub(crate) fn idle(&self) -> Vec<Frame> {
         let mut idle = self.retired.lock().clone();
+        idle.extend(self.limbo.lock().iter().map(|&(_, frame)| frame));
         // Each free frame once around the queue.
         for _ in 0..self.free.len() {
             let Some(frame) = self.free.pop() else { break };

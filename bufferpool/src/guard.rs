@@ -158,7 +158,7 @@ impl Drop for PinnedSlice<'_> {
 
 /// Tells the processor that this line is going to be read.
 #[inline]
-fn prefetch<T>(line: *const T) {
+pub(crate) fn prefetch<T>(line: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch is a hint that reads nothing and never faults, whatever the address.
     unsafe {

@@ -2,9 +2,10 @@
 //!
 //! A [`Pool`] keeps pages of any number of immutable files in a fixed number of frames. A file is
 //! [attached](Pool::attach) as a [`PageDevice`](ringpool_storage::PageDevice); the [`PoolFile`]
-//! that comes back hands out pages in two ways: [`visit`](PoolFile) for a batch, read side by
-//! side and handed over in order of arrival, and [`pin`](PoolFile::pin) for one page that is to be
-//! kept for a while, as a counted guard or as [`bytes::Bytes`].
+//! that comes back hands out pages in three ways: [`visit`](PoolFile) for a batch, read side by
+//! side and handed over in order of arrival; [`pin`](PoolFile::pin) for one page that is to be
+//! kept for a while, as a counted guard or as [`bytes::Bytes`]; and to a [`Reader`], which looks at
+//! what is in memory without writing to anything that others look at.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -34,6 +35,8 @@
 //!   `guard` (a guard is a pin).
 //! - The budget is never passed: `arena` is mapped once; `frames` counts what is free; the tables
 //!   of attached files are paid for with frames (`pool`).
+//! - What a reader looks at stays, pinned or not, until it lets go: `epochs`, and `frames`, where a
+//!   frame whose page was unlinked is in limbo until nobody can have seen it.
 //! - A victim is an unpinned page that its uses do not speak for: `clock`, with `probation` for
 //!   new pages and a `ghost` in the word of one that was evicted early. Which of it is in force is
 //!   a [`Policy`].
@@ -44,6 +47,7 @@
 
 mod arena;
 mod clock;
+mod epochs;
 mod error;
 mod fetch;
 mod frames;
@@ -53,6 +57,7 @@ mod landing;
 mod policy;
 mod pool;
 mod probation;
+mod reader;
 mod stats;
 mod sync;
 mod table;
@@ -63,4 +68,5 @@ pub use error::PoolError;
 pub use guard::{OwnedPage, PageGuard};
 pub use policy::{Policy, UnknownPolicy};
 pub use pool::{Pool, PoolFile, PoolOptions};
+pub use reader::{Reader, Stay};
 pub use stats::{Audit, Stats};

@@ -9,6 +9,7 @@ use ringpool_storage::{Checksums, Error, PageDevice, PageNo, PageSize, PageSourc
 
 use crate::arena::Arena;
 use crate::clock::{Clock, Tables};
+use crate::epochs::Epochs;
 use crate::error::PoolError;
 use crate::fetch;
 use crate::frames::Frames;
@@ -75,6 +76,9 @@ impl Pool {
     /// The frames that a pool has at least, whatever their size: below, threads would wait for
     /// each other rather than for the disk.
     pub const MIN_FRAMES: u32 = 64;
+
+    /// The readers that a pool has at once, at most.
+    pub const MAX_READERS: usize = Epochs::SEATS;
 
     /// A pool within the budget of `options`.
     ///
@@ -170,6 +174,8 @@ impl Pool {
             frames: core.frames.count(),
             free: core.frames.free_count(),
             retired: core.frames.retired_count(),
+            limbo: core.frames.limbo_count(),
+            readers: core.frames.epochs.inside(),
             memory_bytes: core.memory_bytes,
             ..core.stats.sum()
         }
@@ -202,7 +208,8 @@ impl Pool {
         }
         audit.retired = frames.retired_count();
         let idle = frames.idle();
-        audit.free = idle.len() - audit.retired;
+        audit.limbo = frames.limbo_count();
+        audit.free = idle.len() - audit.retired - audit.limbo;
         for frame in idle {
             if let Some(user) = used_by[frame as usize].replace((usize::MAX, PageNo(0))) {
                 return Err(format!("frame {frame} is idle and holds {user:?}"));
@@ -212,6 +219,10 @@ impl Pool {
             Some(lost) => Err(format!("frame {lost} is lost: neither used nor free")),
             None => Ok(audit),
         }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
     /// The smallest budget, in bytes, that holds the fewest frames a pool has and the page table
@@ -230,9 +241,19 @@ impl Pool {
 }
 
 impl Core {
-    /// A free frame, or one whose page had to go for it.
+    /// A free frame, or one whose page had to go for it. `None` when all is pinned, or loading, or
+    /// may still be looked at by readers.
     pub(crate) fn frame(&self) -> Option<Frame> {
-        self.frames.take().or_else(|| self.clock.victim(&self.frames, &self.tables))
+        let frames = &self.frames;
+        let victim = || self.clock.victim(frames, &self.tables);
+        let found = frames.take().or_else(|| frames.reclaim());
+        let found = found.or_else(|| if frames.limbo_is_full() { None } else { victim() });
+        // While readers are inside, what they may look at is evicted ahead of the need: its frames
+        // are free again once they have left.
+        if found.is_some() && frames.are_scarce() && frames.epochs.inside() > 0 {
+            victim().into_iter().for_each(|frame| frames.give(frame));
+        }
+        found
     }
 
     /// Takes frames out of use that are worth `table_bytes`. Returns how many.
@@ -391,9 +412,14 @@ impl PoolFile {
     pub fn forget(&self, page: PageNo) -> bool {
         let evicted = self.file.table.word(page).and_then(Word::evict);
         if let Some(frame) = evicted {
-            self.file.pool.frames.give(frame);
+            let frames = &self.file.pool.frames;
+            frames.unlinked(&[frame]).into_iter().for_each(|frame| frames.give(frame));
         }
         evicted.is_some()
+    }
+
+    pub(crate) fn file(&self) -> &Arc<File> {
+        &self.file
     }
 
     /// The pool that the file is attached to.

@@ -28,6 +28,10 @@ pub struct Stats {
     pub free: usize,
     /// Frames that a read in flight belongs to.
     pub loading: usize,
+    /// Frames whose pages were evicted, and which readers may still look at.
+    pub limbo: usize,
+    /// Readers that are inside at this moment.
+    pub readers: usize,
     /// Frames out of use, whose memory pays for page tables and checksums.
     pub retired: usize,
     /// The budget in bytes: frames, what they cost beside their pages, tables and checksums.
@@ -37,7 +41,7 @@ pub struct Stats {
 impl Stats {
     /// Frames that hold a page.
     pub fn resident(&self) -> usize {
-        self.frames.saturating_sub(self.free + self.loading + self.retired)
+        self.frames.saturating_sub(self.free + self.loading + self.retired + self.limbo)
     }
 }
 
@@ -51,6 +55,8 @@ pub struct Audit {
     pub loading: usize,
     /// Frames that hold none.
     pub free: usize,
+    /// Frames whose pages were evicted, and which readers may still look at.
+    pub limbo: usize,
     /// Frames out of use.
     pub retired: usize,
     /// Pins of all pages together.

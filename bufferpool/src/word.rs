@@ -176,6 +176,28 @@ impl Word {
         }
     }
 
+    /// The frame of the page, if it is resident, for a reader, which does not pin. Writes only to
+    /// give the page a chance more, up to the most.
+    #[inline]
+    pub(crate) fn look(&self) -> Option<Frame> {
+        // Acquire: pairs with the release in `publish`; the frame's bytes are visible.
+        let word = self.0.load(Acquire);
+        if word & STATE != RESIDENT {
+            return None;
+        }
+        if word & CHANCES != CHANCES {
+            self.spare(word);
+        }
+        Some((word & FRAME) as Frame)
+    }
+
+    #[cold]
+    fn spare(&self, word: u64) {
+        // Relaxed: nothing hangs on it. Where the word has changed meanwhile, it is not worth a
+        // second try.
+        let _ = self.0.compare_exchange(word, word + ONE_CHANCE, Relaxed, Relaxed);
+    }
+
     /// Pins once more a page that the caller sees pinned; no further use, hence no chance.
     /// `None` when there are as many pins as a word can count.
     pub(crate) fn pin_again(&self) -> Option<Frame> {

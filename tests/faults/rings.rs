@@ -34,8 +34,10 @@ fn open(engine: &Engine, specimen: &Specimen, rates: FaultRates) -> Arc<FaultyDe
 fn pool() -> Pool {
     let memory_bytes = 72 * Pool::frame_bytes(PageSize::KIB_4);
     let (frame_patience, device_patience) = (PATIENCE, PATIENCE);
-    let options = PoolOptions { frame_patience, device_patience, ..PoolOptions::default() };
-    Pool::new(&PoolOptions { memory_bytes, ..options }).unwrap()
+    let page_size = PageSize::KIB_4;
+    let rest = PoolOptions::default();
+    Pool::new(&PoolOptions { memory_bytes, page_size, frame_patience, device_patience, ..rest })
+        .unwrap()
 }
 
 /// A folder on the disk that the build is on, since temporary ones may be memory.

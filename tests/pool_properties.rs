@@ -3,11 +3,11 @@
 //!
 //! The model knows what every page contains, which pages are broken and which guards are held; it
 //! knows nothing of frames, clocks or reads. After each step of any sequence of *pin*, *try to
-//! pin*, *unpin*, *batch*, *forget*, *break* and *mend*, on a pool with a sixth of the file and
-//! any eviction policy:
+//! pin*, *unpin*, *batch*, *forget*, *look while others read*, *break* and *mend*, on a pool with a
+//! sixth of the file and any eviction policy:
 //!
-//! 1. No page is in two frames, and no frame is lost: free + resident + loading + retired are all
-//!    the frames there are ([`Pool::audit`] looks at every page and every frame).
+//! 1. No page is in two frames, and no frame is lost: free + resident + loading + limbo + retired
+//!    are all the frames there are ([`Pool::audit`] looks at every page and every frame).
 //! 2. The pool counts as many pins as there are guards.
 //! 3. A pinned page is where it was: same address, same bytes, and it can be pinned again without
 //!    a read.
@@ -18,6 +18,8 @@
 //!    names which, and nothing is left behind.
 //! 7. The budget is never passed: no more pages are resident than it has frames.
 //! 8. Each page asked for is a hit or a miss, unless no frame came free to read it into.
+//! 9. A reader finds a page if and only if it is resident, and what it looks at stays as it was
+//!    until it lets go, whatever is read, evicted and forgotten meanwhile.
 //!
 //! `PROPTEST_CASES=20000 cargo test --release --test pool_properties` tries more.
 
@@ -48,6 +50,7 @@ enum Step {
     Batch(Vec<u64>),
     Scan(u64, u64),
     Forget(u64),
+    Look(Vec<u64>, Vec<u64>),
     Break(u64, Fault),
     Mend,
 }
@@ -77,6 +80,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => proptest::collection::vec(page(), 0..60).prop_map(Step::Batch),
         1 => (page(), 1..PAGES).prop_map(|(first, count)| Step::Scan(first, count)),
         3 => page().prop_map(Step::Forget),
+        3 => (proptest::collection::vec(page(), 0..20), proptest::collection::vec(page(), 0..60))
+            .prop_map(|(looked_at, meanwhile)| Step::Look(looked_at, meanwhile)),
         1 => (page(), fault()).prop_map(|(page, fault)| Step::Break(page, fault)),
         1 => Just(Step::Mend),
     ]
@@ -134,6 +139,7 @@ impl Bench {
             Step::Batch(pages) => self.batch(pages),
             Step::Scan(first, count) => self.batch((first..PAGES.min(first + count)).collect()),
             Step::Forget(page) => self.forget(page),
+            Step::Look(looked_at, meanwhile) => self.look(&looked_at, &meanwhile),
             Step::Break(page, fault) => drop(self.model.broken.lock().unwrap().insert(page, fault)),
             Step::Mend => self.model.broken.lock().unwrap().clear(),
         }
@@ -203,6 +209,31 @@ impl Bench {
         assert_eq!(self.is_resident(page), held, "what was forgotten is absent");
     }
 
+    fn look(&mut self, looked_at: &[u64], meanwhile: &[u64]) {
+        let resident: Vec<bool> = looked_at.iter().map(|&page| self.is_resident(page)).collect();
+        let before = self.pool.stats();
+        let mut reader = self.pool.reader().unwrap();
+        let stay = reader.enter();
+        let get = |&page: &u64| stay.get(&self.file, PageNo(page));
+        let found: Vec<Option<&[u8]>> = looked_at.iter().map(get).collect();
+        assert!(found.iter().map(Option::is_some).eq(resident), "found what is resident");
+        // Others forget what we look at, and read what they get frames for.
+        looked_at.iter().step_by(2).for_each(|&page| _ = self.file.forget(PageNo(page)));
+        let numbers: Vec<PageNo> = meanwhile.iter().copied().map(PageNo).collect();
+        let _ = self.file.visit(&numbers, &mut |i, bytes| {
+            assert!(bytes == Specimen::page(numbers[i], SIZE), "bytes of page {}", numbers[i]);
+        });
+        for (page, bytes) in looked_at.iter().zip(&found) {
+            let same = bytes.is_none_or(|bytes| bytes == Specimen::page(PageNo(*page), SIZE));
+            assert!(same, "page {page} has changed under a reader");
+        }
+        let hits = found.iter().flatten().count() as u64;
+        drop(stay);
+        let after = self.pool.stats();
+        assert!(after.hits >= before.hits + hits, "each look that finds is a hit");
+        self.model.asked += (after.hits + after.misses) - (before.hits + before.misses);
+    }
+
     /// Looks without a trace in the model: counts as asked when it is a hit.
     fn is_resident(&mut self, page: u64) -> bool {
         let resident = self.file.try_pin(PageNo(page)).is_some();
@@ -237,7 +268,8 @@ impl Bench {
 
     fn check(&self) {
         let (audit, stats) = (self.pool.audit().unwrap(), self.pool.stats());
-        assert_eq!(audit.free + audit.resident + audit.loading + audit.retired, FRAMES);
+        let used = audit.resident + audit.loading + audit.limbo + audit.retired;
+        assert_eq!(audit.free + used, FRAMES);
         assert_eq!(stats.resident(), audit.resident);
         assert_eq!(audit.loading, 0, "nothing is left behind");
         assert!(audit.resident <= FRAMES - audit.retired, "the budget");
@@ -266,6 +298,7 @@ proptest! {
         let Bench { pool, file, model, .. } = bench;
         drop(file);
         drop(model);
-        prop_assert_eq!(pool.stats().free, FRAMES, "everything has come back");
+        let stats = pool.stats();
+        prop_assert_eq!(stats.free + stats.limbo, FRAMES, "everything has come back");
     }
 }

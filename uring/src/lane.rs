@@ -344,9 +344,14 @@ impl<R: RawRing> Lane<R> {
         let count = reaping.pop(&mut completions[..most]);
         if count > 0 {
             let now = Instant::now();
+            let (mut latencies_ns, mut landed) = ([0; BURST], 0);
             for &(user_data, result) in &completions[..count] {
-                self.land(user_data, result, now, books);
+                if let Some(latency) = self.land(user_data, result, now, books) {
+                    latencies_ns[landed] = latency.as_nanos() as u64;
+                    landed += 1;
+                }
             }
+            books.latencies.count(&latencies_ns[..landed]);
             // Pairs with the fence in `stage`.
             fence(Ordering::SeqCst);
             self.stage(books);
@@ -355,18 +360,19 @@ impl<R: RawRing> Lane<R> {
         count
     }
 
-    fn land(&self, user_data: u64, result: i32, now: Instant, books: &Books) {
+    /// Lands one completion, and says how long it took; `None` for one of nothing.
+    fn land(&self, user_data: u64, result: i32, now: Instant, books: &Books) -> Option<Duration> {
         let Some((Flight { what, started }, was_last)) = self.in_flight.land(user_data) else {
             books.strays.fetch_add(1, Ordering::Relaxed);
             tracing::error!(user_data, result, "a completion of no read in flight");
-            return;
+            return None;
         };
         books.depth.ends(was_last);
-        books.latencies.count(now.saturating_duration_since(started).as_nanos() as u64);
         match what {
             What::Page(request) => self.land_page(request, result, books),
             What::Run(run) => self.land_run(run, result, books),
         }
+        Some(now.saturating_duration_since(started))
     }
 
     fn land_page(&self, mut request: Request, result: i32, books: &Books) {

@@ -16,14 +16,12 @@
 //! a free frame.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-use parking_lot::RwLock;
 
 use crate::frames::Frames;
 use crate::ghost::Ghost;
 use crate::policy::Policy;
 use crate::probation::Probation;
+use crate::sync::{AtomicBool, AtomicU64, Ordering, RwLock};
 use crate::table::{FileNo, Table};
 use crate::word::{Frame, MAX_CHANCES, Start, Sweep, Verdict, Word};
 

@@ -14,7 +14,6 @@
 //! pool streams through it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ringpool_storage::{Error, PageNo, PageRead, Result};
@@ -22,6 +21,7 @@ use ringpool_storage::{Error, PageNo, PageRead, Result};
 use crate::guard::{PageGuard, PinnedSlice};
 use crate::landing::Batch;
 use crate::pool::File;
+use crate::sync::Ordering;
 use crate::word::{Frame, Look, Word};
 
 /// Pages that one batch waits for at once, at most: as many as a disk does anything useful with.

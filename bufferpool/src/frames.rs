@@ -1,13 +1,12 @@
 //! The frames: which are free, and which page each of the others holds.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_queue::ArrayQueue;
-use parking_lot::Mutex;
 
 use crate::arena::Arena;
 use crate::epochs::Epochs;
+use crate::sync::{AtomicUsize, Mutex, Ordering};
 use crate::table::Owner;
 use crate::word::Frame;
 

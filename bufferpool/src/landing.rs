@@ -8,13 +8,13 @@
 
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread::{self, Thread};
 
 use crossbeam_queue::ArrayQueue;
 use ringpool_storage::{Error, Landing, PageNo, PageRead, Result};
 
 use crate::pool::File;
+use crate::sync::Ordering;
+use crate::sync::thread::{self, Thread};
 use crate::waiting::Waiter;
 use crate::word::Frame;
 

@@ -1,10 +1,8 @@
 //! The pool and its files: everything put together.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
 use ringpool_storage::{Checksums, Error, PageDevice, PageNo, PageSize, PageSource, Result};
 
 use crate::arena::Arena;
@@ -16,6 +14,7 @@ use crate::frames::Frames;
 use crate::guard::PageGuard;
 use crate::policy::Policy;
 use crate::stats::{Audit, Counts, Stats};
+use crate::sync::{AtomicUsize, Ordering, RwLock, thread};
 use crate::table::{FileNo, Table};
 use crate::waiting::Waiting;
 use crate::word::{Frame, Look, Word};
@@ -75,7 +74,7 @@ pub(crate) struct Core {
 impl Pool {
     /// The frames that a pool has at least, whatever their size: below, threads would wait for
     /// each other rather than for the disk.
-    pub const MIN_FRAMES: u32 = 64;
+    pub const MIN_FRAMES: u32 = if cfg!(shuttle) { 4 } else { 64 };
 
     /// The readers that a pool has at once, at most.
     pub const MAX_READERS: usize = Epochs::SEATS;
@@ -280,7 +279,7 @@ impl Core {
                     self.frames.retire(frame);
                     paid += 1;
                 }
-                None if Instant::now() < deadline => std::thread::yield_now(),
+                None if Instant::now() < deadline => thread::yield_now(),
                 None => {
                     self.frames.reinstate(paid as usize);
                     return Err(PoolError::Pinned { file: file.clone() });

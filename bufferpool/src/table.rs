@@ -5,11 +5,9 @@
 
 #![allow(unsafe_code)]
 
-use std::sync::atomic::Ordering;
-
 use ringpool_storage::PageNo;
 
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU64, Ordering};
 use crate::word::Word;
 
 pub(crate) struct Table {
@@ -18,7 +16,7 @@ pub(crate) struct Table {
 
 impl Table {
     /// A table of `pages` absent pages; `None` when the memory cannot be had.
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     pub(crate) fn new(pages: u64) -> Option<Self> {
         let pages = usize::try_from(pages).ok()?;
         let mut zeros: Vec<u64> = Vec::new();
@@ -33,7 +31,7 @@ impl Table {
         Some(Self { words })
     }
 
-    #[cfg(loom)]
+    #[cfg(any(loom, shuttle))]
     pub(crate) fn new(pages: u64) -> Option<Self> {
         Some(Self { words: (0..pages).map(|_| Word::default()).collect() })
     }

@@ -7,13 +7,13 @@
 
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
 use ringpool_storage::PageNo;
 
 use crate::landing::Batch;
+use crate::sync::{Mutex, MutexGuard};
 use crate::table::FileNo;
 
-const STRIPES: usize = 64;
+const STRIPES: usize = if cfg!(shuttle) { 2 } else { 64 };
 
 pub(crate) struct Waiting {
     stripes: [Mutex<Vec<Waiter>>; STRIPES],

@@ -68,5 +68,5 @@ pub use error::PoolError;
 pub use guard::{OwnedPage, PageGuard};
 pub use policy::{Policy, UnknownPolicy};
 pub use pool::{Pool, PoolFile, PoolOptions};
-pub use reader::{Reader, Stay};
+pub use reader::{Pages, Reader, Stay};
 pub use stats::{Audit, Stats};

@@ -21,18 +21,17 @@ use ringpool::bufferpool::PoolFile;
 use ringpool::storage::{MemorySource, PageNo};
 
 use setup::chained::{self, PAGE};
-use setup::contestants::{
-    Contestant, Mapping, PoolGuard, PoolReader, PoolVisit, QuickCache, Task, pooled,
-};
+use setup::holders::{Holder, Mapping, PoolGuard, PoolReader, PoolVisit, QuickCache, Task, pooled};
 use setup::locked_pool::LockedPool;
-use setup::{choices, interleaved, run};
+use setup::rounds::{Contestant, table};
+use setup::{choices, run};
 
 mod setup {
     pub mod chained;
     pub mod choices;
-    pub mod contestants;
-    pub mod interleaved;
+    pub mod holders;
     pub mod locked_pool;
+    pub mod rounds;
     pub mod run;
 }
 
@@ -50,23 +49,22 @@ const PASS: usize = 4_096;
 const PASSES: usize = 64;
 /// Passes in one turn of a contestant, when they take turns.
 const PASSES_A_TURN: usize = 16;
+const ROUNDS: usize = 11;
 const THREADS: usize = 2;
 const SHARDS: usize = 16;
 
-/// One table of contestants, and what they have to do.
+/// Those who hold the pages, and what they have to do.
 struct Contest {
     name: String,
     task: Task,
     threads: usize,
     drawn: Vec<PageNo>,
-    contestants: Arc<Vec<Box<dyn Contestant>>>,
+    holders: Arc<Vec<Box<dyn Holder>>>,
 }
 
 fn main() {
     let contests = contests(if run::is_measured() { PAGES } else { FEW_PAGES });
     if std::env::args().any(|argument| argument == "--interleaved") {
-        println!("| contest | contestant | ns a page | to mmap or the first | least to most |");
-        println!("|---|---|---:|---:|---:|");
         contests.iter().for_each(Contest::interleave);
         return;
     }
@@ -83,12 +81,12 @@ fn contests(pages: usize) -> Vec<Contest> {
     let evicting = evicting(&bytes, &source);
     let all = choices::uniform(pages as u64, PASSES * PASS);
     let hot = choices::uniform(HOT_PAGES, PASSES * PASS);
-    let contest = |name: &str, task, threads, drawn: &[PageNo], contestants: &Arc<_>| Contest {
+    let contest = |name: &str, task, threads, drawn: &[PageNo], holders: &Arc<_>| Contest {
         name: name.into(),
         task,
         threads,
         drawn: drawn.to_vec(),
-        contestants: Arc::clone(contestants),
+        holders: Arc::clone(holders),
     };
     vec![
         contest("hit", Task::Single, 1, &all, &resident),
@@ -103,10 +101,10 @@ fn contests(pages: usize) -> Vec<Contest> {
 }
 
 /// Everything in memory, once for each way to hold it. The mapping first: ratios are to it.
-fn resident(bytes: &Arc<[u8]>, source: &MemorySource) -> Arc<Vec<Box<dyn Contestant>>> {
+fn resident(bytes: &Arc<[u8]>, source: &MemorySource) -> Arc<Vec<Box<dyn Holder>>> {
     let pages = bytes.len() / PAGE.bytes();
     let pool = pooled(source, pages as u64);
-    let contestants: Vec<Box<dyn Contestant>> = vec![
+    let holders: Vec<Box<dyn Holder>> = vec![
         Box::new(Mapping::of(bytes)),
         Box::new(PoolReader(pool.clone())),
         Box::new(PoolGuard(pool.clone())),
@@ -117,17 +115,17 @@ fn resident(bytes: &Arc<[u8]>, source: &MemorySource) -> Arc<Vec<Box<dyn Contest
         Box::new(LockedPool::new(bytes, pages, SHARDS)),
     ];
     let all: Vec<PageNo> = (0..pages as u64).map(PageNo).collect();
-    let sums: Vec<u64> = contestants.iter().map(|one| one.pass(Task::Single, &all)).collect();
+    let sums: Vec<u64> = holders.iter().map(|one| one.pass(Task::Single, &all)).collect();
     assert!(sums.iter().all(|&sum| sum == sums[0]), "all see the same pages");
-    Arc::new(contestants)
+    Arc::new(holders)
 }
 
 /// Room for a tenth of the pages, each contestant with a pool of its own.
-fn evicting(bytes: &Arc<[u8]>, source: &MemorySource) -> Arc<Vec<Box<dyn Contestant>>> {
+fn evicting(bytes: &Arc<[u8]>, source: &MemorySource) -> Arc<Vec<Box<dyn Holder>>> {
     let room = bytes.len() / PAGE.bytes() / PAGES_PER_FRAME;
     let pool = || -> Arc<PoolFile> { pooled(source, room as u64) };
     Arc::new(vec![
-        Box::new(PoolVisit(pool())) as Box<dyn Contestant>,
+        Box::new(PoolVisit(pool())) as Box<dyn Holder>,
         Box::new(PoolGuard(pool())),
         Box::new(PoolReader(pool())),
         Box::new(QuickCache::new(bytes, room)),
@@ -140,56 +138,47 @@ impl Contest {
     fn bench(&self, criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(&self.name);
         group.throughput(Throughput::Elements((PASS * self.threads) as u64));
-        for contestant in &*self.contestants {
-            let id = BenchmarkId::from_parameter(contestant.name());
-            group.bench_function(id, |b| {
-                b.iter_custom(|passes| self.time(&**contestant, passes as usize));
+        for holder in &*self.holders {
+            group.bench_function(BenchmarkId::from_parameter(holder.name()), |b| {
+                b.iter_custom(|passes| self.time(&**holder, passes as usize));
             });
         }
         group.finish();
     }
 
     fn interleave(&self) {
-        let turns: Vec<_> = self
-            .contestants
+        let turn = |holder| move || self.time(holder, PASSES_A_TURN);
+        let mut turns: Vec<Contestant<'_>> = self
+            .holders
             .iter()
-            .map(|contestant| (contestant.name(), || self.time(&**contestant, PASSES_A_TURN)))
+            .map(|holder| Contestant::new(holder.name(), turn(&**holder)))
             .collect();
-        let turns: Vec<(&str, &dyn Fn() -> Duration)> =
-            turns.iter().map(|(name, turn)| (*name, turn as &dyn Fn() -> Duration)).collect();
-        let looks = PASSES_A_TURN * PASS * self.threads;
-        interleaved::compare(&self.name, &turns, looks as u64);
+        table(&self.name, PASSES_A_TURN * PASS * self.threads, ROUNDS, &mut turns);
     }
 
-    /// How long `passes` passes take on each thread: all begin together, the last one counts.
-    fn time(&self, contestant: &dyn Contestant, passes: usize) -> Duration {
+    /// How long `passes` passes take on each thread, from when the first begins to when the last
+    /// ends.
+    fn time(&self, holder: &dyn Holder, passes: usize) -> Duration {
         let run = |thread: usize| {
-            let chunks = self.drawn.chunks(PASS).cycle().skip(thread * PASSES / self.threads);
-            let mut last = 0;
-            for pass in chunks.take(passes) {
-                last = contestant.pass(self.task, black_box(pass));
+            let begun = Instant::now();
+            let drawn = self.drawn.chunks(PASS).cycle().skip(thread * PASSES / self.threads);
+            for pass in drawn.take(passes) {
+                black_box(holder.pass(self.task, black_box(pass)));
             }
-            black_box(last);
+            (begun, Instant::now())
         };
-        if self.threads == 1 {
-            let begun = Instant::now();
-            run(0);
-            return begun.elapsed();
-        }
-        let (start, end) = (Barrier::new(self.threads + 1), Barrier::new(self.threads + 1));
-        thread::scope(|scope| {
-            for thread in 0..self.threads {
-                let (run, start, end) = (&run, &start, &end);
-                scope.spawn(move || {
-                    start.wait();
-                    run(thread);
-                    end.wait();
-                });
-            }
-            start.wait();
-            let begun = Instant::now();
-            end.wait();
-            begun.elapsed()
-        })
+        let start = Barrier::new(self.threads);
+        let times: Vec<(Instant, Instant)> = thread::scope(|scope| {
+            let wait = || start.wait();
+            let others: Vec<_> = (1..self.threads)
+                .map(|thread| scope.spawn(move || (wait(), run(thread)).1))
+                .collect();
+            let ours = (wait(), run(0)).1;
+            let others = others.into_iter().map(|other| other.join().expect("no panic"));
+            others.chain([ours]).collect()
+        });
+        let begun = times.iter().map(|(begun, _)| *begun).min().expect("a thread");
+        let ended = times.iter().map(|(_, ended)| *ended).max().expect("a thread");
+        ended - begun
     }
 }

@@ -1,7 +1,6 @@
 //! Ways to hold pages in memory, each written as those would who prefer it.
 //!
-//! All have the same pages and room for the same number of them. A contestant does a whole pass
-//! itself, so that nothing of the bench stands between it and a page: no copy, no box, no virtual
+//! All have the same pages and room for the same number of them. Each does a whole pass by itself, so that nothing of the bench stands between it and a page: no copy, no box, no virtual
 //! call a page.
 
 use std::fs::{self, File};
@@ -9,7 +8,7 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 use quick_cache::sync::Cache;
-use ringpool::bufferpool::{Pool, PoolFile, PoolOptions};
+use ringpool::bufferpool::{Pool, PoolFile, PoolOptions, Stay};
 use ringpool::storage::{MemoryDevice, MemorySource, PageNo, PageSource};
 
 use super::chained::{PAGE, PAGE_BYTES, word};
@@ -31,14 +30,14 @@ pub enum Task {
 }
 
 /// One way to hold pages.
-pub trait Contestant: Send + Sync {
+pub trait Holder: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Does a pass, and returns the sum of the words or the last page of the chain.
     fn pass(&self, task: Task, pages: &[PageNo]) -> u64;
 }
 
-/// The pass of a contestant that looks at `one` page, or at `many` at a time.
+/// The pass of a holder that looks at `one` page, or at `many` at a time.
 #[inline(always)]
 fn pass(
     task: Task,
@@ -66,7 +65,7 @@ pub fn pooled(source: &MemorySource, frames: u64) -> Arc<PoolFile> {
 /// A reader: one stay a pass.
 pub struct PoolReader(pub Arc<PoolFile>);
 
-impl Contestant for PoolReader {
+impl Holder for PoolReader {
     fn name(&self) -> &'static str {
         "pool reader"
     }
@@ -76,35 +75,64 @@ impl Contestant for PoolReader {
         let mut reader = file.pool().reader().expect("a seat");
         let mut stay = reader.enter();
         match task {
-            // One by one, a page that is absent is read at once, within the stay.
-            Task::Single | Task::Chain => {
-                let one = |page| match stay.get(file, page) {
-                    Some(bytes) => word(bytes),
-                    None => word(stay.read(file, page).expect("memory")),
-                };
-                pass(task, pages, one, |_| 0)
+            Task::Single => self.singly(&mut stay, pages),
+            Task::Batch => pages
+                .chunks(BATCH)
+                .fold(0, |sum, batch| sum.wrapping_add(self.batch(&mut stay, batch))),
+            Task::Chain => self.chain(&mut stay, pages[0].0, pages.len() - 1),
+        }
+    }
+}
+
+impl PoolReader {
+    fn singly(&self, stay: &mut Stay<'_>, pages: &[PageNo]) -> u64 {
+        let (mut sum, mut rest) = (0_u64, pages.iter());
+        loop {
+            let resident = stay.pages(&self.0);
+            let absent = loop {
+                let Some(&page) = rest.next() else { return sum };
+                match resident.get(page) {
+                    Some(bytes) => sum = sum.wrapping_add(word(bytes)),
+                    None => break page,
+                }
+            };
+            sum = sum.wrapping_add(word(stay.read(&self.0, absent).expect("memory")));
+        }
+    }
+
+    fn batch(&self, stay: &mut Stay<'_>, batch: &[PageNo]) -> u64 {
+        let mut found = [None; BATCH];
+        let found = &mut found[..batch.len()];
+        if stay.get_many(&self.0, batch, found) == batch.len() {
+            return found.iter().flatten().fold(0, |sum, page| sum + word(page));
+        }
+        let mut sum = 0;
+        stay.visit(&self.0, batch, &mut |_, page| sum += word(page)).expect("memory");
+        sum
+    }
+
+    fn chain(&self, stay: &mut Stay<'_>, first: u64, mut links: usize) -> u64 {
+        let mut page = first;
+        while links > 0 {
+            let resident = stay.pages(&self.0);
+            while links > 0
+                && let Some(bytes) = resident.get(PageNo(page))
+            {
+                (page, links) = (word(bytes), links - 1);
             }
-            Task::Batch => {
-                let many = |batch: &[PageNo]| {
-                    let mut found = [None; BATCH];
-                    let found = &mut found[..batch.len()];
-                    if stay.get_many(file, batch, found) == batch.len() {
-                        return found.iter().flatten().fold(0, |sum, page| sum + word(page));
-                    }
-                    let mut sum = 0;
-                    stay.visit(file, batch, &mut |_, page| sum += word(page)).expect("memory");
-                    sum
-                };
-                pass(task, pages, |_| 0, many)
+            if links > 0 {
+                page = word(stay.read(&self.0, PageNo(page)).expect("memory"));
+                links -= 1;
             }
         }
+        page
     }
 }
 
 /// A pinned guard a page.
 pub struct PoolGuard(pub Arc<PoolFile>);
 
-impl Contestant for PoolGuard {
+impl Holder for PoolGuard {
     fn name(&self) -> &'static str {
         "pool guard"
     }
@@ -118,7 +146,7 @@ impl Contestant for PoolGuard {
 /// A visit a page, or a batch.
 pub struct PoolVisit(pub Arc<PoolFile>);
 
-impl Contestant for PoolVisit {
+impl Holder for PoolVisit {
     fn name(&self) -> &'static str {
         "pool visit"
     }
@@ -151,7 +179,7 @@ impl Mapping {
     }
 }
 
-impl Contestant for Mapping {
+impl Holder for Mapping {
     fn name(&self) -> &'static str {
         "mmap"
     }
@@ -174,7 +202,7 @@ impl QuickCache {
     }
 }
 
-impl Contestant for QuickCache {
+impl Holder for QuickCache {
     fn name(&self) -> &'static str {
         "quick_cache"
     }
@@ -194,7 +222,7 @@ impl Contestant for QuickCache {
     }
 }
 
-impl Contestant for LockedPool {
+impl Holder for LockedPool {
     fn name(&self) -> &'static str {
         if self.is_sharded() { "16 mutexes, maps" } else { "mutex, map" }
     }

@@ -35,6 +35,7 @@ mod setup {
     pub mod choices;
     pub mod rounds;
     pub mod run;
+    pub mod spread;
 }
 
 const PAGE: PageSize = PageSize::KIB_4;

@@ -114,7 +114,7 @@ impl Beside {
         let work = move || {
             // Relaxed: a flag, and nothing else is handed over by it.
             while !seen.load(Ordering::Relaxed) {
-                let cold = HOT_PAGES..pages.page_count();
+                let cold = hot_pages(&pages)..pages.page_count();
                 let batch = [(); MISSES].map(|()| PageNo(rng.random_range(cold.clone())));
                 let look = &mut |_: usize, page: &[u8]| _ = black_box(page[0]);
                 pages.visit(&batch, look).expect("a sound file");
@@ -151,6 +151,10 @@ fn fio(path: &Path) -> Option<Child> {
     started.inspect_err(|why| eprintln!("without fio: {why}")).ok()
 }
 
+fn hot_pages(file: &PoolFile) -> u64 {
+    HOT_PAGES.min(file.page_count() / 4)
+}
+
 /// Times steps for so long.
 type Step = dyn Fn(&PoolFile, Duration) -> Histogram<u64>;
 
@@ -176,7 +180,7 @@ fn timed(
     lasting: Duration,
     step: &mut dyn FnMut(&[PageNo]) -> u64,
 ) -> Histogram<u64> {
-    let drawn = choices::uniform(HOT_PAGES, 1 << 14);
+    let drawn = choices::uniform(hot_pages(file), 1 << 14);
     file.visit(&drawn, &mut |_, _| {}).expect("a sound file");
     let before = file.pool().stats().hits;
     let mut times_ns = Histogram::new_with_max(LONGEST_NS, 3).expect("three digits");

@@ -47,6 +47,7 @@
 
 mod arena;
 mod clock;
+mod counters;
 mod epochs;
 mod error;
 mod fetch;
@@ -54,6 +55,7 @@ mod frames;
 mod ghost;
 mod guard;
 mod landing;
+mod miss_times;
 mod policy;
 mod pool;
 mod probation;
@@ -61,6 +63,7 @@ mod reader;
 mod stats;
 mod sync;
 mod table;
+mod thread_no;
 mod waiting;
 mod word;
 
@@ -69,4 +72,4 @@ pub use guard::{OwnedPage, PageGuard};
 pub use policy::{Policy, UnknownPolicy};
 pub use pool::{Pool, PoolFile, PoolOptions};
 pub use reader::{Reader, Stay};
-pub use stats::{Audit, Stats};
+pub use stats::{Audit, FileStats, MissLatency, Snapshot, Stats};

@@ -14,11 +14,13 @@ use std::sync::Arc;
 
 use ringpool_storage::{Error, PageNo, Result};
 
+use crate::counters::Count;
 use crate::epochs::SeatNo;
 use crate::error::PoolError;
 use crate::fetch;
 use crate::guard::prefetch;
 use crate::pool::{Core, Pool, PoolFile};
+use crate::table::FileNo;
 use crate::word::Word;
 
 /// Looks at resident pages of all files of a pool at the price of a load.
@@ -59,7 +61,9 @@ pub struct Reader {
 pub struct Stay<'r> {
     /// Inside, but while a method with `&mut self` runs.
     reader: &'r Reader,
+    /// Hits that are not counted yet, all of one file, and its number.
     hits: Cell<u64>,
+    hit_file: Cell<FileNo>,
 }
 
 impl Pool {
@@ -80,7 +84,7 @@ impl Reader {
     #[inline]
     pub fn enter(&mut self) -> Stay<'_> {
         self.core.frames.epochs.enter(&self.seat);
-        Stay { reader: self, hits: Cell::new(0) }
+        Stay { reader: self, hits: Cell::new(0), hit_file: Cell::new(0) }
     }
 
     /// Lets go of what was seen. By the stay, when none of its slices is left.
@@ -104,7 +108,7 @@ impl Stay<'_> {
             return None;
         }
         let frame = file.file().table.word(page)?.look()?;
-        self.hits.set(self.hits.get() + 1);
+        self.hit(file, 1);
         // SAFETY: we are inside since before the look, and until `&mut self` is had, when no
         // slice is left. Until then nobody writes to the frame (`epochs`).
         Some(unsafe { self.reader.core.frames.arena.bytes(frame) })
@@ -144,8 +148,8 @@ impl Stay<'_> {
                 unsafe { self.reader.core.frames.arena.bytes(frame) }
             });
         }
-        self.hits.set(self.hits.get() + count as u64);
-        count
+        self.hit(file, count);
+        count as usize
     }
 
     /// The page, read first if it is not in memory. Everything seen before is let go.
@@ -164,7 +168,7 @@ impl Stay<'_> {
                 frame = Some(word.content().frame());
             })?;
         } else {
-            self.hits.set(self.hits.get() + 1);
+            self.hit(file, 1);
         }
         let frame = frame.ok_or_else(|| self.no_such_page(file, page))?;
         // SAFETY: as in `get`: we are inside since a moment when the page was resident.
@@ -207,11 +211,21 @@ impl Stay<'_> {
         Error::NoSuchPage { file: file.file().device.file().clone(), page, pages: 0 }
     }
 
+    #[inline]
+    fn hit(&self, file: &PoolFile, hits: u64) {
+        let number = file.file().number;
+        if self.hit_file.get() != number {
+            self.count();
+            self.hit_file.set(number);
+        }
+        self.hits.set(self.hits.get() + hits);
+    }
+
     /// Hands its own count over to the pool's.
     fn count(&self) {
         let hits = self.hits.take();
         if hits > 0 {
-            self.reader.core.stats.looked(hits, 0);
+            self.reader.core.counters.add(self.hit_file.get(), Count::Hit, hits);
         }
     }
 }

@@ -59,7 +59,9 @@ struct Slot {
 
 /// The counts of a pool.
 pub(crate) struct Counters {
-    slots: [OnceLock<Box<CachePadded<Slot>>>; thread_no::NUMBERS],
+    own: [OnceLock<Box<CachePadded<Slot>>>; thread_no::OWN],
+    /// Of all threads that have no number of their own.
+    shared: Box<CachePadded<Slot>>,
     files: Mutex<BTreeMap<FileNo, Listed>>,
 }
 
@@ -78,35 +80,30 @@ pub(crate) struct Sum([u64; COUNTS]);
 
 impl Counters {
     pub(crate) fn new() -> Self {
-        let slots = [const { OnceLock::new() }; thread_no::NUMBERS];
-        Self { slots, files: Mutex::default() }
+        let own = [const { OnceLock::new() }; thread_no::OWN];
+        Self { own, shared: Box::default(), files: Mutex::default() }
     }
 
     /// Adds `count` to what the calling thread has counted of `file`.
     #[inline]
     pub(crate) fn add(&self, file: FileNo, what: Count, count: u64) {
-        let number = thread_no::of_this_thread();
-        let slot = match self.slots[number].get() {
-            Some(slot) => slot,
-            None => self.first_count(number),
+        let own = self.own.get(thread_no::of_this_thread()).and_then(OnceLock::get);
+        let Some(tally) = own.and_then(|slot| slot.first.get(usize::from(file))) else {
+            return self.add_elsewhere(file, what, count);
         };
-        let tally = match slot.first.get(usize::from(file)) {
-            Some(tally) => tally,
-            None => slot.further(file),
-        };
-        let counter = &tally.0[what as usize];
-        // Relaxed: counts, read for their values alone.
-        if number < thread_no::OWN {
-            // Nobody else writes here.
-            counter.store(counter.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
-        } else {
-            counter.fetch_add(count, Ordering::Relaxed);
-        }
+        tally.add(what, count);
     }
 
+    /// What a thread counts first, or for a file past the first few, or has no place of its own
+    /// for.
     #[cold]
-    fn first_count(&self, number: usize) -> &Slot {
-        self.slots[number].get_or_init(Box::default)
+    fn add_elsewhere(&self, file: FileNo, what: Count, count: u64) {
+        match thread_no::of_this_thread_or_new() {
+            Some(own) => {
+                self.own[own].get_or_init(Box::default).tally_or_new(file).add(what, count)
+            }
+            None => self.shared.tally_or_new(file).add_with_others(what, count),
+        }
     }
 
     /// The counts of all files, whether they are still attached or not.
@@ -147,17 +144,32 @@ impl Counters {
     }
 
     fn slots(&self) -> impl Iterator<Item = &Slot> {
-        self.slots.iter().filter_map(OnceLock::get).map(|slot| &***slot)
+        self.own.iter().filter_map(OnceLock::get).chain([&self.shared]).map(|slot| &***slot)
+    }
+}
+
+impl Tally {
+    /// Adds where nobody else writes.
+    #[inline]
+    fn add(&self, what: Count, count: u64) {
+        let counter = &self.0[what as usize];
+        // Relaxed: counts, read for their values alone.
+        counter.store(counter.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+    }
+
+    /// Adds where others may, too.
+    fn add_with_others(&self, what: Count, count: u64) {
+        self.0[what as usize].fetch_add(count, Ordering::Relaxed);
     }
 }
 
 impl Slot {
-    /// The tally of a file past the first few.
-    #[cold]
-    fn further(&self, file: FileNo) -> &Tally {
-        let (row, place) = row_and_place(file);
-        let tallies = || (0..FIRST_FILES << (row + 1)).map(|_| Tally::default()).collect();
-        &self.further[row].get_or_init(tallies)[place]
+    fn tally_or_new(&self, file: FileNo) -> &Tally {
+        self.first.get(usize::from(file)).unwrap_or_else(|| {
+            let (row, place) = row_and_place(file);
+            let tallies = || (0..FIRST_FILES << (row + 1)).map(|_| Tally::default()).collect();
+            &self.further[row].get_or_init(tallies)[place]
+        })
     }
 
     /// The tally of a file, if this thread has counted for its like.

@@ -54,7 +54,7 @@ pub(crate) fn fetch(
         slice.hand_over(each);
         next += looked;
         if next == pages.len() {
-            file.looked(next as u64, 0);
+            file.count(Count::Hit, next as u64);
             return Ok(());
         }
     }

@@ -406,7 +406,7 @@ impl PoolFile {
         }
         match self.file.table.word(page)?.pin() {
             Look::Pinned(frame) => {
-                self.file.looked(1, 0);
+                self.file.count(Count::Hit, 1);
                 Some(PageGuard::of_pin(&self.file, page, frame))
             }
             _ => None,

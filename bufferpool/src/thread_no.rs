@@ -2,20 +2,19 @@
 //!
 //! Numbers are the process's, as threads are: a thread takes the lowest free one when it first
 //! asks, and gives it back when it ends, for the next. So they stay as low as the number of threads
-//! at once, and whatever is indexed by them ends with its owner and not with a thread. Threads past
-//! the last number share a few, and whoever counts under a shared one does it together.
+//! at once, and whatever is indexed by them ends with its owner and not with a thread. When all are
+//! taken a thread has none.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Threads at once that have a number of their own.
+/// Threads at once that have a number of their own; all numbers are below.
 pub(crate) const OWN: usize = 256;
-/// Numbers that all others share.
-const SHARED: usize = 4;
-/// All numbers are below.
-pub(crate) const NUMBERS: usize = OWN + SHARED;
 
+/// Not a number, yet: the thread has not asked for one.
 const NONE_YET: usize = usize::MAX;
+/// Not a number, and not going to be one.
+const NONE: usize = usize::MAX - 1;
 
 thread_local! {
     // Neither has anything to set up or to drop when it is looked at, so that a look is a load.
@@ -26,23 +25,20 @@ thread_local! {
 /// A bit for each number that is taken.
 static TAKEN: [AtomicU64; OWN / 64] = [const { AtomicU64::new(0) }; OWN / 64];
 
-/// The calling thread's number: its own if it is below [`OWN`], otherwise shared.
+/// The calling thread's number, below [`OWN`]; something else when it has none, or not yet.
 #[inline]
 pub(crate) fn of_this_thread() -> usize {
-    NUMBER.with(|number| match number.get() {
-        NONE_YET => {
-            number.set(first_number());
-            number.get()
-        }
-        known => known,
-    })
+    NUMBER.with(Cell::get)
 }
 
-#[cold]
-fn first_number() -> usize {
-    // A thread whose lease is over already would never give a number back.
-    let leased = LEASE.try_with(|_| lowest_free()).ok().flatten();
-    leased.unwrap_or_else(shared)
+/// The same, with a number taken for a thread that has not asked before; `None` when it has none.
+pub(crate) fn of_this_thread_or_new() -> Option<usize> {
+    if of_this_thread() == NONE_YET {
+        // A thread whose lease is over already would never give a number back.
+        let leased = LEASE.try_with(|_| lowest_free()).ok().flatten();
+        NUMBER.set(leased.unwrap_or(NONE));
+    }
+    Some(of_this_thread()).filter(|&number| number < OWN)
 }
 
 /// Takes the lowest number that is free.
@@ -63,20 +59,13 @@ fn lowest_free() -> Option<usize> {
     })
 }
 
-/// One of the shared numbers, in turns.
-fn shared() -> usize {
-    static TURN: AtomicUsize = AtomicUsize::new(0);
-    // Relaxed: only that threads spread is wanted.
-    OWN + TURN.fetch_add(1, Ordering::Relaxed) % SHARED
-}
-
 /// Gives the thread's number back when the thread ends.
 struct Lease;
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // What the thread still does, while its other variables are dropped, it does as others.
-        let number = NUMBER.replace(shared());
+        // What the thread still counts, while its other variables are dropped, it counts without.
+        let number = NUMBER.replace(NONE);
         if number < OWN {
             // Release: pairs with the acquire in `lowest_free`.
             TAKEN[number / 64].fetch_and(!(1 << (number % 64)), Ordering::Release);
@@ -103,7 +92,7 @@ pub(crate) mod tests {
             thread::scope(|scope| {
                 let threads = [(); THREADS].map(|()| {
                     scope.spawn(|| {
-                        let number = of_this_thread();
+                        let number = of_this_thread_or_new().unwrap();
                         assert_eq!(of_this_thread(), number, "the same as long as it lives");
                         barrier.wait();
                         number

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use ringpool_storage::{Error, PageNo, PageRead, Result};
 
 use crate::counters::Count;
+use crate::events;
 use crate::guard::{PageGuard, PinnedSlice};
 use crate::landing::Batch;
 use crate::miss_times::Ticks;
@@ -244,7 +245,7 @@ impl<'a> Fetch<'a, '_> {
         let held = device.drive(&arrived, Some(Instant::now() + patience));
         if !held && submitted > 0 {
             self.outstanding = 0; // What is still to come is waited for by nobody.
-            tracing::warn!(file = %device.file(), ?patience, "the disk does not answer");
+            events::device_is_silent(device.file(), patience);
             return Err(Error::TimedOut { file: device.file().clone(), waited: patience });
         }
         if let Some(read) = self.handed_back.take() {
@@ -299,6 +300,7 @@ impl<'a> Fetch<'a, '_> {
     fn exhausted(&self, page: PageNo, waited: Duration) -> Error {
         let (file, frames) =
             (self.file.device.file().clone(), self.file.pool.frames.usable_count());
+        events::no_frame(&file, page, waited);
         Error::Exhausted { file, page, frames, waited }
     }
 }
@@ -309,5 +311,9 @@ impl Drop for Fetch<'_, '_> {
     fn drop(&mut self) {
         self.settle();
         self.file.looked(self.hits, self.misses);
+        if self.misses > 0 {
+            let name = self.file.device.file();
+            events::batch_missed(name, self.pages.len(), self.hits, self.misses);
+        }
     }
 }

@@ -15,6 +15,7 @@ use crossbeam_queue::ArrayQueue;
 use ringpool_storage::{Error, Landing, PageNo, PageRead, Result};
 
 use crate::counters::Count;
+use crate::events;
 use crate::miss_times::{ClaimedAt, Ticks};
 use crate::pool::File;
 use crate::waiting::Waiter;
@@ -98,6 +99,7 @@ impl Batch {
         let Some(word) = file.table.word(page) else {
             return;
         };
+        events::read_failed(file.device.file(), page, &error);
         let mut told = Vec::new();
         // The frame's owner is cleared before the word says absent, since afterwards the page
         // may be claimed again; the frame is given back after.

@@ -50,11 +50,14 @@ mod clock;
 mod counters;
 mod epochs;
 mod error;
+mod events;
 mod fetch;
 mod frames;
 mod ghost;
 mod guard;
 mod landing;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod miss_times;
 mod policy;
 mod pool;

@@ -12,6 +12,7 @@ use crate::clock::{Clock, Tables};
 use crate::counters::{Count, Counters};
 use crate::epochs::Epochs;
 use crate::error::PoolError;
+use crate::events;
 use crate::fetch;
 use crate::frames::Frames;
 use crate::guard::PageGuard;
@@ -462,8 +463,7 @@ impl Drop for PoolFile {
             file.device.drive(&idle, Some(Instant::now() + Self::LOOK_AGAIN));
         }
         if !idle() {
-            let name = file.device.file();
-            tracing::error!(file = %name, "the disk does not answer: its frames stay out of use");
+            events::frames_stay_out(file.device.file(), file.in_flight.load(Ordering::Relaxed));
         }
     }
 }

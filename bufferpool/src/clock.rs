@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
+use crate::counters::{Count, Counters};
 use crate::frames::Frames;
 use crate::ghost::Ghost;
 use crate::policy::Policy;
@@ -88,7 +89,12 @@ impl Clock {
     /// everything is pinned or loading, or readers may still look at what was evicted.
     ///
     /// A table is not freed while a hand looks at it: the lock is held for reading.
-    pub(crate) fn victim(&self, frames: &Frames, tables: &Tables) -> Option<Frame> {
+    pub(crate) fn victim(
+        &self,
+        frames: &Frames,
+        tables: &Tables,
+        counters: &Counters,
+    ) -> Option<Frame> {
         self.is_full.store(true, Ordering::Relaxed);
         let tables = tables.read();
         let count = frames.count() as u64;
@@ -97,6 +103,7 @@ impl Clock {
             clock: self,
             frames,
             tables: &tables,
+            counters,
             // Relaxed: a count.
             evicted_before: self.evictions.load(Ordering::Relaxed),
             stride: wanted,
@@ -172,6 +179,7 @@ struct Search<'a> {
     clock: &'a Clock,
     frames: &'a Frames,
     tables: &'a [Option<Arc<Table>>],
+    counters: &'a Counters,
     /// The evictions of the pool before this search.
     evicted_before: u64,
     /// The frames that are taken of the main hand at a time.
@@ -237,7 +245,9 @@ impl Search<'_> {
     }
 
     fn found(&mut self, frame: Frame) {
-        self.frames.owner(frame).clear();
+        let owner = self.frames.owner(frame);
+        owner.get().inspect(|&(file, _)| self.counters.add(file, Count::Evicted, 1));
+        owner.clear();
         self.victims[self.found as usize] = frame;
         self.found += 1;
         self.last_found = self.steps;

@@ -19,8 +19,11 @@ use std::time::{Duration, Instant};
 
 use ringpool_storage::{Error, PageNo, PageRead, Result};
 
+use crate::counters::Count;
+use crate::events;
 use crate::guard::{PageGuard, PinnedSlice};
 use crate::landing::Batch;
+use crate::miss_times::Ticks;
 use crate::pool::File;
 use crate::word::{Frame, Look, Word};
 
@@ -52,7 +55,7 @@ pub(crate) fn fetch(
         slice.hand_over(each);
         next += looked;
         if next == pages.len() {
-            file.pool.stats.looked(next as u64, 0);
+            file.count(Count::Hit, next as u64);
             return Ok(());
         }
     }
@@ -66,6 +69,7 @@ pub(crate) fn fetch(
         batch: None,
         handed_back: None,
         starved_since: None,
+        claiming_since: None,
         hits: next as u64,
         misses: 0,
     };
@@ -86,6 +90,8 @@ struct Fetch<'a, 'p> {
     handed_back: Option<PageRead>,
     /// Since when there has been no frame to be had.
     starved_since: Option<Instant>,
+    /// When the first page was claimed of those that are not started yet.
+    claiming_since: Option<Ticks>,
     hits: u64,
     misses: u64,
 }
@@ -114,12 +120,12 @@ impl<'a> Fetch<'a, '_> {
                 }
                 self.next += 1;
                 if unstarted >= start_after {
-                    self.file.device.drive(&|| true, None);
+                    self.start_submitted();
                     (unstarted, start_after) = (0, (2 * start_after).min(WINDOW));
                 }
             }
             if unstarted > 0 {
-                self.file.device.drive(&|| true, None);
+                self.start_submitted();
             }
             here.hand_over(each);
             self.collect(each)?;
@@ -173,6 +179,11 @@ impl<'a> Fetch<'a, '_> {
         }
     }
 
+    fn start_submitted(&mut self) {
+        self.file.device.drive(&|| true, None);
+        self.claiming_since = None;
+    }
+
     fn batch(&mut self) -> &Arc<Batch> {
         self.batch.get_or_insert_with(|| Batch::new(self.file.clone(), self.pages, self.window))
     }
@@ -192,9 +203,10 @@ impl<'a> Fetch<'a, '_> {
     fn start(&mut self, index: usize, frame: Frame) {
         let file = self.file;
         file.pool.frames.owner(frame).set(file.number, self.pages[index]);
-        file.pool.stats.started();
+        file.count(Count::Started, 1);
         file.in_flight.fetch_add(1, Ordering::Relaxed);
-        let read = self.batch().read(index as u32, frame);
+        let claimed = *self.claiming_since.get_or_insert_with(|| file.pool.miss_times.now());
+        let read = self.batch().read(index as u32, frame, claimed);
         self.handed_back = file.device.submit(read).err();
     }
 
@@ -233,7 +245,7 @@ impl<'a> Fetch<'a, '_> {
         let held = device.drive(&arrived, Some(Instant::now() + patience));
         if !held && submitted > 0 {
             self.outstanding = 0; // What is still to come is waited for by nobody.
-            tracing::warn!(file = %device.file(), ?patience, "the disk does not answer");
+            events::device_is_silent(device.file(), patience);
             return Err(Error::TimedOut { file: device.file().clone(), waited: patience });
         }
         if let Some(read) = self.handed_back.take() {
@@ -288,6 +300,7 @@ impl<'a> Fetch<'a, '_> {
     fn exhausted(&self, page: PageNo, waited: Duration) -> Error {
         let (file, frames) =
             (self.file.device.file().clone(), self.file.pool.frames.usable_count());
+        events::no_frame(&file, page, waited);
         Error::Exhausted { file, page, frames, waited }
     }
 }
@@ -297,6 +310,10 @@ impl Drop for Fetch<'_, '_> {
     /// nobody else may come to land it.
     fn drop(&mut self) {
         self.settle();
-        self.file.pool.stats.looked(self.hits, self.misses);
+        self.file.looked(self.hits, self.misses);
+        if self.misses > 0 {
+            let name = self.file.device.file();
+            events::batch_missed(name, self.pages.len(), self.hits, self.misses);
+        }
     }
 }

@@ -14,6 +14,9 @@ use std::thread::{self, Thread};
 use crossbeam_queue::ArrayQueue;
 use ringpool_storage::{Error, Landing, PageNo, PageRead, Result};
 
+use crate::counters::Count;
+use crate::events;
+use crate::miss_times::{ClaimedAt, Ticks};
 use crate::pool::File;
 use crate::waiting::Waiter;
 use crate::word::Frame;
@@ -23,15 +26,23 @@ pub(crate) struct Batch {
     file: Arc<File>,
     /// What has arrived: the place in the batch, and the frame with a pin, or why not.
     arrivals: ArrayQueue<(u32, Result<Frame>)>,
-    pages: Box<[PageNo]>,
+    asked: Box<[Asked]>,
     thread: Thread,
+}
+
+/// A page of the batch.
+struct Asked {
+    page: PageNo,
+    claimed: ClaimedAt,
 }
 
 impl Batch {
     /// A batch of `pages` with at most `window` of them outstanding, for the calling thread.
     pub(crate) fn new(file: Arc<File>, pages: &[PageNo], window: usize) -> Arc<Self> {
         let arrivals = ArrayQueue::new(window);
-        Arc::new(Self { file, arrivals, pages: pages.into(), thread: thread::current() })
+        let asked = pages.iter().map(|&page| Asked { page, claimed: ClaimedAt::default() });
+        let asked = asked.collect();
+        Arc::new(Self { file, arrivals, asked, thread: thread::current() })
     }
 
     pub(crate) fn has_arrivals(&self) -> bool {
@@ -43,10 +54,13 @@ impl Batch {
         self.arrivals.pop()
     }
 
-    /// A read of the page at `index` into `frame`, which the caller has just claimed for it.
-    pub(crate) fn read(self: &Arc<Self>, index: u32, frame: Frame) -> PageRead {
+    /// A read of the page at `index` into `frame`, which the caller has claimed for it at
+    /// `claimed`.
+    pub(crate) fn read(self: &Arc<Self>, index: u32, frame: Frame, claimed: Ticks) -> PageRead {
         let frames = &self.file.pool.frames;
-        let page = self.pages[index as usize];
+        let asked = &self.asked[index as usize];
+        asked.claimed.set(claimed);
+        let page = asked.page;
         let memory: NonNull<u8> = frames.arena.address(frame);
         let len_bytes = self.file.pool.page_size.bytes() as u32;
         let token = u64::from(index) << 32 | u64::from(frame);
@@ -85,6 +99,7 @@ impl Batch {
         let Some(word) = file.table.word(page) else {
             return;
         };
+        events::read_failed(file.device.file(), page, &error);
         let mut told = Vec::new();
         // The frame's owner is cleared before the word says absent, since afterwards the page
         // may be claimed again; the frame is given back after.
@@ -105,7 +120,8 @@ impl Batch {
 impl Landing for Batch {
     fn landed(&self, token: u64, result: Result<()>) {
         let (index, frame) = ((token >> 32) as u32, token as Frame);
-        let (file, page) = (&*self.file, self.pages[index as usize]);
+        let file = &*self.file;
+        let &Asked { page, ref claimed } = &self.asked[index as usize];
         let checked = result.and_then(|()| match &file.checksums {
             Some(checksums) => {
                 // SAFETY: the page is loading and its read is over: nobody writes to the frame
@@ -115,7 +131,9 @@ impl Landing for Batch {
             }
             None => Ok(()),
         });
-        file.pool.stats.landed();
+        file.count(Count::Landed, 1);
+        file.count(Count::Failed, u64::from(checked.is_err()));
+        file.count(Count::ReadNs, file.pool.miss_times.landed(claimed));
         match checked {
             Ok(()) => self.publish(page, index, frame),
             Err(Error::Abandoned { page, .. }) => {
@@ -133,7 +151,7 @@ impl Drop for Batch {
     /// Gives back the pins of what arrived and was never collected.
     fn drop(&mut self) {
         while let Some((index, result)) = self.arrivals.pop() {
-            let word = self.file.table.word(self.pages[index as usize]);
+            let word = self.file.table.word(self.asked[index as usize].page);
             if let (Ok(_), Some(word)) = (result, word) {
                 word.unpin();
             }

@@ -47,13 +47,18 @@
 
 mod arena;
 mod clock;
+mod counters;
 mod epochs;
 mod error;
+mod events;
 mod fetch;
 mod frames;
 mod ghost;
 mod guard;
 mod landing;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod miss_times;
 mod policy;
 mod pool;
 mod probation;
@@ -61,6 +66,7 @@ mod reader;
 mod stats;
 mod sync;
 mod table;
+mod thread_no;
 mod waiting;
 mod word;
 
@@ -69,4 +75,4 @@ pub use guard::{OwnedPage, PageGuard};
 pub use policy::{Policy, UnknownPolicy};
 pub use pool::{Pool, PoolFile, PoolOptions};
 pub use reader::{Pages, Reader, Stay};
-pub use stats::{Audit, Stats};
+pub use stats::{Audit, FileStats, MissLatency, Snapshot, Stats};

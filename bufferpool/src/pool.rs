@@ -9,13 +9,16 @@ use ringpool_storage::{Checksums, Error, PageDevice, PageNo, PageSize, PageSourc
 
 use crate::arena::Arena;
 use crate::clock::{Clock, Tables};
+use crate::counters::{Count, Counters};
 use crate::epochs::Epochs;
 use crate::error::PoolError;
+use crate::events;
 use crate::fetch;
 use crate::frames::Frames;
 use crate::guard::PageGuard;
+use crate::miss_times::MissTimes;
 use crate::policy::Policy;
-use crate::stats::{Audit, Counts, Stats};
+use crate::stats::Audit;
 use crate::table::{FileNo, Table};
 use crate::waiting::Waiting;
 use crate::word::{Frame, Look, Word};
@@ -64,12 +67,13 @@ pub(crate) struct Core {
     pub(crate) page_size: PageSize,
     pub(crate) frames: Frames,
     pub(crate) clock: Clock,
-    tables: Tables,
+    pub(crate) tables: Tables,
     pub(crate) waiting: Waiting,
-    pub(crate) stats: Counts,
+    pub(crate) counters: Counters,
+    pub(crate) miss_times: MissTimes,
     pub(crate) frame_patience: Duration,
     pub(crate) device_patience: Duration,
-    memory_bytes: u64,
+    pub(crate) memory_bytes: u64,
 }
 
 impl Pool {
@@ -107,7 +111,8 @@ impl Pool {
             clock: Clock::new(policy, count as usize),
             tables: RwLock::default(),
             waiting: Waiting::new(),
-            stats: Counts::default(),
+            counters: Counters::new(),
+            miss_times: MissTimes::new(),
             frame_patience,
             device_patience,
             memory_bytes,
@@ -151,6 +156,7 @@ impl Pool {
             })
             .and_then(|table| core.enter(&name, table));
         let (number, table) = attached.inspect_err(|_| core.frames.reinstate(paid_frames))?;
+        core.counters.list(number, name, pages);
         let pool = core.clone();
         let file = File {
             pool,
@@ -162,23 +168,6 @@ impl Pool {
             paid_frames,
         };
         Ok(PoolFile { file: Arc::new(file) })
-    }
-
-    /// What the pool has done, and what its frames hold.
-    pub fn stats(&self) -> Stats {
-        let core = &self.core;
-        Stats {
-            // Relaxed: counts, read for their values alone.
-            evictions: core.clock.evictions.load(Ordering::Relaxed),
-            sweep_steps: core.clock.steps.load(Ordering::Relaxed),
-            frames: core.frames.count(),
-            free: core.frames.free_count(),
-            retired: core.frames.retired_count(),
-            limbo: core.frames.limbo_count(),
-            readers: core.frames.epochs.inside(),
-            memory_bytes: core.memory_bytes,
-            ..core.stats.sum()
-        }
     }
 
     /// Compares every page of every file with every frame. For tests of a pool at rest: while
@@ -245,7 +234,7 @@ impl Core {
     /// may still be looked at by readers.
     pub(crate) fn frame(&self) -> Option<Frame> {
         let frames = &self.frames;
-        let victim = || self.clock.victim(frames, &self.tables);
+        let victim = || self.clock.victim(frames, &self.tables, &self.counters);
         let found = frames.take().or_else(|| frames.reclaim());
         let found = found.or_else(|| if frames.limbo_is_full() { None } else { victim() });
         // While readers are inside, what they may look at is evicted ahead of the need: its frames
@@ -335,6 +324,22 @@ impl File {
         })
     }
 
+    /// Counts pages that were asked for, a batch at once.
+    #[inline]
+    pub(crate) fn looked(&self, hits: u64, misses: u64) {
+        if hits > 0 {
+            self.count(Count::Hit, hits);
+        }
+        if misses > 0 {
+            self.count(Count::Miss, misses);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn count(&self, what: Count, count: u64) {
+        self.pool.counters.add(self.number, what, count);
+    }
+
     /// Adds a pin to a page that the caller sees pinned, and returns its frame.
     fn pin_again(&self, page: PageNo) -> Option<Frame> {
         self.table.word(page).and_then(Word::pin_again)
@@ -352,6 +357,7 @@ impl Drop for File {
     /// The last guard and the last read are gone: the pages leave, and their frames come free.
     fn drop(&mut self) {
         let mut tables = self.pool.tables.write();
+        self.pool.counters.unlist(self.number);
         self.pool.clock.clear(&self.pool.frames, &tables, &self.table, self.number);
         if let Some(place) = tables.get_mut(usize::from(self.number)) {
             *place = None;
@@ -401,7 +407,7 @@ impl PoolFile {
         }
         match self.file.table.word(page)?.pin() {
             Look::Pinned(frame) => {
-                self.file.pool.stats.looked(1, 0);
+                self.file.count(Count::Hit, 1);
                 Some(PageGuard::of_pin(&self.file, page, frame))
             }
             _ => None,
@@ -457,8 +463,7 @@ impl Drop for PoolFile {
             file.device.drive(&idle, Some(Instant::now() + Self::LOOK_AGAIN));
         }
         if !idle() {
-            let name = file.device.file();
-            tracing::error!(file = %name, "the disk does not answer: its frames stay out of use");
+            events::frames_stay_out(file.device.file(), file.in_flight.load(Ordering::Relaxed));
         }
     }
 }

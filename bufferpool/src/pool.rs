@@ -405,13 +405,10 @@ impl PoolFile {
         if self.file.pool.frames.arena.is_the_parents() {
             return None;
         }
-        match self.file.table.word(page)?.pin() {
-            Look::Pinned(frame) => {
-                self.file.count(Count::Hit, 1);
-                Some(PageGuard::of_pin(&self.file, page, frame))
-            }
-            _ => None,
-        }
+        let word = self.file.table.word(page)?;
+        let Look::Pinned(frame) = word.pin() else { return None };
+        self.file.count(Count::Hit, 1);
+        Some(PageGuard::at(&self.file, page, word, frame))
     }
 
     /// Drops `page` from memory, if it is there and nobody pins it. Returns whether it was.

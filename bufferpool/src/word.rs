@@ -167,9 +167,10 @@ impl Word {
                 LOADING => return Look::Loading,
                 _ => return Look::Absent(Ghost::of_bits(word)),
             }
-            let chance = if word & CHANCES == CHANCES { 0 } else { ONE_CHANCE };
+            // A branch, since what it guesses right need not be waited for.
+            let next = if word & CHANCES == CHANCES { word } else { with_a_chance_more(word) };
             // Acquire: pairs with the release in `publish`; the frame's bytes are visible.
-            match self.0.compare_exchange_weak(word, word + ONE_PIN + chance, Acquire, Relaxed) {
+            match self.0.compare_exchange_weak(word, next + ONE_PIN, Acquire, Relaxed) {
                 Ok(_) => return Look::Pinned((word & FRAME) as Frame),
                 Err(now) => word = now,
             }
@@ -357,6 +358,11 @@ impl Word {
         }
         None
     }
+}
+
+#[cold]
+fn with_a_chance_more(word: u64) -> u64 {
+    word + ONE_CHANCE
 }
 
 #[cfg(all(test, not(loom)))]

@@ -101,6 +101,12 @@ impl Counts {
         self.landed.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// How many reads have started and not landed.
+    pub(crate) fn in_flight(&self) -> usize {
+        let landed = self.landed.load(Ordering::Relaxed);
+        self.started.load(Ordering::Relaxed).saturating_sub(landed) as usize
+    }
+
     pub(crate) fn sum(&self) -> Stats {
         let landed = self.landed.load(Ordering::Relaxed);
         let started = self.started.load(Ordering::Relaxed);

@@ -1,0 +1,52 @@
+//! Futures that found no frame, and who wakes them.
+//!
+//! A future cannot wait for a frame as a thread does, by looking again now and then: nobody would
+//! ask it to. It leaves its batch here and is woken by the next read of the pool that lands, since
+//! a page that was loading can be evicted from then on. So it may only wait here while a read is
+//! in flight; where none is, no frame will come free by itself.
+
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use crate::landing::Batch;
+
+#[derive(Default)]
+pub(crate) struct Starved {
+    any: AtomicBool,
+    batches: Mutex<Vec<Weak<Batch>>>,
+}
+
+impl Starved {
+    /// Has `batch` woken by the next read that lands. Whether one is in flight is to be looked at
+    /// after that.
+    pub(crate) fn join(&self, batch: &Arc<Batch>) {
+        let mut batches = self.batches.lock();
+        if !batch.set_starved(true) {
+            batches.push(Arc::downgrade(batch));
+        }
+        // Relaxed, and the fence: pairs with the one in `tell`. Either it sees us, or we see that
+        // its read has landed.
+        self.any.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// A read has landed, and is counted as such.
+    pub(crate) fn tell(&self) {
+        fence(Ordering::SeqCst);
+        if self.any.load(Ordering::Relaxed) {
+            self.wake_all();
+        }
+    }
+
+    #[cold]
+    fn wake_all(&self) {
+        let mut batches = self.batches.lock();
+        self.any.store(false, Ordering::Relaxed);
+        let told: Vec<Arc<Batch>> = batches.drain(..).filter_map(|batch| batch.upgrade()).collect();
+        told.iter().for_each(|batch| _ = batch.set_starved(false));
+        drop(batches); // A waker may do anything.
+        told.iter().for_each(|batch| batch.wake());
+    }
+}

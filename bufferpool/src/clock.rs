@@ -107,8 +107,8 @@ impl Clock {
         let count = frames.count() as u64;
         let wanted = (count / FRAMES_PER_STORED).clamp(1, IN_STORE);
         self.search(frames, &tables, None, wanted).unwrap_or_else(|| {
-            let has_floor =
-                own.is_some_and(|own| table_of(&tables, own).is_some_and(|t| t.holdings.floor() > 0));
+            let has_floor = own
+                .is_some_and(|own| table_of(&tables, own).is_some_and(|t| t.holdings.floor() > 0));
             has_floor.then(|| self.search(frames, &tables, own, 1)).flatten().flatten()
         })
     }

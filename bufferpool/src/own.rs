@@ -188,12 +188,7 @@ impl Own {
 }
 
 /// The word of the page in `frame`, if it is one of this file.
-fn word_of<'a>(
-    frames: &Frames,
-    table: &'a Table,
-    file: FileNo,
-    frame: Frame,
-) -> Option<&'a Word> {
+fn word_of<'a>(frames: &Frames, table: &'a Table, file: FileNo, frame: Frame) -> Option<&'a Word> {
     let (owner, page) = frames.owner(frame).get()?;
     if owner == file { table.word(page) } else { None }
 }

@@ -121,7 +121,8 @@ mod loom_tests {
                     }
                     Look::Loading if self.waiting.join(&self.word, 0, PAGE, who) => return true,
                     Look::Absent(ghost) if self.word.claim(ghost, who as Frame, Start::Main) => {
-                        let well = self.reads.fetch_add(1, Ordering::Relaxed) > 0 || first_ends_well;
+                        let well =
+                            self.reads.fetch_add(1, Ordering::Relaxed) > 0 || first_ends_well;
                         self.land(who, well);
                         return false;
                     }

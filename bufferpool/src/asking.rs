@@ -12,9 +12,12 @@ use std::time::Duration;
 
 use ringpool_storage::{Awaited, Error, PageNo, PageRead, Result};
 
+use crate::counters::Count;
+use crate::events;
 use crate::ghost::Ghost;
 use crate::hint::{Hint, Reading};
 use crate::landing::{Arrival, Asker, Batch, Pinned};
+use crate::miss_times::Ticks;
 use crate::pool::File;
 use crate::share::Lack;
 use crate::word::{Frame, Look, Word};
@@ -45,6 +48,8 @@ pub(crate) struct Asking {
     handed_back: Option<(u32, PageRead)>,
     /// Why there was no frame for the upcoming page.
     lack: Option<Lack>,
+    /// When the first page was claimed of those that are not started yet.
+    claiming_since: Option<Ticks>,
     hits: u64,
     misses: u64,
 }
@@ -80,6 +85,7 @@ impl Asking {
             batch: None,
             handed_back: None,
             lack: None,
+            claiming_since: None,
             hits: next as u64,
             misses: 0,
         }
@@ -97,6 +103,11 @@ impl Asking {
         if self.again.pop().is_none() {
             self.next += 1;
         }
+    }
+
+    /// What was claimed is started now.
+    pub(crate) fn begin_anew(&mut self) {
+        self.claiming_since = None;
     }
 
     pub(crate) fn may_look_on(&self) -> bool {
@@ -213,9 +224,11 @@ impl Asking {
         }
         pool.frames.owner(frame).set(file.number, pages[index]);
         file.list(frame, ghost);
-        pool.stats.started();
+        file.count(Count::Started, 1);
         file.in_flight.fetch_add(1, Ordering::Relaxed);
-        let read = self.batch(file, pages).read(index as u32, frame);
+        pool.starved.read_begins();
+        let claimed = *self.claiming_since.get_or_insert_with(|| pool.miss_times.now());
+        let read = self.batch(file, pages).read(index as u32, frame, claimed);
         let read = if self.unattended { read.unattended() } else { read };
         self.outstanding.push(index as u32);
         self.handed_back = file.device.submit(read).err().map(|read| (index as u32, read));
@@ -285,7 +298,11 @@ impl Asking {
     /// Ends it: what has arrived goes back at once and what is still to arrive when it lands; a
     /// read that was not submitted yet is taken back.
     pub(crate) fn leave(&mut self, file: &File) {
-        file.pool.stats.looked(std::mem::take(&mut self.hits), std::mem::take(&mut self.misses));
+        let (hits, misses) = (std::mem::take(&mut self.hits), std::mem::take(&mut self.misses));
+        file.looked(hits, misses);
+        if misses > 0 {
+            events::batch_missed(file.device.file(), self.pages, hits, misses);
+        }
         self.give_up_batch(file);
         self.outstanding.clear();
     }
@@ -330,6 +347,7 @@ fn share_of(frames: usize, hint: Hint) -> usize {
 
 fn exhausted(file: &File, page: PageNo, lack: Lack, waited: Duration) -> Error {
     let name = file.device.file().clone();
+    events::no_frame(&name, page, waited);
     match (lack, file.table.holdings.ceiling()) {
         (Lack::OfTheFile, Some(frames)) => Error::AtCeiling { file: name, page, frames, waited },
         _ => {

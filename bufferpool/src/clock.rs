@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
+use crate::counters::{Count, Counters};
 use crate::frames::Frames;
 use crate::ghost::Ghost;
 use crate::hint::Hint;
@@ -100,16 +101,17 @@ impl Clock {
         &self,
         frames: &Frames,
         tables: &Tables,
+        counters: &Counters,
         own: Option<FileNo>,
     ) -> Option<Frame> {
         self.is_full.store(true, Ordering::Relaxed);
         let tables = tables.read();
         let count = frames.count() as u64;
         let wanted = (count / FRAMES_PER_STORED).clamp(1, IN_STORE);
-        self.search(frames, &tables, None, wanted).unwrap_or_else(|| {
+        self.search(frames, &tables, counters, None, wanted).unwrap_or_else(|| {
             let has_floor = own
                 .is_some_and(|own| table_of(&tables, own).is_some_and(|t| t.holdings.floor() > 0));
-            has_floor.then(|| self.search(frames, &tables, own, 1)).flatten().flatten()
+            has_floor.then(|| self.search(frames, &tables, counters, own, 1)).flatten().flatten()
         })
     }
 
@@ -119,6 +121,7 @@ impl Clock {
         &self,
         frames: &Frames,
         tables: &[Option<Arc<Table>>],
+        counters: &Counters,
         own: Option<FileNo>,
         wanted: u64,
     ) -> Option<Option<Frame>> {
@@ -127,6 +130,7 @@ impl Clock {
             clock: self,
             frames,
             tables,
+            counters,
             own,
             // Relaxed: a count.
             evicted_before: self.evictions.load(Ordering::Relaxed),
@@ -207,6 +211,7 @@ struct Search<'a> {
     clock: &'a Clock,
     frames: &'a Frames,
     tables: &'a [Option<Arc<Table>>],
+    counters: &'a Counters,
     /// The file whose floor does not count, since the search is for a page of its own.
     own: Option<FileNo>,
     /// The evictions of the pool before this search.
@@ -289,7 +294,9 @@ impl Search<'_> {
     }
 
     fn found(&mut self, frame: Frame) {
-        self.frames.owner(frame).clear();
+        let owner = self.frames.owner(frame);
+        owner.get().inspect(|&(file, _)| self.counters.add(file, Count::Evicted, 1));
+        owner.clear();
         self.victims[self.found as usize] = frame;
         self.found += 1;
         self.last_found = self.steps;

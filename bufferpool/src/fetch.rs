@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 use ringpool_storage::{Error, PageNo, Result};
 
 use crate::asking::{Asking, Found, WINDOW, room};
+use crate::counters::Count;
+use crate::events;
 use crate::guard::{PageGuard, PinnedSlice};
 use crate::hint::{Hint, Reading};
 use crate::landing::{Arrived, Asker};
@@ -98,7 +100,7 @@ impl PoolFile {
                 slice.hand_over(each);
             }
         }
-        file.pool.stats.looked(found as u64, 0);
+        file.count(Count::Hit, found as u64);
         found
     }
 }
@@ -133,7 +135,7 @@ pub(crate) fn fetch_as(
         slice.hand_over(each);
         next += looked;
         if next == pages.len() {
-            file.pool.stats.looked(next as u64, 0);
+            file.count(Count::Hit, next as u64);
             return Ok(());
         }
     }
@@ -182,7 +184,8 @@ impl<'a> Fetch<'a, '_> {
         Ok(())
     }
 
-    fn start(&self) {
+    fn start(&mut self) {
+        self.asking.begin_anew();
         match self.asking.reading.deadline() {
             // The reads are to land also after we have left.
             Some(_) => self.file.device.start(),
@@ -217,7 +220,7 @@ impl<'a> Fetch<'a, '_> {
             self.asking.too_late(file, pages)?;
             self.asking.leave(file); // What is still to come is waited for by nobody.
             let name = file.device.file();
-            tracing::warn!(file = %name, ?patience, "the disk does not answer");
+            events::device_is_silent(name, patience);
             return Err(Error::TimedOut { file: name.clone(), waited: patience });
         }
         if self.asking.lacks() {

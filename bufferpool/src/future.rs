@@ -170,6 +170,7 @@ impl Arrivals {
             self.starved = false;
         }
         if self.asking.on_their_way() > on_their_way {
+            self.asking.begin_anew();
             self.file.device.start();
         }
     }
@@ -212,7 +213,7 @@ impl Arrivals {
         pool.starved.join(batch);
         // A read of ours that the device has not taken counts as in flight.
         let own = usize::from(self.asking.was_handed_back());
-        if pool.stats.in_flight() > own {
+        if pool.starved.reads_in_flight() > own {
             self.starved = false;
             return true;
         }

@@ -18,7 +18,10 @@ use crossbeam_queue::ArrayQueue;
 use parking_lot::Mutex;
 use ringpool_storage::{Error, Landing, PageNo, PageRead, Result};
 
+use crate::counters::Count;
+use crate::events;
 use crate::hint::Hint;
+use crate::miss_times::{ClaimedAt, Ticks};
 use crate::pool::File;
 use crate::word::Frame;
 
@@ -27,7 +30,7 @@ pub(crate) struct Batch {
     file: Arc<File>,
     /// What has arrived, each with its place in the batch.
     arrivals: ArrayQueue<(u32, Arrival)>,
-    pages: Box<[PageNo]>,
+    asked: Box<[Asked]>,
     hint: Hint,
     asker: Asker,
     /// Whether nobody collects any more.
@@ -36,6 +39,12 @@ pub(crate) struct Batch {
     starved: AtomicBool,
     /// The place of a read that was taken back, if one was.
     taken_back: AtomicU32,
+}
+
+/// A page of the batch.
+struct Asked {
+    page: PageNo,
+    claimed: ClaimedAt,
 }
 
 /// Who is to be told that something has arrived.
@@ -85,9 +94,10 @@ impl Batch {
         let given_up = AtomicBool::new(matches!(asker, Asker::Nobody));
         let taken_back = AtomicU32::new(u32::MAX);
         let arrivals = ArrayQueue::new(window);
-        let pages = pages.into();
+        let asked = pages.iter().map(|&page| Asked { page, claimed: ClaimedAt::default() });
+        let asked = asked.collect();
         let starved = AtomicBool::new(false);
-        Arc::new(Self { file, arrivals, pages, hint, asker, given_up, starved, taken_back })
+        Arc::new(Self { file, arrivals, asked, hint, asker, given_up, starved, taken_back })
     }
 
     pub(crate) fn has_arrivals(&self) -> bool {
@@ -116,12 +126,12 @@ impl Batch {
 
     fn let_go(&self, index: u32, arrival: &Arrival) {
         if let Arrival::Here(pinned) = arrival {
-            self.file.let_go(self.pages[index as usize], *pinned);
+            self.file.let_go(self.page(index), *pinned);
         }
     }
 
     pub(crate) fn page(&self, index: u32) -> PageNo {
-        self.pages[index as usize]
+        self.asked[index as usize].page
     }
 
     /// Notes that it waits for a frame, or that it does not any more. Returns what was noted.
@@ -152,10 +162,13 @@ impl Batch {
         }
     }
 
-    /// A read of the page at `index` into `frame`, which the caller has just claimed for it.
-    pub(crate) fn read(self: &Arc<Self>, index: u32, frame: Frame) -> PageRead {
+    /// A read of the page at `index` into `frame`, which the caller has claimed for it at
+    /// `claimed`.
+    pub(crate) fn read(self: &Arc<Self>, index: u32, frame: Frame, claimed: Ticks) -> PageRead {
         let frames = &self.file.pool.frames;
-        let page = self.pages[index as usize];
+        let asked = &self.asked[index as usize];
+        asked.claimed.set(claimed);
+        let page = asked.page;
         let memory: NonNull<u8> = frames.arena.address(frame);
         let len_bytes = self.file.pool.page_size.bytes() as u32;
         let token = u64::from(index) << 32 | u64::from(frame);
@@ -196,6 +209,11 @@ impl Batch {
             batch.deliver(index, Arrival::Here(Pinned { frame, unwanted: false }));
         }
         self.deliver(index, Arrival::Here(Pinned { frame, unwanted }));
+    }
+
+    fn fail_with(&self, page: PageNo, index: u32, frame: Frame, error: &Error) {
+        events::read_failed(self.file.device.file(), page, error);
+        self.fail(page, index, frame, || Arrival::Failed(error.clone()));
     }
 
     /// Forgets the page, and tells everybody who waits for it what became of it.
@@ -258,7 +276,8 @@ impl Drop for Arrived<'_> {
 impl Landing for Batch {
     fn landed(&self, token: u64, result: Result<()>) {
         let (index, frame) = ((token >> 32) as u32, token as Frame);
-        let (file, page) = (&*self.file, self.pages[index as usize]);
+        let file = &*self.file;
+        let &Asked { page, ref claimed } = &self.asked[index as usize];
         let checked = result.and_then(|()| match &file.checksums {
             Some(checksums) => {
                 // SAFETY: the page is loading and its read is over: nobody writes to the frame
@@ -268,7 +287,9 @@ impl Landing for Batch {
             }
             None => Ok(()),
         });
-        file.pool.stats.landed();
+        file.count(Count::Landed, 1);
+        file.count(Count::Failed, u64::from(checked.is_err()));
+        file.count(Count::ReadNs, file.pool.miss_times.landed(claimed));
         match checked {
             Ok(()) => self.publish(page, index, frame),
             Err(Error::Abandoned { .. }) if self.taken_back.load(Ordering::Relaxed) == index => {
@@ -276,16 +297,16 @@ impl Landing for Batch {
             }
             Err(Error::Abandoned { page, .. }) => {
                 let error = Error::Abandoned { file: file.device.file().clone(), page };
-                self.fail(page, index, frame, || Arrival::Failed(error.clone()));
+                self.fail_with(page, index, frame, &error);
             }
-            Err(error) => self.fail(page, index, frame, || Arrival::Failed(error.clone())),
+            Err(error) => self.fail_with(page, index, frame, &error),
         }
         if matches!(self.asker, Asker::Nobody) {
             file.pool.ahead.end();
         }
         // Relaxed: a count, see `PoolFile::drop`.
         file.in_flight.fetch_sub(1, Ordering::Relaxed);
-        file.pool.starved.tell();
+        file.pool.starved.read_ends();
     }
 }
 

@@ -10,16 +10,19 @@ use ringpool_storage::{Checksums, Error, PageDevice, PageNo, PageSize, PageSourc
 use crate::ahead::Ahead;
 use crate::arena::Arena;
 use crate::clock::{Clock, Tables};
+use crate::counters::{Count, Counters};
 use crate::epochs::Epochs;
 use crate::error::PoolError;
+use crate::events;
 use crate::fetch;
 use crate::frames::Frames;
 use crate::guard::PageGuard;
 use crate::hint::Reading;
 use crate::landing::Batch;
+use crate::miss_times::MissTimes;
 use crate::policy::Policy;
 use crate::starved::Starved;
-use crate::stats::{Audit, Counts, Stats};
+use crate::stats::Audit;
 use crate::table::{FileNo, Table};
 use crate::waiting::Waiting;
 use crate::word::{Frame, Look, Word};
@@ -68,17 +71,18 @@ pub(crate) struct Core {
     pub(crate) page_size: PageSize,
     pub(crate) frames: Frames,
     pub(crate) clock: Clock,
-    tables: Tables,
+    pub(crate) tables: Tables,
     /// Batches, and which of their pages they wait for.
     pub(crate) waiting: Waiting<(Arc<Batch>, u32)>,
     pub(crate) starved: Starved,
     pub(crate) ahead: Ahead,
     /// The floors of all files together, in frames.
     pub(crate) floors: Mutex<usize>,
-    pub(crate) stats: Counts,
+    pub(crate) counters: Counters,
+    pub(crate) miss_times: MissTimes,
     pub(crate) frame_patience: Duration,
     pub(crate) device_patience: Duration,
-    memory_bytes: u64,
+    pub(crate) memory_bytes: u64,
 }
 
 impl Pool {
@@ -119,7 +123,8 @@ impl Pool {
             starved: Starved::default(),
             ahead: Ahead::default(),
             floors: Mutex::default(),
-            stats: Counts::default(),
+            counters: Counters::new(),
+            miss_times: MissTimes::new(),
             frame_patience,
             device_patience,
             memory_bytes,
@@ -163,6 +168,7 @@ impl Pool {
             })
             .and_then(|table| core.enter(&name, table));
         let (number, table) = attached.inspect_err(|_| core.frames.reinstate(paid_frames))?;
+        core.counters.list(number, name, pages);
         let pool = core.clone();
         let file = File {
             pool,
@@ -174,23 +180,6 @@ impl Pool {
             paid_frames,
         };
         Ok(PoolFile { file: Arc::new(file) })
-    }
-
-    /// What the pool has done, and what its frames hold.
-    pub fn stats(&self) -> Stats {
-        let core = &self.core;
-        Stats {
-            // Relaxed: counts, read for their values alone.
-            evictions: core.clock.evictions.load(Ordering::Relaxed),
-            sweep_steps: core.clock.steps.load(Ordering::Relaxed),
-            frames: core.frames.count(),
-            free: core.frames.free_count(),
-            retired: core.frames.retired_count(),
-            limbo: core.frames.limbo_count(),
-            readers: core.frames.epochs.inside(),
-            memory_bytes: core.memory_bytes,
-            ..core.stats.sum()
-        }
     }
 
     /// Compares every page of every file with every frame. For tests of a pool at rest: while
@@ -259,7 +248,7 @@ impl Core {
     /// `own` is the file that it is for, if it is for a page.
     pub(crate) fn frame(&self, own: Option<FileNo>) -> Option<Frame> {
         let frames = &self.frames;
-        let victim = || self.clock.victim(frames, &self.tables, own);
+        let victim = || self.clock.victim(frames, &self.tables, &self.counters, own);
         let found = frames.take().or_else(|| frames.reclaim());
         let found = found.or_else(|| if frames.limbo_is_full() { None } else { victim() });
         // While readers are inside, what they may look at is evicted ahead of the need: its frames
@@ -356,6 +345,22 @@ impl File {
         })
     }
 
+    /// Counts pages that were asked for, a batch at once.
+    #[inline]
+    pub(crate) fn looked(&self, hits: u64, misses: u64) {
+        if hits > 0 {
+            self.count(Count::Hit, hits);
+        }
+        if misses > 0 {
+            self.count(Count::Miss, misses);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn count(&self, what: Count, count: u64) {
+        self.pool.counters.add(self.number, what, count);
+    }
+
     /// Adds a pin to a page that the caller sees pinned, and returns its frame.
     pub(crate) fn pin_again(&self, page: PageNo) -> Option<Frame> {
         self.table.word(page).and_then(Word::pin_again)
@@ -374,6 +379,7 @@ impl Drop for File {
     fn drop(&mut self) {
         self.pool.forget_share(self);
         let mut tables = self.pool.tables.write();
+        self.pool.counters.unlist(self.number);
         self.pool.clock.clear(&self.pool.frames, &tables, &self.table, self.number);
         if let Some(place) = tables.get_mut(usize::from(self.number)) {
             *place = None;
@@ -416,7 +422,7 @@ impl PoolFile {
         }
         match self.file.table.word(page)?.pin() {
             Look::Pinned(frame) => {
-                self.file.pool.stats.looked(1, 0);
+                self.file.count(Count::Hit, 1);
                 Some(PageGuard::of_pin(&self.file, page, frame))
             }
             _ => None,
@@ -473,8 +479,7 @@ impl Drop for PoolFile {
             file.device.drive(&idle, Some(Instant::now() + Self::LOOK_AGAIN));
         }
         if !idle() {
-            let name = file.device.file();
-            tracing::error!(file = %name, "the disk does not answer: its frames stay out of use");
+            events::frames_stay_out(file.device.file(), file.in_flight.load(Ordering::Relaxed));
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::counters::Count;
 use crate::error::PoolError;
 use crate::ghost::Ghost;
 use crate::hint::Hint;
@@ -173,6 +174,7 @@ impl Core {
                     freed.into_iter().for_each(|frame| self.frames.give(frame));
                     return Err(Lack::OfTheFile);
                 };
+                file.count(Count::Evicted, 1);
                 if let Some(spare) = free.and_then(|frame| freed.replace(frame)) {
                     self.frames.give(spare);
                 }
@@ -229,6 +231,7 @@ impl Core {
                 let Some(free) = own.evict(&self.frames, &file.table, file.number, ceiling) else {
                     break; // The rest is pinned or loading, and goes when room is next made.
                 };
+                file.count(Count::Evicted, 1);
                 free.into_iter().for_each(|frame| self.frames.give(frame));
             }
         }

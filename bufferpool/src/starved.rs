@@ -5,7 +5,7 @@
 //! a page that was loading can be evicted from then on. So it may only wait here while a read is
 //! in flight; where none is, no frame will come free by itself.
 
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -14,6 +14,8 @@ use crate::landing::Batch;
 
 #[derive(Default)]
 pub(crate) struct Starved {
+    /// The pool's reads that have not landed.
+    in_flight: AtomicUsize,
     any: AtomicBool,
     batches: Mutex<Vec<Weak<Batch>>>,
 }
@@ -26,14 +28,24 @@ impl Starved {
         if !batch.set_starved(true) {
             batches.push(Arc::downgrade(batch));
         }
-        // Relaxed, and the fence: pairs with the one in `tell`. Either it sees us, or we see that
+        // Relaxed, and the fence: pairs with the one in `read_ends`. Either it sees us, or we see that
         // its read has landed.
         self.any.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
-    /// A read has landed, and is counted as such.
-    pub(crate) fn tell(&self) {
+    pub(crate) fn read_begins(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn reads_in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// A read has landed.
+    pub(crate) fn read_ends(&self) {
+        // Relaxed, and the fence: pairs with the one in `join`.
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if self.any.load(Ordering::Relaxed) {
             self.wake_all();

@@ -52,6 +52,12 @@ impl Table {
         self.words.len() as u64
     }
 
+    /// The words of all pages, by their numbers.
+    #[inline]
+    pub(crate) fn all(&self) -> &[Word] {
+        &self.words
+    }
+
     /// The word of `page`; `None` past the end.
     #[inline]
     pub(crate) fn word(&self, page: PageNo) -> Option<&Word> {

@@ -98,13 +98,16 @@ pub(crate) struct PinnedSlice<'a> {
     pinned: [(u32, Frame, PageNo); SLICE],
     len: usize,
     room: usize,
+    /// What the look gives each page.
+    chances: u64,
 }
 
 impl<'a> PinnedSlice<'a> {
-    /// An empty slice for at most `room` pages.
+    /// An empty slice for at most `room` pages, each of which gets `chances` for being looked at.
     #[inline]
-    pub(crate) fn new(file: &'a Arc<File>, room: usize) -> Self {
-        Self { file, pinned: [(0, 0, PageNo(0)); SLICE], len: 0, room: room.min(SLICE) }
+    pub(crate) fn new(file: &'a Arc<File>, room: usize, chances: u64) -> Self {
+        let room = room.min(SLICE);
+        Self { file, pinned: [(0, 0, PageNo(0)); SLICE], len: 0, room, chances }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -125,7 +128,7 @@ impl<'a> PinnedSlice<'a> {
         }
         let before = self.len;
         for (word, (index, &page)) in words.zip((from..).zip(ahead)) {
-            let Look::Pinned(frame) = word.pin() else { break };
+            let Look::Pinned(frame) = word.pin_giving(self.chances) else { break };
             self.push(index, frame, page);
         }
         self.len - before

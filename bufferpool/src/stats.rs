@@ -158,8 +158,8 @@ impl Pool {
             misses: sum.of(Count::Miss),
             reads: sum.of(Count::Landed),
             failed_reads: sum.of(Count::Failed),
-            // Relaxed: counts, read for their values alone.
-            evictions: core.clock.evictions.load(Ordering::Relaxed),
+            evictions: sum.of(Count::Evicted),
+            // Relaxed: a count, read for its value alone.
             sweep_steps: core.clock.steps.load(Ordering::Relaxed),
             miss_latency: MissLatency::from(&self.miss_latencies()),
             frames: core.frames.count(),

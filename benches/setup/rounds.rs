@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use super::spread::Spread;
+
 /// One who is timed: does its work once and says how long that took.
 pub struct Contestant<'a> {
     pub name: &'static str,
@@ -16,22 +18,6 @@ pub struct Contestant<'a> {
 impl<'a> Contestant<'a> {
     pub fn new(name: &'static str, run: impl FnMut() -> Duration + 'a) -> Self {
         Self { name, run: Box::new(run) }
-    }
-}
-
-/// The middle one of some figures, the least and the most.
-#[derive(Clone, Copy)]
-pub struct Spread {
-    pub median: f64,
-    pub least: f64,
-    pub most: f64,
-}
-
-impl Spread {
-    pub fn of(mut figures: Vec<f64>) -> Self {
-        figures.sort_by(f64::total_cmp);
-        let (least, most) = (figures[0], figures[figures.len() - 1]);
-        Self { median: figures[figures.len() / 2], least, most }
     }
 }
 

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 
 use crossbeam_queue::ArrayQueue;
+use ringpool_storage::PageNo;
 
 use crate::arena::Arena;
 use crate::epochs::Epochs;
 use crate::sync::{AtomicUsize, Mutex, Ordering};
-use crate::table::Owner;
+use crate::table::{FileNo, Owner};
 use crate::word::Frame;
 
 /// One frame of so many may be in limbo.
@@ -143,6 +144,12 @@ impl Frames {
     #[inline]
     pub(crate) fn owner(&self, frame: Frame) -> &Owner {
         &self.owners[frame as usize]
+    }
+
+    /// Each frame that holds a page, or is about to, with the page. A hint: its word decides.
+    pub(crate) fn owned(&self) -> impl Iterator<Item = (Frame, FileNo, PageNo)> {
+        let owned = (0..).zip(&self.owners);
+        owned.filter_map(|(frame, owner)| owner.get().map(|(file, page)| (frame, file, page)))
     }
 
     /// Takes a frame, which the caller has taken, out of use.

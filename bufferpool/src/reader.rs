@@ -15,11 +15,13 @@ use std::sync::Arc;
 use ringpool_storage::{Error, PageNo, Result};
 
 use crate::arena::Arena;
+use crate::counters::Count;
 use crate::epochs::SeatNo;
 use crate::error::PoolError;
 use crate::fetch;
 use crate::guard::prefetch;
 use crate::pool::{Core, Pool, PoolFile};
+use crate::table::FileNo;
 use crate::word::Word;
 
 /// Looks at resident pages of all files of a pool at the price of a load.
@@ -60,7 +62,9 @@ pub struct Reader {
 pub struct Stay<'r> {
     /// Inside, but while a method with `&mut self` runs.
     reader: &'r Reader,
+    /// Hits that are not counted yet, all of one file, and its number.
     hits: Cell<u64>,
+    hit_file: Cell<FileNo>,
 }
 
 impl Pool {
@@ -81,7 +85,7 @@ impl Reader {
     #[inline]
     pub fn enter(&mut self) -> Stay<'_> {
         self.core.frames.epochs.enter(&self.seat);
-        Stay { reader: self, hits: Cell::new(0) }
+        Stay { reader: self, hits: Cell::new(0), hit_file: Cell::new(0) }
     }
 
     /// Lets go of what was seen. By the stay, when none of its slices is left.
@@ -102,7 +106,7 @@ impl Stay<'_> {
     #[inline]
     pub fn pages<'s>(&'s self, file: &'s PoolFile) -> Pages<'s> {
         let words = if self.reader.is_of(file) { file.file().table.all() } else { &[] };
-        Pages { words, arena: &self.reader.core.frames.arena, stay: self }
+        Pages { words, arena: &self.reader.core.frames.arena, file: file.file().number, stay: self }
     }
 
     /// The page, if it is in memory. Never waits, never reads. For many looks at one file, take
@@ -142,7 +146,7 @@ impl Stay<'_> {
                 frame = Some(word.content().frame());
             })?;
         } else {
-            self.hits.set(self.hits.get() + 1);
+            self.hit(file.file().number, 1);
         }
         let frame = frame.ok_or_else(|| self.no_such_page(file, page))?;
         // SAFETY: as in `get`: we are inside since a moment when the page was resident.
@@ -185,11 +189,20 @@ impl Stay<'_> {
         Error::NoSuchPage { file: file.file().device.file().clone(), page, pages: 0 }
     }
 
+    #[inline]
+    fn hit(&self, file: FileNo, hits: u64) {
+        if self.hit_file.get() != file {
+            self.count();
+            self.hit_file.set(file);
+        }
+        self.hits.set(self.hits.get() + hits);
+    }
+
     /// Hands its own count over to the pool's.
     fn count(&self) {
         let hits = self.hits.take();
         if hits > 0 {
-            self.reader.core.stats.looked(hits, 0);
+            self.reader.core.counters.add(self.hit_file.get(), Count::Hit, hits);
         }
     }
 }
@@ -199,6 +212,7 @@ impl Stay<'_> {
 pub struct Pages<'s> {
     words: &'s [Word],
     arena: &'s Arena,
+    file: FileNo,
     stay: &'s Stay<'s>,
 }
 
@@ -207,7 +221,7 @@ impl<'s> Pages<'s> {
     #[inline]
     pub fn get(&self, page: PageNo) -> Option<&'s [u8]> {
         let frame = self.word(page)?.look()?;
-        self.stay.hits.set(self.stay.hits.get() + 1);
+        self.stay.hit(self.file, 1);
         // SAFETY: we are inside since before the look, and until the stay is had as `&mut`, when
         // no slice is left. Until then nobody writes to the frame (`epochs`).
         Some(unsafe { self.arena.bytes(frame) })
@@ -237,8 +251,8 @@ impl<'s> Pages<'s> {
                 unsafe { self.arena.bytes(frame) }
             });
         }
-        self.stay.hits.set(self.stay.hits.get() + count as u64);
-        count
+        self.stay.hit(self.file, count);
+        count as usize
     }
 
     #[inline]

@@ -1,23 +1,38 @@
 //! What threads share: the atomics, locks and parking that a checker may replace.
 //!
-//! `--cfg loom` puts loom's atomics in their place, for models of a word, an epoch or a list in
-//! every interleaving. `--cfg shuttle` replaces everything by which a thread can wait or be seen to
-//! wait, so that a whole pool runs under a scheduler that draws who goes on at each step.
+//! `--cfg loom` puts loom's in their place, for models of a word, an epoch or a list in every
+//! interleaving. `--cfg shuttle` replaces everything by which a thread can wait or be waited for, so
+//! that a whole pool runs under a scheduler that draws who goes on at each step.
 
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-#[cfg(not(shuttle))]
+pub(crate) use loom::sync::MutexGuard;
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock};
 #[cfg(shuttle)]
-pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+pub(crate) use shuttle::sync::MutexGuard;
+#[cfg(shuttle)]
+pub(crate) use shuttle::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
 #[cfg(shuttle)]
 pub(crate) use shuttle::thread;
 #[cfg(not(loom))]
 pub(crate) use std::sync::OnceLock;
 #[cfg(not(any(loom, shuttle)))]
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+pub(crate) use std::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
 #[cfg(not(shuttle))]
 pub(crate) use std::thread;
+
+#[cfg(loom)]
+use loom::sync as checked;
+#[cfg(shuttle)]
+use shuttle::sync as checked;
 
 /// What is set up once. The checker's atomics may be made at any time; its models make what they
 /// need before their threads start.
@@ -39,37 +54,46 @@ impl<T> OnceLock<T> {
     }
 }
 
-#[cfg(shuttle)]
-pub(crate) use shuttle::sync::MutexGuard;
+/// The checker's lock, without its poison.
+#[cfg(any(loom, shuttle))]
+pub(crate) struct Mutex<T>(checked::Mutex<T>);
 
-/// A lock as parking_lot's, without poison: a panic ends the schedule.
-#[cfg(shuttle)]
-#[derive(Debug, Default)]
-pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
-
-#[cfg(shuttle)]
+#[cfg(any(loom, shuttle))]
 impl<T> Mutex<T> {
-    pub(crate) const fn new(value: T) -> Self {
-        Self(shuttle::sync::Mutex::new(value))
+    pub(crate) fn new(value: T) -> Self {
+        Self(checked::Mutex::new(value))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0.lock().expect("no model panics under a lock")
     }
 }
 
-/// A lock as parking_lot's, without poison.
-#[cfg(shuttle)]
-#[derive(Debug, Default)]
-pub(crate) struct RwLock<T>(shuttle::sync::RwLock<T>);
+#[cfg(any(loom, shuttle))]
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
 
-#[cfg(shuttle)]
+/// The checker's lock, without its poison.
+#[cfg(any(loom, shuttle))]
+pub(crate) struct RwLock<T>(checked::RwLock<T>);
+
+#[cfg(any(loom, shuttle))]
 impl<T> RwLock<T> {
-    pub(crate) fn read(&self) -> shuttle::sync::RwLockReadGuard<'_, T> {
-        self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    pub(crate) fn read(&self) -> checked::RwLockReadGuard<'_, T> {
+        self.0.read().expect("no model panics under a lock")
     }
 
-    pub(crate) fn write(&self) -> shuttle::sync::RwLockWriteGuard<'_, T> {
-        self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    pub(crate) fn write(&self) -> checked::RwLockWriteGuard<'_, T> {
+        self.0.write().expect("no model panics under a lock")
+    }
+}
+
+#[cfg(any(loom, shuttle))]
+impl<T: Default> Default for RwLock<T> {
+    fn default() -> Self {
+        Self(checked::RwLock::new(T::default()))
     }
 }

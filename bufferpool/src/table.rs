@@ -5,13 +5,17 @@
 
 #![allow(unsafe_code)]
 
+use crossbeam_utils::CachePadded;
 use ringpool_storage::PageNo;
 
+use crate::share::Holdings;
 use crate::sync::{AtomicU64, Ordering};
 use crate::word::Word;
 
 pub(crate) struct Table {
     words: Box<[Word]>,
+    /// What the file holds; apart from the words, which hits look at.
+    pub(crate) holdings: CachePadded<Holdings>,
 }
 
 impl Table {
@@ -28,12 +32,13 @@ impl Table {
         // SAFETY: a word is a transparent atomic, which has the size, alignment and bit patterns
         // of its integer (asserted above); the box is ours alone.
         let words = unsafe { Box::from_raw(Box::into_raw(zeros) as *mut [Word]) };
-        Some(Self { words })
+        Some(Self { words, holdings: CachePadded::default() })
     }
 
     #[cfg(any(loom, shuttle))]
     pub(crate) fn new(pages: u64) -> Option<Self> {
-        Some(Self { words: (0..pages).map(|_| Word::default()).collect() })
+        let words = (0..pages).map(|_| Word::default()).collect();
+        Some(Self { words, holdings: CachePadded::default() })
     }
 
     /// The bytes that a table of `pages` pages takes.

@@ -24,9 +24,9 @@ pub struct Disk {
     pages: u64,
     /// One read in so many goes wrong; 0 for none.
     fails: Mutex<u32>,
-    /// Whether those who wait land what is in the queue, as with a ring of which each may reap.
-    /// Otherwise [`Disk::work`] does, on a thread of its own.
-    is_driven: bool,
+    /// Whether those who wait land what is in the queue, as with a ring that each may reap. What
+    /// nobody waits for is landed by [`Disk::work`] in any case.
+    is_driven: Mutex<bool>,
     queue: Mutex<Queue>,
     filled: Condvar,
 }
@@ -53,7 +53,7 @@ impl Disk {
             file: "simulated".into(),
             pages,
             fails: Mutex::new(fails),
-            is_driven,
+            is_driven: Mutex::new(is_driven),
             queue: Mutex::default(),
             filled: Condvar::new(),
         })
@@ -64,9 +64,10 @@ impl Disk {
         Checksums::of_pages(FileKey(1), SIZE, &(0..self.pages).flat_map(page).collect::<Vec<_>>())
     }
 
-    /// From now on every read is good.
+    /// From now on every read is good, and those who wait land it.
     pub fn mend(&self) {
         *self.fails.lock().unwrap() = 0;
+        *self.is_driven.lock().unwrap() = true;
     }
 
     /// Lands reads until the disk is closed and nothing is left.
@@ -142,7 +143,7 @@ impl PageDevice for Disk {
             if until() {
                 return true;
             }
-            let landed = self.is_driven && self.land_one();
+            let landed = *self.is_driven.lock().unwrap() && self.land_one();
             match (landed, is_short) {
                 (_, true) => {
                     thread::yield_now();

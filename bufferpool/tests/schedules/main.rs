@@ -1,5 +1,5 @@
 //! A whole pool under a scheduler that draws, at every atomic operation and every lock, who goes on:
-//! three threads that pin, visit, look, forget and drop, over a disk that fails and lands when it
+//! three threads that pin, visit, look, await, read ahead, forget and drop, over a disk that fails and lands when it
 //! is drawn to.
 //!
 //! In every schedule:
@@ -13,14 +13,15 @@
 //!
 //! ```sh
 //! export RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=target/shuttle
-//! cargo test --release -p ringpool-bufferpool --test schedules            # 2,000 schedules each
-//! RINGPOOL_SCHEDULES=100000 cargo test ...                                # the slow suite
-//! RINGPOOL_SCHEDULE_SEED=7 cargo test ...                                 # other ones
-//! RINGPOOL_REPLAY=91022... cargo test ... replay                          # the one that failed
+//! cargo test -p ringpool-bufferpool --test schedules                 # 2,000 of each kind
+//! RINGPOOL_SCHEDULES=100000 cargo test ...                           # the slow suite: minutes
+//! RINGPOOL_SCHEDULE_SEED=7 cargo test ...                            # other ones
 //! ```
 //!
-//! A failure prints its schedule, for the last of these. The scheduler interleaves operations and
-//! does not reorder them: what weaker orderings allow is for the loom models to find.
+//! A failure at random prints its seed: run that one again with `RINGPOOL_SCHEDULE_SEED=` and
+//! `RINGPOOL_SCHEDULES=1`. One by priorities prints its schedule: `RINGPOOL_REPLAY=`. The scheduler
+//! interleaves operations and does not reorder them: what weaker orderings allow is for the loom
+//! models to find.
 #![cfg(shuttle)]
 
 mod disk;

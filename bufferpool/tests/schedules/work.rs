@@ -1,11 +1,14 @@
 //! What one schedule runs: a pool, its threads, and what must hold when they have ended.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
-use ringpool_bufferpool::{Policy, Pool, PoolError, PoolFile, PoolOptions};
+use ringpool_bufferpool::{Hint, Policy, Pool, PoolError, PoolFile, PoolOptions, Reading, Share};
 use ringpool_storage::{Error, PageNo, PageSource, Result};
+use shuttle::future::block_on;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 
@@ -32,6 +35,11 @@ pub struct Seen {
     forgotten: AtomicU64,
     /// Files attached and dropped while others were at work.
     passing_files: AtomicU64,
+    ahead: AtomicU64,
+    /// Futures that were dropped while they waited.
+    dropped: AtomicU64,
+    /// Calls that a deadline or a ceiling has ended.
+    refused: AtomicU64,
 }
 
 static SEEN: Seen = Seen {
@@ -42,6 +50,9 @@ static SEEN: Seen = Seen {
     limbo: AtomicU64::new(0),
     forgotten: AtomicU64::new(0),
     passing_files: AtomicU64::new(0),
+    ahead: AtomicU64::new(0),
+    dropped: AtomicU64::new(0),
+    refused: AtomicU64::new(0),
 };
 
 pub fn seen() -> &'static Seen {
@@ -50,10 +61,11 @@ pub fn seen() -> &'static Seen {
 
 impl Seen {
     pub fn has_everything(&self) -> bool {
-        let Self { evictions, joined, failures, exhaustions, limbo, forgotten, passing_files } =
-            self;
-        [evictions, joined, failures, exhaustions, limbo, forgotten, passing_files]
-            .iter()
+        let Self { evictions, joined, failures, exhaustions, limbo, .. } = self;
+        let Self { forgotten, passing_files, ahead, dropped, refused, .. } = self;
+        [evictions, joined, failures, exhaustions, limbo]
+            .into_iter()
+            .chain([forgotten, passing_files, ahead, dropped, refused])
             .all(|count| count.load(Ordering::Relaxed) > 0)
     }
 }
@@ -97,11 +109,11 @@ pub fn schedule() {
         })
         .collect();
     workers.into_iter().for_each(|worker| worker.join().unwrap());
+    disk.close();
+    lander.join().unwrap(); // It has landed what nobody waits for.
     disk.mend();
     at_rest(&pool, &file);
     drop(file);
-    disk.close();
-    lander.join().unwrap();
     let stats = pool.stats();
     assert_eq!(stats.free + stats.limbo, FRAMES as usize, "everything has come back: {stats:?}");
 }
@@ -115,6 +127,7 @@ fn at_rest(pool: &Pool, file: &PoolFile) {
     count(&SEEN.joined, stats.misses.saturating_sub(stats.reads));
     let all: Vec<PageNo> = (0..PAGES).map(PageNo).collect();
     let mut seen = 0;
+    file.set_share(Share::default()).expect("no share is no trouble");
     let visited = file.visit(&all, &mut |i, bytes| {
         assert!(is_page(bytes, all[i]));
         seen += 1;
@@ -125,13 +138,31 @@ fn at_rest(pool: &Pool, file: &PoolFile) {
 }
 
 fn step(pool: &Pool, file: &PoolFile) {
-    match draw(8) {
+    match draw(12) {
         0 | 1 => pin(file),
         2 | 3 => drop(visit(file)),
         4 => count(&SEEN.forgotten, u64::from(file.forget(page()))),
         5 | 6 => look(pool, file),
-        _ => pass_through(pool),
+        7 => pass_through(pool),
+        8 => count(&SEEN.ahead, file.prefetch(&some_pages(), &reading()) as u64),
+        9 | 10 => await_some(file),
+        _ => share(file),
     }
+}
+
+fn some_pages() -> Vec<PageNo> {
+    (0..1 + draw(4)).map(|_| page()).collect()
+}
+
+/// With any hint, and rarely with a deadline, which has passed already.
+fn reading() -> Reading {
+    let reading = Reading::default();
+    let reading = match draw(6) {
+        0 => reading.hint(Hint::ScanOnce),
+        1 => reading.hint(Hint::Hot),
+        _ => reading,
+    };
+    if draw(8) == 0 { reading.until(Instant::now()) } else { reading }
 }
 
 /// Passes when `result` is something that a faulty disk or a small pool may lead to.
@@ -140,6 +171,7 @@ fn allowed<T>(result: Result<T>) -> Option<T> {
         Ok(value) => return Some(value),
         Err(Error::Io { .. } | Error::Checksum { .. }) => count(&SEEN.failures, 1),
         Err(Error::Exhausted { .. }) => count(&SEEN.exhaustions, 1),
+        Err(Error::DeadlinePassed { .. } | Error::AtCeiling { .. }) => count(&SEEN.refused, 1),
         Err(other) => panic!("no schedule may lead to: {other}"),
     }
     None
@@ -163,9 +195,9 @@ fn pin(file: &PoolFile) {
 }
 
 fn visit(file: &PoolFile) -> Option<()> {
-    let pages: Vec<PageNo> = (0..1 + draw(4)).map(|_| page()).collect();
+    let pages = some_pages();
     let mut seen = vec![0; pages.len()];
-    let visited = file.visit(&pages, &mut |i, bytes| {
+    let visited = file.visit_with(&pages, &reading(), &mut |i, bytes| {
         assert!(is_page(bytes, pages[i]), "{}", pages[i]);
         thread::yield_now();
         assert!(is_page(bytes, pages[i]), "{} has changed", pages[i]);
@@ -205,6 +237,56 @@ fn look(pool: &Pool, file: &PoolFile) {
             allowed(stay.visit(file, &pages, &mut |i, bytes| is_right &= is_page(bytes, pages[i])));
             assert!(is_right);
         }
+    }
+}
+
+/// A few pages as futures: all of them taken, or dropped on the way, arrived or not.
+fn await_some(file: &PoolFile) {
+    let pages = some_pages();
+    let mut arrivals = file.fetch_many(&pages, &reading());
+    if draw(3) == 0 {
+        block_on(poll_fn(|context| {
+            count(&SEEN.dropped, u64::from(arrivals.poll_next(context).is_pending()));
+            Poll::Ready(())
+        }));
+        for _ in 0..draw(3) {
+            thread::yield_now();
+        }
+        return;
+    }
+    let mut seen = vec![0; pages.len()];
+    let mut held = Vec::new();
+    while let Some((index, arrived)) = block_on(arrivals.next()) {
+        seen[index] += 1;
+        if let Some(page) = allowed(arrived) {
+            assert!(is_page(&page, pages[index]), "{}", pages[index]);
+            held.push((index, page));
+        }
+        if draw(2) == 0 {
+            held.pop();
+        }
+    }
+    assert!(seen.iter().all(|&times| times == 1), "each place once: {seen:?}");
+    assert!(held.iter().all(|(index, page)| is_page(page, pages[*index])), "kept ones stay");
+}
+
+/// Changes what the file is sure to keep and what it may take.
+fn share(file: &PoolFile) {
+    let frames = |count| count * Pool::frame_bytes(SIZE);
+    let share = match draw(3) {
+        0 => Share::default(),
+        1 => Share::default().floor_bytes(frames(draw(4))),
+        _ => Share::default().ceiling_bytes(frames(4 + draw(4))),
+    };
+    match file.set_share(share) {
+        // The books of a ceiling take a frame; floors take what nobody can promise.
+        Ok(())
+        | Err(
+            PoolError::Pinned { .. }
+            | PoolError::TableTooLarge { .. }
+            | PoolError::FloorsTooLarge { .. },
+        ) => {}
+        Err(other) => panic!("no schedule may lead to: {other}"),
     }
 }
 

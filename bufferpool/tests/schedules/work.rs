@@ -92,7 +92,6 @@ pub fn schedule() {
         policy,
         // Not a moment of the clock's: a schedule must not depend on it.
         frame_patience: Duration::ZERO,
-        device_patience: Duration::from_secs(3_600),
         ..PoolOptions::default()
     });
     let pool = pool.expect("a budget that does");

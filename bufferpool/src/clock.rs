@@ -15,6 +15,7 @@
 //! takes the next. Several victims are taken at a time and laid in store, so that most misses find
 //! a free frame.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -38,6 +39,9 @@ const FRAMES_PER_STORED: u64 = 32;
 /// more meanwhile and every other lap was the other hand's: what is left is pinned.
 const MAX_LAPS: u64 = 4 * (MAX_CHANCES + 1);
 
+/// Frames that leave together: their memory goes back in few pieces.
+const VACATED: usize = 64;
+
 /// The tables of the attached files, by their numbers.
 pub(crate) type Tables = RwLock<Vec<Option<Arc<Table>>>>;
 
@@ -55,10 +59,16 @@ impl Clock {
     /// What a frame costs in the ring of probation, in bytes.
     pub(crate) const BYTES_PER_FRAME: u64 = Probation::BYTES_PER_FRAME;
 
-    pub(crate) fn new(policy: Policy, frames: usize) -> Self {
-        let probation = Probation::new(frames);
+    /// A clock for up to `capacity` frames.
+    pub(crate) fn new(policy: Policy, capacity: u32) -> std::io::Result<Self> {
+        let probation = Probation::new(capacity as usize)?;
         let (is_full, hand, steps, evictions) = Default::default();
-        Self { policy, is_full, hand, probation, steps, evictions }
+        Ok(Self { policy, is_full, hand, probation, steps, evictions })
+    }
+
+    /// Takes note that there are many free frames: nobody has to go for a while.
+    pub(crate) fn has_grown(&self) {
+        self.is_full.store(false, Ordering::Relaxed);
     }
 
     /// What an absent page begins with that is read now.
@@ -91,7 +101,7 @@ impl Clock {
     pub(crate) fn victim(&self, frames: &Frames, tables: &Tables) -> Option<Frame> {
         self.is_full.store(true, Ordering::Relaxed);
         let tables = tables.read();
-        let count = frames.count() as u64;
+        let count = frames.span() as u64;
         let wanted = (count / FRAMES_PER_STORED).clamp(1, IN_STORE);
         let mut search = Search {
             clock: self,
@@ -121,6 +131,29 @@ impl Clock {
         }
     }
 
+    /// Evicts the pages in `range` that nobody pins, whatever their chances: the frames leave.
+    pub(crate) fn vacate(&self, frames: &Frames, tables: &Tables, range: Range<Frame>) {
+        let tables = tables.read();
+        let mut vacated = Vec::with_capacity(VACATED);
+        let mut evicted = 0;
+        for frame in range {
+            if let Some(word) = word_of(frames, &tables, frame)
+                && word.content().frame() == frame
+                && !frames.limbo_is_full()
+            {
+                vacated.extend(word.evict());
+            }
+            if vacated.len() == VACATED {
+                evicted += vacated.len() as u64;
+                frames.vacated(&mut vacated);
+                vacated.clear();
+            }
+        }
+        evicted += vacated.len() as u64;
+        frames.vacated(&mut vacated);
+        self.evictions.fetch_add(evicted, Ordering::Relaxed);
+    }
+
     /// Evicts every page of `file`, which nobody pins or reads any more.
     pub(crate) fn clear(
         &self,
@@ -129,7 +162,7 @@ impl Clock {
         table: &Table,
         file: FileNo,
     ) {
-        for frame in 0..frames.count() as Frame {
+        for frame in 0..frames.span() as Frame {
             let Some((owner, page)) = frames.owner(frame).get() else {
                 continue;
             };
@@ -146,7 +179,7 @@ impl Clock {
                 frames.give(evicted);
             }
         }
-        self.is_full.store(false, Ordering::Relaxed);
+        self.has_grown();
         // Once around the ring, so that no places are taken by who has left.
         for _ in 0..self.probation.len() {
             let Some(frame) = self.probation.next() else { return };
@@ -189,7 +222,7 @@ impl Search<'_> {
     /// That is for probation to say, by whether more are in it than are due; but a hand that has
     /// gone a lap in vain leaves the next one to the other.
     fn advance(&mut self) {
-        let count = self.frames.count() as u64;
+        let count = self.frames.span() as u64;
         let due = self.clock.probation.is_overfull(self.frames.usable_count());
         let in_vain = (self.steps - self.last_found) / count % 2 == 1;
         if due != in_vain
@@ -229,8 +262,8 @@ impl Search<'_> {
     /// One step of the main hand. Returns whether the page in `frame` was evicted.
     fn sweep(&self, frame: Frame) -> bool {
         let taken = match self.clock.policy {
-            Policy::Probation => 1,
-            Policy::Clock => MAX_CHANCES,
+            Policy::Probation if self.frames.room.holds(frame) => 1,
+            _ => MAX_CHANCES,
         };
         word_of(self.frames, self.tables, frame)
             .is_some_and(|word| word.sweep(frame, taken) == Sweep::Evicted)

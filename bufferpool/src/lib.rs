@@ -46,11 +46,13 @@
 //!   of [`PageRead`](ringpool_storage::PageRead).
 
 mod arena;
+mod budget;
 mod clock;
 mod epochs;
 mod error;
 mod fetch;
 mod frames;
+mod free;
 mod ghost;
 mod guard;
 mod landing;
@@ -58,11 +60,13 @@ mod policy;
 mod pool;
 mod probation;
 mod reader;
+mod room;
 mod stats;
 mod sync;
 mod table;
 mod waiting;
 mod word;
+mod zeroed;
 
 pub use error::PoolError;
 pub use guard::{OwnedPage, PageGuard};

@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use ringpool_storage::{Checksums, Error, PageDevice, PageNo, PageSize, PageSource, Result};
 
 use crate::arena::Arena;
+use crate::budget::{Accounts, Unpaid};
 use crate::clock::{Clock, Tables};
 use crate::epochs::Epochs;
 use crate::error::PoolError;
 use crate::fetch;
-use crate::frames::Frames;
+use crate::frames::{Frames, Idle};
+use crate::free::FreeList;
 use crate::guard::PageGuard;
 use crate::policy::Policy;
 use crate::stats::{Audit, Counts, Stats};
@@ -23,13 +25,20 @@ use crate::word::{Frame, Look, Word};
 /// How a pool is made.
 #[derive(Clone, Debug)]
 pub struct PoolOptions {
-    /// The budget in bytes. It covers the frames, what is kept for each of them, and the page
-    /// tables and checksums of the attached files.
+    /// The budget in bytes. It covers the frames, what is kept for each of them and for the pool,
+    /// and the page tables and checksums of the attached files.
     pub memory_bytes: u64,
+    /// The largest budget that [`Pool::resize`] can give the pool later, in bytes; `None` for
+    /// `memory_bytes`. What is reserved costs addresses, and two bytes a page.
+    pub max_memory_bytes: Option<u64>,
     /// The size of a page, the same for all files of the pool.
     pub page_size: PageSize,
     /// Which pages are evicted.
     pub policy: Policy,
+    /// Whether the frames are locked in memory (mlock). Otherwise a system that swaps may take
+    /// some away that count as resident, and a hit then waits for its swap: as slow as a miss,
+    /// and unseen by the statistics. What has been read stays; what was never read takes nothing.
+    pub locked: bool,
     /// How long a thread that finds every frame pinned or loading waits for one.
     pub frame_patience: Duration,
     /// How long a thread waits for the next page of its batch to arrive from the device.
@@ -41,6 +50,8 @@ impl Default for PoolOptions {
     fn default() -> Self {
         Self {
             memory_bytes: 64 << 20,
+            max_memory_bytes: None,
+            locked: false,
             page_size: PageSize::KIB_4,
             policy: Policy::default(),
             frame_patience: Duration::from_secs(1),
@@ -64,12 +75,13 @@ pub(crate) struct Core {
     pub(crate) page_size: PageSize,
     pub(crate) frames: Frames,
     pub(crate) clock: Clock,
-    tables: Tables,
+    pub(crate) tables: Tables,
     pub(crate) waiting: Waiting,
     pub(crate) stats: Counts,
     pub(crate) frame_patience: Duration,
     pub(crate) device_patience: Duration,
-    memory_bytes: u64,
+    pub(crate) accounts: Mutex<Accounts>,
+    pub(crate) max_memory_bytes: u64,
 }
 
 impl Pool {
@@ -85,32 +97,39 @@ impl Pool {
     /// # Errors
     /// [`PoolError::BelowMinimum`] when the budget holds fewer than
     /// [`MIN_FRAMES`](Self::MIN_FRAMES) frames, [`PoolError::NoMemory`] when the address space
-    /// for it cannot be had.
+    /// for it cannot be had, [`PoolError::NotLocked`] when its frames may not be locked.
     pub fn new(options: &PoolOptions) -> std::result::Result<Self, PoolError> {
-        let &PoolOptions { memory_bytes, page_size, policy, frame_patience, device_patience } =
-            options;
+        let &PoolOptions { memory_bytes, page_size, policy, .. } = options;
         let frame_bytes = Self::frame_bytes(page_size);
-        let count = (memory_bytes / frame_bytes).min(u64::from(u32::MAX)) as u32;
+        let most = u64::from(FreeList::MOST);
+        let max_memory_bytes = options.max_memory_bytes.unwrap_or(0).max(memory_bytes);
+        let capacity = (max_memory_bytes / frame_bytes).min(most) as u32;
+        // What is kept for frames in reserve.
+        let spent_bytes = (u64::from(capacity) - (memory_bytes / frame_bytes).min(most))
+            .saturating_mul(Clock::BYTES_PER_FRAME);
+        let count = (memory_bytes.saturating_sub(spent_bytes) / frame_bytes).min(most) as u32;
         if count < Self::MIN_FRAMES {
             return Err(PoolError::BelowMinimum {
                 memory_bytes,
                 minimum_frames: Self::MIN_FRAMES,
-                minimum_bytes: u64::from(Self::MIN_FRAMES) * frame_bytes,
+                minimum_bytes: u64::from(Self::MIN_FRAMES) * frame_bytes + spent_bytes,
                 page_size,
             });
         }
-        let arena = Arena::new(count, page_size.bytes())
-            .map_err(|source| PoolError::NoMemory { memory_bytes, source })?;
+        let no_memory = |source| PoolError::NoMemory { memory_bytes: max_memory_bytes, source };
+        let arena = Arena::new(capacity, page_size.bytes(), options.locked).map_err(no_memory)?;
+        arena.use_below(count)?;
         let core = Core {
             page_size,
-            frames: Frames::new(arena, count),
-            clock: Clock::new(policy, count as usize),
+            frames: Frames::new(arena, count).map_err(no_memory)?,
+            clock: Clock::new(policy, capacity).map_err(no_memory)?,
             tables: RwLock::default(),
             waiting: Waiting::new(),
             stats: Counts::default(),
-            frame_patience,
-            device_patience,
-            memory_bytes,
+            frame_patience: options.frame_patience,
+            device_patience: options.device_patience,
+            accounts: Mutex::new(Accounts { memory_bytes, spent_bytes }),
+            max_memory_bytes,
         };
         Ok(Self { core: Arc::new(core) })
     }
@@ -143,14 +162,14 @@ impl Pool {
         }
         let sum_bytes = checksums.as_ref().map_or(0, Checksums::memory_bytes);
         let table_bytes = Table::memory_bytes(pages).saturating_add(sum_bytes);
-        let paid_frames = core.pay(&name, table_bytes)?;
+        core.pay(&name, table_bytes)?;
         let attached = Table::new(pages)
             .ok_or_else(|| PoolError::NoMemory {
                 memory_bytes: table_bytes,
                 source: std::io::ErrorKind::OutOfMemory.into(),
             })
             .and_then(|table| core.enter(&name, table));
-        let (number, table) = attached.inspect_err(|_| core.frames.reinstate(paid_frames))?;
+        let (number, table) = attached.inspect_err(|_| core.refund(table_bytes, 0))?;
         let pool = core.clone();
         let file = File {
             pool,
@@ -159,7 +178,7 @@ impl Pool {
             device,
             checksums,
             in_flight: AtomicUsize::new(0),
-            paid_frames,
+            paid_bytes: table_bytes,
         };
         Ok(PoolFile { file: Arc::new(file) })
     }
@@ -167,16 +186,18 @@ impl Pool {
     /// What the pool has done, and what its frames hold.
     pub fn stats(&self) -> Stats {
         let core = &self.core;
+        let frames = core.frames_of_budget();
+        let memory_bytes = core.accounts.lock().memory_bytes;
         Stats {
             // Relaxed: counts, read for their values alone.
             evictions: core.clock.evictions.load(Ordering::Relaxed),
             sweep_steps: core.clock.steps.load(Ordering::Relaxed),
-            frames: core.frames.count(),
+            frames,
             free: core.frames.free_count(),
-            retired: core.frames.retired_count(),
+            retired: frames.saturating_sub(core.frames.usable_count()),
             limbo: core.frames.limbo_count(),
             readers: core.frames.epochs.inside(),
-            memory_bytes: core.memory_bytes,
+            memory_bytes,
             ..core.stats.sum()
         }
     }
@@ -190,7 +211,7 @@ impl Pool {
     pub fn audit(&self) -> std::result::Result<Audit, String> {
         let frames = &self.core.frames;
         let mut audit = Audit::default();
-        let mut used_by = vec![None; frames.count()];
+        let mut used_by = vec![None; frames.room.capacity() as usize];
         for (number, table) in self.core.tables.read().iter().enumerate() {
             for (page, word) in table.iter().flat_map(|table| table.words()) {
                 let content = word.content();
@@ -206,16 +227,16 @@ impl Pool {
                 *if content.is_loading() { &mut audit.loading } else { &mut audit.resident } += 1;
             }
         }
-        audit.retired = frames.retired_count();
-        let idle = frames.idle();
-        audit.limbo = frames.limbo_count();
-        audit.free = idle.len() - audit.retired - audit.limbo;
-        for frame in idle {
+        let Idle { free, limbo, retired } = frames.idle();
+        (audit.free, audit.limbo) = (free.len(), limbo.len());
+        audit.retired = self.core.frames_of_budget().saturating_sub(frames.usable_count());
+        for frame in free.into_iter().chain(limbo).chain(retired) {
             if let Some(user) = used_by[frame as usize].replace((usize::MAX, PageNo(0))) {
                 return Err(format!("frame {frame} is idle and holds {user:?}"));
             }
         }
-        match used_by.iter().position(Option::is_none) {
+        // Above the span, frames are out of use without anybody keeping count of them.
+        match used_by[..frames.span()].iter().position(Option::is_none) {
             Some(lost) => Err(format!("frame {lost} is lost: neither used nor free")),
             None => Ok(audit),
         }
@@ -234,9 +255,17 @@ impl Pool {
         table_frames.saturating_add(u64::from(Self::MIN_FRAMES)).saturating_mul(frame_bytes)
     }
 
-    /// What a frame costs of the budget, in bytes: its page and what is kept for it.
+    /// What each frame pays for what the pool has beside its frames, in bytes: counters, readers'
+    /// seats, and the batches of those who wait for the device (about 10 KiB a thread).
+    const SHARED_BYTES_PER_FRAME: u64 = 16;
+
+    /// What a frame costs of the budget, in bytes: its page, what is kept for it, and its share of
+    /// what the pool has beside.
     pub fn frame_bytes(page_size: PageSize) -> u64 {
-        page_size.bytes() as u64 + Frames::OVERHEAD_BYTES + Clock::BYTES_PER_FRAME
+        page_size.bytes() as u64
+            + Frames::OVERHEAD_BYTES
+            + Clock::BYTES_PER_FRAME
+            + Self::SHARED_BYTES_PER_FRAME
     }
 }
 
@@ -256,38 +285,22 @@ impl Core {
         found
     }
 
-    /// Takes frames out of use that are worth `table_bytes`. Returns how many.
-    fn pay(&self, file: &Arc<str>, table_bytes: u64) -> std::result::Result<usize, PoolError> {
-        let frame_bytes = Pool::frame_bytes(self.page_size);
-        let wanted = table_bytes.div_ceil(frame_bytes);
-        let usable = self.frames.usable_count() as u64;
-        if wanted + u64::from(Pool::MIN_FRAMES) > usable {
-            let frames = self.frames.count();
-            return Err(PoolError::TableTooLarge {
-                file: file.clone(),
-                table_bytes,
-                frames,
-                minimum_frames: Pool::MIN_FRAMES,
-                minimum_bytes: (frames as u64 - usable + wanted + u64::from(Pool::MIN_FRAMES))
-                    .saturating_mul(frame_bytes),
-            });
-        }
-        let deadline = Instant::now() + self.frame_patience;
-        let mut paid = 0;
-        while paid < wanted {
-            match self.frame() {
-                Some(frame) => {
-                    self.frames.retire(frame);
-                    paid += 1;
-                }
-                None if Instant::now() < deadline => std::thread::yield_now(),
-                None => {
-                    self.frames.reinstate(paid as usize);
-                    return Err(PoolError::Pinned { file: file.clone() });
+    /// Spends what the table of `file` takes.
+    fn pay(&self, file: &Arc<str>, table_bytes: u64) -> std::result::Result<(), PoolError> {
+        self.spend_patiently(table_bytes).map_err(|unpaid| match unpaid {
+            Unpaid::NotNow => PoolError::Pinned { file: file.clone() },
+            Unpaid::TooMuch => {
+                let spent_bytes = self.accounts.lock().spent_bytes;
+                let least = Pool::frame_bytes(self.page_size) * u64::from(Pool::MIN_FRAMES);
+                PoolError::TableTooLarge {
+                    file: file.clone(),
+                    table_bytes,
+                    frames: self.frames_of_budget(),
+                    minimum_frames: Pool::MIN_FRAMES,
+                    minimum_bytes: least.saturating_add(spent_bytes).saturating_add(table_bytes),
                 }
             }
-        }
-        Ok(paid as usize)
+        })
     }
 
     /// Gives the table the first number that is not taken.
@@ -321,8 +334,8 @@ pub(crate) struct File {
     pub(crate) checksums: Option<Checksums>,
     /// Reads that have not landed.
     pub(crate) in_flight: AtomicUsize,
-    /// The frames that pay for `table` and `checksums`.
-    paid_frames: usize,
+    /// What was spent on `table` and `checksums`.
+    paid_bytes: u64,
 }
 
 impl File {
@@ -356,7 +369,8 @@ impl Drop for File {
         if let Some(place) = tables.get_mut(usize::from(self.number)) {
             *place = None;
         }
-        self.pool.frames.reinstate(self.paid_frames);
+        drop(tables);
+        self.pool.refund(self.paid_bytes, 0);
     }
 }
 
@@ -387,7 +401,8 @@ impl PoolFile {
         fetch::fetch(&self.file, &[page], &mut |_, _| kept = self.file.pin_again(page))?;
         let frame = kept.ok_or_else(|| {
             // It was handed over, so that there are as many guards of it as can be counted.
-            let (file, frames) = (self.file.device.file().clone(), self.file.pool.frames.count());
+            let (file, frames) =
+                (self.file.device.file().clone(), self.file.pool.frames.usable_count());
             Error::Exhausted { file, page, frames, waited: Duration::ZERO }
         })?;
         Ok(PageGuard::of_pin(&self.file, page, frame))

@@ -11,6 +11,7 @@ use ringpool_storage::PageNo;
 
 use crate::sync::AtomicU64;
 use crate::word::Word;
+use crate::zeroed::Zeroable;
 
 pub(crate) struct Table {
     words: Box<[Word]>,
@@ -58,31 +59,38 @@ impl Table {
     }
 }
 
-/// Which page a frame holds, as the clock finds it: the file's number and the page's.
+/// Which page a frame holds, as the clock finds it: the file's number and the page's. Zero is
+/// nobody, so that frames that were never used cost nothing.
+#[derive(Default)]
+#[repr(transparent)]
 pub(crate) struct Owner(AtomicU64);
 
-const NOBODY: u64 = u64::MAX;
+// SAFETY: transparent around an atomic.
+unsafe impl Zeroable for Owner {
+    #[cfg(loom)]
+    fn zero(&self) {
+        self.clear();
+    }
+}
+
+const NOBODY: u64 = 0;
 const PAGE_BITS: u32 = 48;
 
-/// The number under which a pool knows a file.
+/// The number under which a pool knows a file. The highest one is no file's.
 pub(crate) type FileNo = u16;
 
 impl Owner {
-    pub(crate) fn nobody() -> Self {
-        Self(AtomicU64::new(NOBODY))
-    }
-
     pub(crate) fn set(&self, file: FileNo, page: PageNo) {
-        debug_assert!(page.0 < 1 << PAGE_BITS);
+        debug_assert!(page.0 < 1 << PAGE_BITS && file < FileNo::MAX);
         // Relaxed: a hint. The hand believes it only after the page's word has confirmed it.
-        self.0.store(u64::from(file) << PAGE_BITS | page.0, Ordering::Relaxed);
+        self.0.store((u64::from(file) + 1) << PAGE_BITS | page.0, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> Option<(FileNo, PageNo)> {
         // Relaxed: as in `set`.
         let owner = self.0.load(Ordering::Relaxed);
-        let (file, page) = ((owner >> PAGE_BITS) as FileNo, owner & ((1 << PAGE_BITS) - 1));
-        (owner != NOBODY).then_some((file, PageNo(page)))
+        let file = ((owner >> PAGE_BITS) as FileNo).checked_sub(1)?;
+        Some((file, PageNo(owner & ((1 << PAGE_BITS) - 1))))
     }
 
     pub(crate) fn clear(&self) {

@@ -11,7 +11,10 @@
 //!
 //! All of this is off the path of hits and of most misses, under one lock.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::error::PoolError;
 use crate::pool::{Core, Pool};
@@ -22,8 +25,12 @@ const SECOND_LOOKS: usize = 16;
 const LOOK_AGAIN: Duration = Duration::from_micros(100);
 
 pub(crate) struct Accounts {
-    pub(crate) memory_bytes: u64,
-    pub(crate) spent_bytes: u64,
+    /// Who takes frames out of use, or gives them back to it, has this.
+    settling: Mutex<()>,
+    // Relaxed throughout: the lock orders those who act on them. Spending is under it.
+    memory_bytes: AtomicU64,
+    spent_bytes: AtomicU64,
+    max_memory_bytes: u64,
 }
 
 /// Why bytes cannot be spent.
@@ -36,11 +43,29 @@ pub(crate) enum Unpaid {
 }
 
 impl Accounts {
-    /// How many frames there are bytes for, if `more_bytes` are spent on something else.
-    fn frames_beside(&self, more_bytes: u64, frame_bytes: u64) -> u32 {
-        let left = self.memory_bytes.saturating_sub(self.spent_bytes.saturating_add(more_bytes));
-        (left / frame_bytes).min(u64::from(u32::MAX)) as u32
+    pub(crate) fn new(memory_bytes: u64, max_memory_bytes: u64, spent_bytes: u64) -> Self {
+        Self {
+            settling: Mutex::default(),
+            memory_bytes: AtomicU64::new(memory_bytes),
+            spent_bytes: AtomicU64::new(spent_bytes),
+            max_memory_bytes,
+        }
     }
+
+    /// The budget.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What is spent on tables.
+    pub(crate) fn spent_bytes(&self) -> u64 {
+        self.spent_bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// How many frames of `frame_bytes` there are bytes for.
+fn frames_in(bytes: u64, frame_bytes: u64) -> u32 {
+    (bytes / frame_bytes).min(u64::from(u32::MAX)) as u32
 }
 
 impl Core {
@@ -51,57 +76,67 @@ impl Core {
 
     /// How many frames the budget would hold, were nothing spent on tables.
     pub(crate) fn frames_of_budget(&self) -> usize {
-        let memory_bytes = self.accounts.lock().memory_bytes;
-        let most = u64::from(self.frames.room.capacity());
-        (memory_bytes / self.frame_bytes()).min(most) as usize
+        let frames = frames_in(self.accounts.memory_bytes(), self.frame_bytes());
+        frames.min(self.frames.room.capacity()) as usize
     }
 
     /// Spends `bytes`, and takes frames out of use where they are not left: `spare_frames` more
     /// than it takes, so that the next to come need not. Does not wait.
     pub(crate) fn spend_now(&self, bytes: u64, spare_frames: u32) -> Result<(), Unpaid> {
-        let mut accounts = self.accounts.try_lock().ok_or(Unpaid::NotNow)?;
-        self.spend(&mut accounts, bytes, spare_frames, Instant::now())
+        let _settling = self.accounts.settling.try_lock().ok_or(Unpaid::NotNow)?;
+        self.spend(bytes, spare_frames, Instant::now())
     }
 
     /// Spends `bytes`. Waits for the frames that have to go, within the patience for a frame.
     pub(crate) fn spend_patiently(&self, bytes: u64) -> Result<(), Unpaid> {
-        self.spend(&mut self.accounts.lock(), bytes, 0, Instant::now() + self.frame_patience)
+        let _settling = self.accounts.settling.lock();
+        self.spend(bytes, 0, Instant::now() + self.frame_patience)
     }
 
-    fn spend(
-        &self,
-        accounts: &mut Accounts,
-        bytes: u64,
-        spare_frames: u32,
-        deadline: Instant,
-    ) -> Result<(), Unpaid> {
-        let left = accounts.frames_beside(bytes, self.frame_bytes());
+    fn spend(&self, bytes: u64, spare_frames: u32, deadline: Instant) -> Result<(), Unpaid> {
+        let accounts = &self.accounts;
+        let spent_bytes = accounts.spent_bytes().saturating_add(bytes);
+        let left_bytes = accounts.memory_bytes().saturating_sub(spent_bytes);
+        let left = frames_in(left_bytes, self.frame_bytes());
         if left < self.frames.usable_count() as u32 {
             if left < Pool::MIN_FRAMES {
                 return Err(Unpaid::TooMuch);
             }
             self.shrink(left.saturating_sub(spare_frames).max(Pool::MIN_FRAMES), deadline)?;
         }
-        accounts.spent_bytes += bytes;
+        accounts.spent_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Takes back `bytes` that were spent. When there are bytes for `spare_frames` more than are
-    /// used, all of those are used again.
-    pub(crate) fn refund(&self, bytes: u64, spare_frames: u32) {
-        let mut accounts = self.accounts.lock();
-        debug_assert!(bytes <= accounts.spent_bytes);
-        accounts.spent_bytes -= bytes;
-        let frames = accounts.frames_beside(0, self.frame_bytes());
-        if frames > self.frames.usable_count() as u32 + spare_frames {
-            self.frames.room.raise(frames);
-            // A refused lock leaves a few frames unlocked until the next change.
-            let _ = self.frames.follow_limit();
+    /// Takes back `bytes` that were spent, and uses frames again that there are bytes for.
+    pub(crate) fn refund(&self, bytes: u64) {
+        self.accounts.spent_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let _settling = self.accounts.settling.lock();
+        self.use_what_is_left(0);
+    }
+
+    /// As [`refund`](Self::refund), but leaves the frames to others when they are at it, or when
+    /// there are bytes for fewer than `spare_frames` more than are used.
+    pub(crate) fn refund_now(&self, bytes: u64, spare_frames: u32) {
+        self.accounts.spent_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(_settling) = self.accounts.settling.try_lock() {
+            self.use_what_is_left(spare_frames);
         }
     }
 
-    /// Takes frames out of use until `wanted` are left, or until `deadline`. Called under the lock
-    /// of the accounts.
+    fn use_what_is_left(&self, spare_frames: u32) {
+        let accounts = &self.accounts;
+        let left_bytes = accounts.memory_bytes().saturating_sub(accounts.spent_bytes());
+        let frames = frames_in(left_bytes, self.frame_bytes()).min(self.frames.room.capacity());
+        if frames > self.frames.usable_count() as u32 + spare_frames {
+            // Where the system locks no more, less is used than there are bytes for.
+            if self.frames.arena.use_below(frames).is_ok() {
+                self.frames.room.raise(frames);
+            }
+        }
+    }
+
+    /// Takes frames out of use until `wanted` are left, or until `deadline`. Called while settling.
     ///
     /// Those that cannot go at once are looked after a few times; then others go in their stead.
     fn shrink(&self, wanted: u32, deadline: Instant) -> Result<(), Unpaid> {
@@ -151,8 +186,8 @@ impl Pool {
     /// [`PoolError::NotLocked`] when a locked pool may not lock more.
     pub fn resize(&self, memory_bytes: u64) -> Result<(), PoolError> {
         let core = self.core();
-        if memory_bytes > core.max_memory_bytes {
-            let max_memory_bytes = core.max_memory_bytes;
+        let max_memory_bytes = core.accounts.max_memory_bytes;
+        if memory_bytes > max_memory_bytes {
             return Err(PoolError::AboveMaximum { memory_bytes, max_memory_bytes });
         }
         core.resize(memory_bytes)
@@ -161,9 +196,11 @@ impl Pool {
 
 impl Core {
     fn resize(&self, memory_bytes: u64) -> Result<(), PoolError> {
-        let mut accounts = self.accounts.lock();
-        let (frame_bytes, spent_bytes) = (self.frame_bytes(), accounts.spent_bytes);
-        let wanted = Accounts { memory_bytes, spent_bytes }.frames_beside(0, frame_bytes);
+        let accounts = &self.accounts;
+        let _settling = accounts.settling.lock();
+        let (frame_bytes, spent_bytes) = (self.frame_bytes(), accounts.spent_bytes());
+        let wanted = frames_in(memory_bytes.saturating_sub(spent_bytes), frame_bytes);
+        let wanted = wanted.min(self.frames.room.capacity());
         if wanted < Pool::MIN_FRAMES {
             return Err(PoolError::BelowMinimum {
                 memory_bytes,
@@ -172,19 +209,17 @@ impl Core {
                 page_size: self.page_size,
             });
         }
-        let before = self.frames.room.usable();
+        let (before, pool_bytes) = (self.frames.room.usable(), accounts.memory_bytes());
         if wanted < before {
             let deadline = Instant::now() + self.frame_patience;
-            self.shrink(wanted, deadline).map_err(|_| PoolError::NotNow {
-                memory_bytes,
-                pool_bytes: accounts.memory_bytes,
-            })?;
+            self.shrink(wanted, deadline)
+                .map_err(|_| PoolError::NotNow { memory_bytes, pool_bytes })?;
         } else if wanted > before {
             self.frames.arena.use_below(wanted)?;
             self.frames.room.raise(wanted);
             self.clock.has_grown();
         }
-        accounts.memory_bytes = memory_bytes;
+        accounts.memory_bytes.store(memory_bytes, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -19,13 +19,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::RwLock;
-
 use crate::frames::Frames;
 use crate::ghost::Ghost;
 use crate::policy::Policy;
 use crate::probation::Probation;
 use crate::table::{FileNo, Table};
+use crate::tables::Tables;
 use crate::word::{Frame, MAX_CHANCES, Start, Sweep, Verdict, Word};
 
 /// Victims that one miss looks for at most, to spare the next ones the search; and frames that it
@@ -41,9 +40,6 @@ const MAX_LAPS: u64 = 4 * (MAX_CHANCES + 1);
 
 /// Frames that leave together: their memory goes back in few pieces.
 const VACATED: usize = 64;
-
-/// The tables of the attached files, by their numbers.
-pub(crate) type Tables = RwLock<Vec<Option<Arc<Table>>>>;
 
 pub(crate) struct Clock {
     policy: Policy,
@@ -100,13 +96,14 @@ impl Clock {
     /// A table is not freed while a hand looks at it: the lock is held for reading.
     pub(crate) fn victim(&self, frames: &Frames, tables: &Tables) -> Option<Frame> {
         self.is_full.store(true, Ordering::Relaxed);
-        let tables = tables.read();
+        let (tables, stretches) = (tables.read(), tables);
         let count = frames.span() as u64;
         let wanted = (count / FRAMES_PER_STORED).clamp(1, IN_STORE);
         let mut search = Search {
             clock: self,
             frames,
             tables: &tables,
+            stretches,
             // Relaxed: a count.
             evicted_before: self.evictions.load(Ordering::Relaxed),
             stride: wanted,
@@ -133,25 +130,27 @@ impl Clock {
 
     /// Evicts the pages in `range` that nobody pins, whatever their chances: the frames leave.
     pub(crate) fn vacate(&self, frames: &Frames, tables: &Tables, range: Range<Frame>) {
-        let tables = tables.read();
+        let files = tables.read();
         let mut vacated = Vec::with_capacity(VACATED);
-        let mut evicted = 0;
         for frame in range {
-            if let Some(word) = word_of(frames, &tables, frame)
+            if let Some((file, page)) = frames.owner(frame).get()
+                && let Some(Some(table)) = files.get(usize::from(file))
+                && let Some(word) = table.word(page)
                 && word.content().frame() == frame
                 && !frames.limbo_is_full()
+                && let Some(evicted) = word.evict()
             {
-                vacated.extend(word.evict());
+                // Relaxed: a count.
+                let evictions = self.evictions.fetch_add(1, Ordering::Relaxed);
+                tables.left(file, table, page, evictions);
+                vacated.push(evicted);
             }
             if vacated.len() == VACATED {
-                evicted += vacated.len() as u64;
                 frames.vacated(&mut vacated);
                 vacated.clear();
             }
         }
-        evicted += vacated.len() as u64;
         frames.vacated(&mut vacated);
-        self.evictions.fetch_add(evicted, Ordering::Relaxed);
     }
 
     /// Evicts every page of `file`, which nobody pins or reads any more.
@@ -205,6 +204,8 @@ struct Search<'a> {
     clock: &'a Clock,
     frames: &'a Frames,
     tables: &'a [Option<Arc<Table>>],
+    /// Where it is noted that a page has left.
+    stretches: &'a Tables,
     /// The evictions of the pool before this search.
     evicted_before: u64,
     /// The frames that are taken of the main hand at a time.
@@ -270,6 +271,11 @@ impl Search<'_> {
     }
 
     fn found(&mut self, frame: Frame) {
+        if let Some((file, page)) = self.frames.owner(frame).get()
+            && let Some(Some(table)) = self.tables.get(usize::from(file))
+        {
+            self.stretches.left(file, table, page, self.evicted_before + self.found);
+        }
         self.frames.owner(frame).clear();
         self.victims[self.found as usize] = frame;
         self.found += 1;

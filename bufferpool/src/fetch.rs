@@ -156,7 +156,8 @@ impl<'a> Fetch<'a, '_> {
                     }
                 }
                 Look::Absent(ghost) => {
-                    let Some(frame) = file.pool.frame() else {
+                    let (number, table) = (file.number, &file.table);
+                    let Some(frame) = file.pool.frame_for(number, table, page) else {
                         self.starved_since = Some(Instant::now());
                         return Ok(Found::NotNow);
                     };
@@ -166,7 +167,7 @@ impl<'a> Fetch<'a, '_> {
                         self.start(index, frame);
                         return Ok(Found::OnItsWay);
                     }
-                    file.pool.frames.give(frame);
+                    file.pool.unclaimed(number, table, page, frame);
                 }
             }
             // Somebody else has moved the page on since we looked. Look again.

@@ -95,6 +95,7 @@ impl Batch {
             told = waiters.take();
         }
         pool.frames.give(frame);
+        pool.left(file.number, &file.table, page);
         for Waiter { batch, index, .. } in told {
             batch.deliver(index, Err(error.clone()));
         }

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, RwLock};
 use ringpool_storage::{Checksums, Error, PageDevice, PageNo, PageSize, PageSource, Result};
 
 use crate::arena::Arena;
 use crate::budget::{Accounts, Unpaid};
-use crate::clock::{Clock, Tables};
+use crate::clock::Clock;
 use crate::epochs::Epochs;
 use crate::error::PoolError;
 use crate::fetch;
@@ -19,6 +18,7 @@ use crate::guard::PageGuard;
 use crate::policy::Policy;
 use crate::stats::{Audit, Counts, Stats};
 use crate::table::{FileNo, Table};
+use crate::tables::Tables;
 use crate::waiting::Waiting;
 use crate::word::{Frame, Look, Word};
 
@@ -39,6 +39,10 @@ pub struct PoolOptions {
     /// some away that count as resident, and a hit then waits for its swap: as slow as a miss,
     /// and unseen by the statistics. What has been read stays; what was never read takes nothing.
     pub locked: bool,
+    /// Whether page tables are paid for whole when their files are attached, however large they
+    /// are. Then the number of frames does not change while a file is read, and the table may be
+    /// on huge pages; otherwise that is so of tables up to a 32nd of the budget.
+    pub whole_tables: bool,
     /// How long a thread that finds every frame pinned or loading waits for one.
     pub frame_patience: Duration,
     /// How long a thread waits for the next page of its batch to arrive from the device.
@@ -52,6 +56,7 @@ impl Default for PoolOptions {
             memory_bytes: 64 << 20,
             max_memory_bytes: None,
             locked: false,
+            whole_tables: false,
             page_size: PageSize::KIB_4,
             policy: Policy::default(),
             frame_patience: Duration::from_secs(1),
@@ -80,8 +85,8 @@ pub(crate) struct Core {
     pub(crate) stats: Counts,
     pub(crate) frame_patience: Duration,
     pub(crate) device_patience: Duration,
-    pub(crate) accounts: Mutex<Accounts>,
-    pub(crate) max_memory_bytes: u64,
+    pub(crate) accounts: Accounts,
+    pub(crate) whole_tables: bool,
 }
 
 impl Pool {
@@ -123,19 +128,25 @@ impl Pool {
             page_size,
             frames: Frames::new(arena, count).map_err(no_memory)?,
             clock: Clock::new(policy, capacity).map_err(no_memory)?,
-            tables: RwLock::default(),
+            tables: Tables::default(),
             waiting: Waiting::new(),
             stats: Counts::default(),
             frame_patience: options.frame_patience,
             device_patience: options.device_patience,
-            accounts: Mutex::new(Accounts { memory_bytes, spent_bytes }),
-            max_memory_bytes,
+            accounts: Accounts::new(memory_bytes, max_memory_bytes, spent_bytes),
+            whole_tables: options.whole_tables,
         };
         Ok(Self { core: Arc::new(core) })
     }
 
-    /// Attaches a file. Its page table (8 bytes a page) and its checksums (4 bytes a page) are
+    /// Attaches a file. Its checksums (4 bytes a page) and its page table (8 bytes a page) are
     /// paid for with frames, which are free again once the [`PoolFile`] and its guards are gone.
+    ///
+    /// Of a page table that takes more than a 32nd of the budget (unless it is to be
+    /// [whole](PoolOptions::whole_tables)), only the parts are in memory that pages were read of,
+    /// 4 KiB for 512 pages; they are given back when all of those have
+    /// been evicted, and as many pages again as the pool has frames. A file of any length can be
+    /// attached, and costs nothing but its checksums until it is read.
     ///
     /// With `checksums`, each page is checked when it is read, before anybody sees it.
     ///
@@ -161,15 +172,16 @@ impl Pool {
             return mismatch(format!("{} checksums for {pages} pages", sums.page_count()));
         }
         let sum_bytes = checksums.as_ref().map_or(0, Checksums::memory_bytes);
-        let table_bytes = Table::memory_bytes(pages).saturating_add(sum_bytes);
-        core.pay(&name, table_bytes)?;
-        let attached = Table::new(pages)
-            .ok_or_else(|| PoolError::NoMemory {
-                memory_bytes: table_bytes,
-                source: std::io::ErrorKind::OutOfMemory.into(),
+        let whole = core.is_paid_whole(pages);
+        let table_bytes = sum_bytes + if whole { Table::memory_bytes(pages) } else { 0 };
+        core.pay(&name, table_bytes, if whole { 0 } else { Core::least_stretch_bytes(pages) })?;
+        let attached = Table::new(pages, whole)
+            .map_err(|source| PoolError::NoMemory {
+                memory_bytes: Table::memory_bytes(pages),
+                source,
             })
             .and_then(|table| core.enter(&name, table));
-        let (number, table) = attached.inspect_err(|_| core.refund(table_bytes, 0))?;
+        let (number, table) = attached.inspect_err(|_| core.refund(table_bytes))?;
         let pool = core.clone();
         let file = File {
             pool,
@@ -187,7 +199,8 @@ impl Pool {
     pub fn stats(&self) -> Stats {
         let core = &self.core;
         let frames = core.frames_of_budget();
-        let memory_bytes = core.accounts.lock().memory_bytes;
+        let tables = core.tables.read();
+        let whole_bytes: u64 = tables.iter().flatten().map(|table| table.whole_bytes()).sum();
         Stats {
             // Relaxed: counts, read for their values alone.
             evictions: core.clock.evictions.load(Ordering::Relaxed),
@@ -195,9 +208,10 @@ impl Pool {
             frames,
             free: core.frames.free_count(),
             retired: frames.saturating_sub(core.frames.usable_count()),
+            table_bytes: core.tables.stretch_bytes() + whole_bytes,
             limbo: core.frames.limbo_count(),
             readers: core.frames.epochs.inside(),
-            memory_bytes,
+            memory_bytes: core.accounts.memory_bytes(),
             ..core.stats.sum()
         }
     }
@@ -225,6 +239,12 @@ impl Pool {
                 }
                 audit.pins += content.pins();
                 *if content.is_loading() { &mut audit.loading } else { &mut audit.resident } += 1;
+            }
+            let miscount = table.as_ref().and_then(|table| table.miscount());
+            if let Some((stretch, counted, pages)) = miscount {
+                return Err(format!(
+                    "stretch {stretch} of file {number} counts {counted} pages and has {pages}"
+                ));
             }
         }
         let Idle { free, limbo, retired } = frames.idle();
@@ -282,25 +302,36 @@ impl Core {
         if found.is_some() && frames.are_scarce() && frames.epochs.inside() > 0 {
             victim().into_iter().for_each(|frame| frames.give(frame));
         }
+        if found.is_some() {
+            self.tend_tables();
+        }
         found
     }
 
-    /// Spends what the table of `file` takes.
-    fn pay(&self, file: &Arc<str>, table_bytes: u64) -> std::result::Result<(), PoolError> {
-        self.spend_patiently(table_bytes).map_err(|unpaid| match unpaid {
+    /// Spends `table_bytes` on the table and the checksums of `file`. There must be `more_bytes`
+    /// left for what comes later.
+    fn pay(
+        &self,
+        file: &Arc<str>,
+        table_bytes: u64,
+        more_bytes: u64,
+    ) -> std::result::Result<(), PoolError> {
+        let needed_bytes = table_bytes.saturating_add(more_bytes);
+        let paid = self.spend_patiently(needed_bytes).map_err(|unpaid| match unpaid {
             Unpaid::NotNow => PoolError::Pinned { file: file.clone() },
             Unpaid::TooMuch => {
-                let spent_bytes = self.accounts.lock().spent_bytes;
+                let spent_bytes = self.accounts.spent_bytes();
                 let least = Pool::frame_bytes(self.page_size) * u64::from(Pool::MIN_FRAMES);
                 PoolError::TableTooLarge {
                     file: file.clone(),
-                    table_bytes,
+                    table_bytes: needed_bytes,
                     frames: self.frames_of_budget(),
                     minimum_frames: Pool::MIN_FRAMES,
-                    minimum_bytes: least.saturating_add(spent_bytes).saturating_add(table_bytes),
+                    minimum_bytes: least.saturating_add(spent_bytes).saturating_add(needed_bytes),
                 }
             }
-        })
+        });
+        paid.inspect(|()| self.refund(more_bytes))
     }
 
     /// Gives the table the first number that is not taken.
@@ -369,8 +400,10 @@ impl Drop for File {
         if let Some(place) = tables.get_mut(usize::from(self.number)) {
             *place = None;
         }
+        self.pool.tables.forget(self.number);
         drop(tables);
-        self.pool.refund(self.paid_bytes, 0);
+        let stretch_bytes = self.pool.tables.detach(&self.table);
+        self.pool.refund(self.paid_bytes + stretch_bytes);
     }
 }
 
@@ -427,6 +460,7 @@ impl PoolFile {
     pub fn forget(&self, page: PageNo) -> bool {
         let evicted = self.file.table.word(page).and_then(Word::evict);
         if let Some(frame) = evicted {
+            self.file.pool.left(self.file.number, &self.file.table, page);
             let frames = &self.file.pool.frames;
             frames.unlinked(&[frame]).into_iter().for_each(|frame| frames.give(frame));
         }

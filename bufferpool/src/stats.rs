@@ -34,6 +34,9 @@ pub struct Stats {
     pub readers: usize,
     /// Frames out of use, whose memory pays for page tables and checksums.
     pub retired: usize,
+    /// The memory of page tables, in bytes: of those paid for whole, and of the parts of others
+    /// that are in memory.
+    pub table_bytes: u64,
     /// The budget in bytes: frames, what they cost beside their pages, tables and checksums.
     pub memory_bytes: u64,
 }

@@ -11,7 +11,7 @@
 //!
 //! All of this is off the path of hits and of most misses, under one lock.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -31,6 +31,8 @@ pub(crate) struct Accounts {
     memory_bytes: AtomicU64,
     spent_bytes: AtomicU64,
     max_memory_bytes: u64,
+    /// The frames that are left at least: those of the floors of all files, and a few.
+    least_frames: AtomicU32,
 }
 
 /// Why bytes cannot be spent.
@@ -49,7 +51,17 @@ impl Accounts {
             memory_bytes: AtomicU64::new(memory_bytes),
             spent_bytes: AtomicU64::new(spent_bytes),
             max_memory_bytes,
+            least_frames: AtomicU32::new(Pool::MIN_FRAMES),
         }
+    }
+
+    /// From now on `floors` frames are for files that were promised them.
+    pub(crate) fn leave_for_floors(&self, floors: usize) {
+        self.least_frames.store(least_beside(floors), Ordering::Relaxed);
+    }
+
+    fn least_frames(&self) -> u32 {
+        self.least_frames.load(Ordering::Relaxed)
     }
 
     /// The budget.
@@ -61,6 +73,11 @@ impl Accounts {
     pub(crate) fn spent_bytes(&self) -> u64 {
         self.spent_bytes.load(Ordering::Relaxed)
     }
+}
+
+/// The frames that a pool has at least, when so many are promised to files.
+pub(crate) fn least_beside(floors: usize) -> u32 {
+    u32::try_from(floors).unwrap_or(u32::MAX).saturating_add(Pool::MIN_FRAMES)
 }
 
 /// How many frames of `frame_bytes` there are bytes for.
@@ -84,25 +101,33 @@ impl Core {
     /// than it takes, so that the next to come need not. Does not wait.
     pub(crate) fn spend_now(&self, bytes: u64, spare_frames: u32) -> Result<(), Unpaid> {
         let _settling = self.accounts.settling.try_lock().ok_or(Unpaid::NotNow)?;
-        self.spend(bytes, spare_frames, Instant::now())
+        let least = self.accounts.least_frames();
+        self.spend(bytes, spare_frames, least, Instant::now())
     }
 
-    /// Spends `bytes`. Waits for the frames that have to go, within the patience for a frame.
-    pub(crate) fn spend_patiently(&self, bytes: u64) -> Result<(), Unpaid> {
+    /// Spends `bytes`, and leaves `least` frames. Waits for those that have to go, within the
+    /// patience for a frame.
+    pub(crate) fn spend_patiently(&self, bytes: u64, least: u32) -> Result<(), Unpaid> {
         let _settling = self.accounts.settling.lock();
-        self.spend(bytes, 0, Instant::now() + self.frame_patience)
+        self.spend(bytes, 0, least, Instant::now() + self.frame_patience)
     }
 
-    fn spend(&self, bytes: u64, spare_frames: u32, deadline: Instant) -> Result<(), Unpaid> {
+    fn spend(
+        &self,
+        bytes: u64,
+        spare_frames: u32,
+        least: u32,
+        deadline: Instant,
+    ) -> Result<(), Unpaid> {
         let accounts = &self.accounts;
         let spent_bytes = accounts.spent_bytes().saturating_add(bytes);
         let left_bytes = accounts.memory_bytes().saturating_sub(spent_bytes);
         let left = frames_in(left_bytes, self.frame_bytes());
         if left < self.frames.usable_count() as u32 {
-            if left < Pool::MIN_FRAMES {
+            if left < least {
                 return Err(Unpaid::TooMuch);
             }
-            self.shrink(left.saturating_sub(spare_frames).max(Pool::MIN_FRAMES), deadline)?;
+            self.shrink(left.saturating_sub(spare_frames).max(least), deadline)?;
         }
         accounts.spent_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
@@ -146,7 +171,8 @@ impl Core {
             let _ = frames.follow_limit(); // Unlocking is not refused.
             for _ in 0..SECOND_LOOKS {
                 frames.retire_idle();
-                self.clock.vacate(frames, &self.tables, room.limit()..room.span());
+                let above = room.limit()..room.span();
+                self.clock.vacate(frames, &self.tables, &self.counters, above);
                 if room.leaving() == 0 {
                     break;
                 }
@@ -180,7 +206,7 @@ impl Pool {
     ///
     /// # Errors
     /// Nothing has changed then but that pages were evicted. [`PoolError::BelowMinimum`] when too
-    /// few frames would be left beside the tables of the attached files,
+    /// few frames would be left beside the tables and the floors of the attached files,
     /// [`PoolError::AboveMaximum`] past what was reserved, [`PoolError::NotNow`] when within
     /// [`frame_patience`](crate::PoolOptions::frame_patience) too few frames come free,
     /// [`PoolError::NotLocked`] when a locked pool may not lock more.
@@ -197,15 +223,16 @@ impl Pool {
 impl Core {
     fn resize(&self, memory_bytes: u64) -> Result<(), PoolError> {
         let accounts = &self.accounts;
+        let least = least_beside(*self.floors.lock());
         let _settling = accounts.settling.lock();
         let (frame_bytes, spent_bytes) = (self.frame_bytes(), accounts.spent_bytes());
         let wanted = frames_in(memory_bytes.saturating_sub(spent_bytes), frame_bytes);
         let wanted = wanted.min(self.frames.room.capacity());
-        if wanted < Pool::MIN_FRAMES {
+        if wanted < least {
             return Err(PoolError::BelowMinimum {
                 memory_bytes,
-                minimum_frames: Pool::MIN_FRAMES,
-                minimum_bytes: u64::from(Pool::MIN_FRAMES) * frame_bytes + spent_bytes,
+                minimum_frames: least,
+                minimum_bytes: u64::from(least) * frame_bytes + spent_bytes,
                 page_size: self.page_size,
             });
         }

@@ -19,10 +19,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::counters::{Count, Counters};
 use crate::frames::Frames;
 use crate::ghost::Ghost;
+use crate::hint::Hint;
 use crate::policy::Policy;
 use crate::probation::Probation;
+use crate::share::Holdings;
 use crate::table::{FileNo, Table};
 use crate::tables::Tables;
 use crate::word::{Frame, MAX_CHANCES, Start, Sweep, Verdict, Word};
@@ -36,7 +39,7 @@ const MOST_FOUND: usize = 2 * IN_STORE as usize;
 const FRAMES_PER_STORED: u64 = 32;
 /// After so many laps each unpinned page has lost all its chances, even if each was used once
 /// more meanwhile and every other lap was the other hand's: what is left is pinned.
-const MAX_LAPS: u64 = 4 * (MAX_CHANCES + 1);
+pub(crate) const MAX_LAPS: u64 = 4 * (MAX_CHANCES + 1);
 
 /// Frames that leave together: their memory goes back in few pieces.
 const VACATED: usize = 64;
@@ -68,9 +71,13 @@ impl Clock {
     }
 
     /// What an absent page begins with that is read now.
-    pub(crate) fn start(&self, ghost: Ghost, frames: &Frames) -> Start {
-        if self.policy == Policy::Clock {
-            return Start::MainWithChance;
+    pub(crate) fn start(&self, ghost: Ghost, frames: &Frames, hint: Hint) -> Start {
+        match (self.policy, hint) {
+            (Policy::Clock, Hint::ScanOnce) => return Start::Main,
+            (Policy::Clock, _) => return Start::MainWithChance,
+            (Policy::Probation, Hint::ScanOnce) => return Start::Probation,
+            (Policy::Probation, Hint::Hot) => return Start::MainWithAll,
+            (Policy::Probation, Hint::Random) => {}
         }
         // Relaxed, both: nothing follows from them but how long the page stays.
         let is_full = self.is_full.load(Ordering::Relaxed);
@@ -93,17 +100,46 @@ impl Clock {
     /// Evicts at least one page and returns its frame, and lays some more in store; `None` when
     /// everything is pinned or loading, or readers may still look at what was evicted.
     ///
-    /// A table is not freed while a hand looks at it: the lock is held for reading.
-    pub(crate) fn victim(&self, frames: &Frames, tables: &Tables) -> Option<Frame> {
+    /// The floors of all files are kept, unless nothing is left but pages of `own`, the file that
+    /// it is for: that may give up a page of its own for another. A table is not freed while a
+    /// hand looks at it: the lock is held for reading.
+    pub(crate) fn victim(
+        &self,
+        frames: &Frames,
+        tables: &Tables,
+        counters: &Counters,
+        own: Option<FileNo>,
+    ) -> Option<Frame> {
         self.is_full.store(true, Ordering::Relaxed);
-        let (tables, stretches) = (tables.read(), tables);
+        let files = tables.read();
+        let wanted = (frames.span() as u64 / FRAMES_PER_STORED).clamp(1, IN_STORE);
+        let search = |own, wanted| self.search(frames, tables, &files, counters, own, wanted);
+        search(None, wanted).unwrap_or_else(|| {
+            let has_floor = own
+                .is_some_and(|own| table_of(&files, own).is_some_and(|t| t.holdings.floor() > 0));
+            has_floor.then(|| search(own, 1)).flatten().flatten()
+        })
+    }
+
+    /// Looks for `wanted` victims, also below the floor of `own`. `None` when there are none;
+    /// otherwise a frame of theirs, if one is free at once.
+    fn search(
+        &self,
+        frames: &Frames,
+        tables: &Tables,
+        files: &[Option<Arc<Table>>],
+        counters: &Counters,
+        own: Option<FileNo>,
+        wanted: u64,
+    ) -> Option<Option<Frame>> {
         let count = frames.span() as u64;
-        let wanted = (count / FRAMES_PER_STORED).clamp(1, IN_STORE);
         let mut search = Search {
             clock: self,
             frames,
-            tables: &tables,
-            stretches,
+            tables,
+            files,
+            counters,
+            own,
             // Relaxed: a count.
             evicted_before: self.evictions.load(Ordering::Relaxed),
             stride: wanted,
@@ -124,26 +160,33 @@ impl Clock {
         self.evictions.fetch_add(search.found, Ordering::Relaxed);
         match search.found {
             0 => None,
-            found => frames.unlinked(&search.victims[..found as usize]),
+            found => Some(frames.unlinked(&search.victims[..found as usize])),
         }
     }
 
-    /// Evicts the pages in `range` that nobody pins, whatever their chances: the frames leave.
-    pub(crate) fn vacate(&self, frames: &Frames, tables: &Tables, range: Range<Frame>) {
+    /// Evicts the pages in `range` that nobody pins, whatever their chances, down to the floors of
+    /// their files: the frames leave.
+    pub(crate) fn vacate(
+        &self,
+        frames: &Frames,
+        tables: &Tables,
+        counters: &Counters,
+        range: Range<Frame>,
+    ) {
         let files = tables.read();
         let mut vacated = Vec::with_capacity(VACATED);
         for frame in range {
             if let Some((file, page)) = frames.owner(frame).get()
-                && let Some(Some(table)) = files.get(usize::from(file))
+                && let Some(table) = table_of(&files, file)
                 && let Some(word) = table.word(page)
                 && word.content().frame() == frame
                 && !frames.limbo_is_full()
-                && let Some(evicted) = word.evict()
+                && table.holdings.lose(false, || evicts(word, &mut vacated)) == Some(true)
             {
+                counters.add(file, Count::Evicted, 1);
                 // Relaxed: a count.
                 let evictions = self.evictions.fetch_add(1, Ordering::Relaxed);
                 tables.left(file, table, page, evictions);
-                vacated.push(evicted);
             }
             if vacated.len() == VACATED {
                 frames.vacated(&mut vacated);
@@ -189,6 +232,13 @@ impl Clock {
     }
 }
 
+/// Evicts a page that nobody pins, and adds its frame to `vacated`. Returns whether it did.
+fn evicts(word: &Word, vacated: &mut Vec<Frame>) -> bool {
+    let evicted = word.evict();
+    vacated.extend(evicted);
+    evicted.is_some()
+}
+
 /// The word of the page that is in `frame`, unless the frame's owner is out of date.
 fn word_of<'a>(
     frames: &Frames,
@@ -196,16 +246,22 @@ fn word_of<'a>(
     frame: Frame,
 ) -> Option<&'a Word> {
     let (file, page) = frames.owner(frame).get()?;
-    tables.get(usize::from(file))?.as_ref()?.word(page)
+    table_of(tables, file)?.word(page)
+}
+
+fn table_of(tables: &[Option<Arc<Table>>], file: FileNo) -> Option<&Table> {
+    tables.get(usize::from(file))?.as_deref()
 }
 
 /// One thread's search for victims.
 struct Search<'a> {
     clock: &'a Clock,
     frames: &'a Frames,
-    tables: &'a [Option<Arc<Table>>],
-    /// Where it is noted that a page has left.
-    stretches: &'a Tables,
+    tables: &'a Tables,
+    files: &'a [Option<Arc<Table>>],
+    counters: &'a Counters,
+    /// The file whose floor does not count, since the search is for a page of its own.
+    own: Option<FileNo>,
     /// The evictions of the pool before this search.
     evicted_before: u64,
     /// The frames that are taken of the main hand at a time.
@@ -248,16 +304,21 @@ impl Search<'_> {
 
     /// The end of probation for the page in `frame`. Returns whether it was evicted.
     fn judge(&self, frame: Frame) -> bool {
-        let Some(word) = word_of(self.frames, self.tables, frame) else {
+        let Some((holdings, is_its_own, word)) = self.page_in(frame) else {
             return false;
         };
         let ghost = Ghost::at(self.evicted_before + self.found);
-        match word.judge(frame, Probation::USES, ghost) {
-            Verdict::Evicted => return true,
-            Verdict::Pinned => self.clock.arrived(word, frame),
-            Verdict::Promoted | Verdict::Gone => {}
+        let evicted = holdings.lose(is_its_own, || {
+            let verdict = word.judge(frame, Probation::USES, ghost);
+            if verdict == Verdict::Pinned {
+                self.clock.arrived(word, frame);
+            }
+            verdict == Verdict::Evicted
+        });
+        if evicted.is_none() {
+            word.promote(frame); // Where it cannot be pushed out, it need not prove itself.
         }
-        false
+        evicted == Some(true)
     }
 
     /// One step of the main hand. Returns whether the page in `frame` was evicted.
@@ -266,17 +327,29 @@ impl Search<'_> {
             Policy::Probation if self.frames.room.holds(frame) => 1,
             _ => MAX_CHANCES,
         };
-        word_of(self.frames, self.tables, frame)
-            .is_some_and(|word| word.sweep(frame, taken) == Sweep::Evicted)
+        self.page_in(frame).is_some_and(|(holdings, is_its_own, word)| {
+            let sweep = || word.sweep(frame, taken) == Sweep::Evicted;
+            holdings.lose(is_its_own, sweep) == Some(true)
+        })
+    }
+
+    /// The page that is in `frame`, unless the frame's owner is out of date: what its file holds,
+    /// whether the search is for that file, and the page's word.
+    fn page_in(&self, frame: Frame) -> Option<(&Holdings, bool, &Word)> {
+        let (file, page) = self.frames.owner(frame).get()?;
+        let table = table_of(self.files, file)?;
+        Some((&table.holdings, self.own == Some(file), table.word(page)?))
     }
 
     fn found(&mut self, frame: Frame) {
-        if let Some((file, page)) = self.frames.owner(frame).get()
-            && let Some(Some(table)) = self.tables.get(usize::from(file))
-        {
-            self.stretches.left(file, table, page, self.evicted_before + self.found);
+        let owner = self.frames.owner(frame);
+        if let Some((file, page)) = owner.get() {
+            self.counters.add(file, Count::Evicted, 1);
+            if let Some(table) = table_of(self.files, file) {
+                self.tables.left(file, table, page, self.evicted_before + self.found);
+            }
         }
-        self.frames.owner(frame).clear();
+        owner.clear();
         self.victims[self.found as usize] = frame;
         self.found += 1;
         self.last_found = self.steps;

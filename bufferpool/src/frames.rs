@@ -6,12 +6,13 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use ringpool_storage::PageNo;
 
 use crate::arena::Arena;
 use crate::epochs::Epochs;
 use crate::error::PoolError;
 use crate::room::Room;
-use crate::table::Owner;
+use crate::table::{FileNo, Owner};
 use crate::word::Frame;
 use crate::zeroed::Zeroed;
 
@@ -60,6 +61,11 @@ impl Frames {
             epochs: Epochs::new(),
             arena,
         })
+    }
+
+    /// How many frames there can be.
+    pub(crate) fn count(&self) -> usize {
+        self.room.capacity() as usize
     }
 
     /// All frames that hold pages have numbers below this.
@@ -176,6 +182,12 @@ impl Frames {
     #[inline]
     pub(crate) fn owner(&self, frame: Frame) -> &Owner {
         &self.owners[frame as usize]
+    }
+
+    /// Each frame that holds a page, or is about to, with the page. A hint: its word decides.
+    pub(crate) fn owned(&self) -> impl Iterator<Item = (Frame, FileNo, PageNo)> {
+        let owned = (0..).zip(&self.owners[..self.span()]);
+        owned.filter_map(|(frame, owner)| owner.get().map(|(file, page)| (frame, file, page)))
     }
 
     /// Takes frames that are the caller's, and empty, out of use.

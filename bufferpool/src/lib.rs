@@ -45,34 +45,50 @@
 //! - Between submission and landing a frame belongs to its read: `landing` again, on the promise
 //!   of [`PageRead`](ringpool_storage::PageRead).
 
+mod ahead;
 mod arena;
+mod asking;
 mod budget;
 mod clock;
+mod counters;
 mod epochs;
 mod error;
+mod events;
 mod fetch;
 mod frames;
 mod free;
+mod future;
 mod ghost;
 mod guard;
+mod hint;
 mod landing;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod miss_times;
+mod own;
 mod policy;
 mod pool;
 mod probation;
 mod reader;
 mod room;
+mod share;
+mod starved;
 mod stats;
 mod stretch;
 mod sync;
 mod table;
 mod tables;
+mod thread_no;
 mod waiting;
 mod word;
 mod zeroed;
 
 pub use error::PoolError;
+pub use future::Arrivals;
 pub use guard::{OwnedPage, PageGuard};
+pub use hint::{Hint, Reading};
 pub use policy::{Policy, UnknownPolicy};
 pub use pool::{Pool, PoolFile, PoolOptions};
-pub use reader::{Reader, Stay};
-pub use stats::{Audit, Stats};
+pub use reader::{Pages, Reader, Stay};
+pub use share::Share;
+pub use stats::{Audit, FileStats, MissLatency, Snapshot, Stats};

@@ -4,19 +4,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use ringpool_storage::{Checksums, Error, PageDevice, PageNo, PageSize, PageSource, Result};
 
+use crate::ahead::Ahead;
 use crate::arena::Arena;
-use crate::budget::{Accounts, Unpaid};
+use crate::budget::{self, Accounts, Unpaid};
 use crate::clock::Clock;
+use crate::counters::{Count, Counters};
 use crate::epochs::Epochs;
 use crate::error::PoolError;
+use crate::events;
 use crate::fetch;
 use crate::frames::{Frames, Idle};
 use crate::free::FreeList;
 use crate::guard::PageGuard;
+use crate::hint::Reading;
+use crate::landing::Batch;
+use crate::miss_times::MissTimes;
 use crate::policy::Policy;
-use crate::stats::{Audit, Counts, Stats};
+use crate::starved::Starved;
+use crate::stats::Audit;
 use crate::table::{FileNo, Table};
 use crate::tables::Tables;
 use crate::waiting::Waiting;
@@ -81,8 +89,14 @@ pub(crate) struct Core {
     pub(crate) frames: Frames,
     pub(crate) clock: Clock,
     pub(crate) tables: Tables,
-    pub(crate) waiting: Waiting,
-    pub(crate) stats: Counts,
+    /// Batches, and which of their pages they wait for.
+    pub(crate) waiting: Waiting<(Arc<Batch>, u32)>,
+    pub(crate) starved: Starved,
+    pub(crate) ahead: Ahead,
+    /// The floors of all files together, in frames.
+    pub(crate) floors: Mutex<usize>,
+    pub(crate) counters: Counters,
+    pub(crate) miss_times: MissTimes,
     pub(crate) frame_patience: Duration,
     pub(crate) device_patience: Duration,
     pub(crate) accounts: Accounts,
@@ -130,7 +144,11 @@ impl Pool {
             clock: Clock::new(policy, capacity).map_err(no_memory)?,
             tables: Tables::default(),
             waiting: Waiting::new(),
-            stats: Counts::default(),
+            starved: Starved::default(),
+            ahead: Ahead::default(),
+            floors: Mutex::default(),
+            counters: Counters::new(),
+            miss_times: MissTimes::new(),
             frame_patience: options.frame_patience,
             device_patience: options.device_patience,
             accounts: Accounts::new(memory_bytes, max_memory_bytes, spent_bytes),
@@ -174,7 +192,8 @@ impl Pool {
         let sum_bytes = checksums.as_ref().map_or(0, Checksums::memory_bytes);
         let whole = core.is_paid_whole(pages);
         let table_bytes = sum_bytes + if whole { Table::memory_bytes(pages) } else { 0 };
-        core.pay(&name, table_bytes, if whole { 0 } else { Core::least_stretch_bytes(pages) })?;
+        let later_bytes = if whole { 0 } else { Core::least_stretch_bytes(pages) };
+        core.pay(&name, table_bytes, later_bytes, *core.floors.lock())?;
         let attached = Table::new(pages, whole)
             .map_err(|source| PoolError::NoMemory {
                 memory_bytes: Table::memory_bytes(pages),
@@ -182,6 +201,7 @@ impl Pool {
             })
             .and_then(|table| core.enter(&name, table));
         let (number, table) = attached.inspect_err(|_| core.refund(table_bytes))?;
+        core.counters.list(number, name, pages);
         let pool = core.clone();
         let file = File {
             pool,
@@ -193,27 +213,6 @@ impl Pool {
             paid_bytes: table_bytes,
         };
         Ok(PoolFile { file: Arc::new(file) })
-    }
-
-    /// What the pool has done, and what its frames hold.
-    pub fn stats(&self) -> Stats {
-        let core = &self.core;
-        let frames = core.frames_of_budget();
-        let tables = core.tables.read();
-        let whole_bytes: u64 = tables.iter().flatten().map(|table| table.whole_bytes()).sum();
-        Stats {
-            // Relaxed: counts, read for their values alone.
-            evictions: core.clock.evictions.load(Ordering::Relaxed),
-            sweep_steps: core.clock.steps.load(Ordering::Relaxed),
-            frames,
-            free: core.frames.free_count(),
-            retired: frames.saturating_sub(core.frames.usable_count()),
-            table_bytes: core.tables.stretch_bytes() + whole_bytes,
-            limbo: core.frames.limbo_count(),
-            readers: core.frames.epochs.inside(),
-            memory_bytes: core.accounts.memory_bytes(),
-            ..core.stats.sum()
-        }
     }
 
     /// Compares every page of every file with every frame. For tests of a pool at rest: while
@@ -292,9 +291,11 @@ impl Pool {
 impl Core {
     /// A free frame, or one whose page had to go for it. `None` when all is pinned, or loading, or
     /// may still be looked at by readers.
-    pub(crate) fn frame(&self) -> Option<Frame> {
+    ///
+    /// `own` is the file that it is for, if it is for a page.
+    pub(crate) fn frame(&self, own: Option<FileNo>) -> Option<Frame> {
         let frames = &self.frames;
-        let victim = || self.clock.victim(frames, &self.tables);
+        let victim = || self.clock.victim(frames, &self.tables, &self.counters, own);
         let found = frames.take().or_else(|| frames.reclaim());
         let found = found.or_else(|| if frames.limbo_is_full() { None } else { victim() });
         // While readers are inside, what they may look at is evicted ahead of the need: its frames
@@ -308,30 +309,33 @@ impl Core {
         found
     }
 
-    /// Spends `table_bytes` on the table and the checksums of `file`. There must be `more_bytes`
+    /// Spends `table_bytes` on the table and the checksums of `file`, or on what else is kept for
+    /// it, and leaves as many frames as the `floors` of all files take. There must be `later_bytes`
     /// left for what comes later.
-    fn pay(
+    pub(crate) fn pay(
         &self,
         file: &Arc<str>,
         table_bytes: u64,
-        more_bytes: u64,
+        later_bytes: u64,
+        floors: usize,
     ) -> std::result::Result<(), PoolError> {
-        let needed_bytes = table_bytes.saturating_add(more_bytes);
-        let paid = self.spend_patiently(needed_bytes).map_err(|unpaid| match unpaid {
+        let needed_bytes = table_bytes.saturating_add(later_bytes);
+        let least = budget::least_beside(floors);
+        let paid = self.spend_patiently(needed_bytes, least).map_err(|unpaid| match unpaid {
             Unpaid::NotNow => PoolError::Pinned { file: file.clone() },
             Unpaid::TooMuch => {
                 let spent_bytes = self.accounts.spent_bytes();
-                let least = Pool::frame_bytes(self.page_size) * u64::from(Pool::MIN_FRAMES);
+                let least_bytes = Pool::frame_bytes(self.page_size) * u64::from(least);
                 PoolError::TableTooLarge {
                     file: file.clone(),
                     table_bytes: needed_bytes,
                     frames: self.frames_of_budget(),
-                    minimum_frames: Pool::MIN_FRAMES,
-                    minimum_bytes: least.saturating_add(spent_bytes).saturating_add(needed_bytes),
+                    minimum_frames: least,
+                    minimum_bytes: (least_bytes + spent_bytes).saturating_add(needed_bytes),
                 }
             }
         });
-        paid.inspect(|()| self.refund(more_bytes))
+        paid.inspect(|()| self.refund(later_bytes))
     }
 
     /// Gives the table the first number that is not taken.
@@ -379,8 +383,24 @@ impl File {
         })
     }
 
+    /// Counts pages that were asked for, a batch at once.
+    #[inline]
+    pub(crate) fn looked(&self, hits: u64, misses: u64) {
+        if hits > 0 {
+            self.count(Count::Hit, hits);
+        }
+        if misses > 0 {
+            self.count(Count::Miss, misses);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn count(&self, what: Count, count: u64) {
+        self.pool.counters.add(self.number, what, count);
+    }
+
     /// Adds a pin to a page that the caller sees pinned, and returns its frame.
-    fn pin_again(&self, page: PageNo) -> Option<Frame> {
+    pub(crate) fn pin_again(&self, page: PageNo) -> Option<Frame> {
         self.table.word(page).and_then(Word::pin_again)
     }
 
@@ -395,7 +415,9 @@ impl File {
 impl Drop for File {
     /// The last guard and the last read are gone: the pages leave, and their frames come free.
     fn drop(&mut self) {
+        self.pool.forget_share(self);
         let mut tables = self.pool.tables.write();
+        self.pool.counters.unlist(self.number);
         self.pool.clock.clear(&self.pool.frames, &tables, &self.table, self.number);
         if let Some(place) = tables.get_mut(usize::from(self.number)) {
             *place = None;
@@ -427,18 +449,10 @@ impl PoolFile {
     /// [`Error::NoSuchPage`], whatever the device answers, [`Error::Checksum`] when the bytes are
     /// wrong, [`Error::Exhausted`] when no frame comes free in time.
     pub fn pin(&self, page: PageNo) -> Result<PageGuard<'_>> {
-        if let Some(guard) = self.try_pin(page) {
-            return Ok(guard);
+        match self.try_pin(page) {
+            Some(guard) => Ok(guard),
+            None => self.pin_with(page, &Reading::default()),
         }
-        let mut kept = None;
-        fetch::fetch(&self.file, &[page], &mut |_, _| kept = self.file.pin_again(page))?;
-        let frame = kept.ok_or_else(|| {
-            // It was handed over, so that there are as many guards of it as can be counted.
-            let (file, frames) =
-                (self.file.device.file().clone(), self.file.pool.frames.usable_count());
-            Error::Exhausted { file, page, frames, waited: Duration::ZERO }
-        })?;
-        Ok(PageGuard::of_pin(&self.file, page, frame))
     }
 
     /// Pins `page` if it is in memory. Never waits, never reads.
@@ -447,22 +461,18 @@ impl PoolFile {
         if self.file.pool.frames.arena.is_the_parents() {
             return None;
         }
-        match self.file.table.word(page)?.pin() {
-            Look::Pinned(frame) => {
-                self.file.pool.stats.looked(1, 0);
-                Some(PageGuard::of_pin(&self.file, page, frame))
-            }
-            _ => None,
-        }
+        let word = self.file.table.word(page)?;
+        let Look::Pinned(frame) = word.pin() else { return None };
+        self.file.count(Count::Hit, 1);
+        Some(PageGuard::at(&self.file, page, word, frame))
     }
 
     /// Drops `page` from memory, if it is there and nobody pins it. Returns whether it was.
     pub fn forget(&self, page: PageNo) -> bool {
         let evicted = self.file.table.word(page).and_then(Word::evict);
         if let Some(frame) = evicted {
-            self.file.pool.left(self.file.number, &self.file.table, page);
-            let frames = &self.file.pool.frames;
-            frames.unlinked(&[frame]).into_iter().for_each(|frame| frames.give(frame));
+            let free = self.file.unlinked(page, frame);
+            free.into_iter().for_each(|frame| self.file.pool.frames.give(frame));
         }
         evicted.is_some()
     }
@@ -506,8 +516,7 @@ impl Drop for PoolFile {
             file.device.drive(&idle, Some(Instant::now() + Self::LOOK_AGAIN));
         }
         if !idle() {
-            let name = file.device.file();
-            tracing::error!(file = %name, "the disk does not answer: its frames stay out of use");
+            events::frames_stay_out(file.device.file(), file.in_flight.load(Ordering::Relaxed));
         }
     }
 }

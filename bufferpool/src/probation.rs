@@ -17,7 +17,7 @@ use crate::zeroed::Zeroed;
 
 /// Probation has one frame in so many: enough for a second use to come in time, and as little as
 /// can be of a pool that a scan passes through. A third less or more changes little.
-const FRAMES_PER_PLACE: usize = 14;
+pub(crate) const FRAMES_PER_PLACE: usize = 14;
 /// The ring has room for one frame in so many: for those on probation, and for numbers left behind.
 const FRAMES_PER_SLOT: usize = 4;
 /// And for so many at least.

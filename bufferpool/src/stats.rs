@@ -1,14 +1,23 @@
-//! Counters, and the audit that compares the books with the frames.
+//! What a pool has done and what it holds: figures for whoever runs it, and the audit that
+//! compares the books with the frames.
+//!
+//! [`Pool::stats`] adds up what threads have counted and costs as much as there are threads and
+//! files. What is pinned is counted by nobody, since that would cost each hit: to know it,
+//! [`Pool::snapshot`] looks at every frame.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use crossbeam_utils::CachePadded;
+use ringpool_storage::Latencies;
+
+use crate::counters::{Count, Listed, Sum};
+use crate::pool::{Core, Pool, PoolFile};
 
 /// What a pool has done since it was made, and what its frames hold now.
 ///
 /// Taken without stopping anybody: while other threads work, the figures are of slightly
-/// different moments.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// different moments. Counts only grow: two snapshots make a rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Pages asked for that were in memory.
@@ -17,11 +26,16 @@ pub struct Stats {
     pub misses: u64,
     /// Pages read from a device, well or not.
     pub reads: u64,
+    /// Of these, the ones that gave no page: the device's error, or bytes that do not match their
+    /// checksum.
+    pub failed_reads: u64,
     /// Pages evicted by the clock.
     pub evictions: u64,
     /// Steps that were taken in search of pages to evict: frames that the hand has passed, and
     /// pages whose probation has ended.
     pub sweep_steps: u64,
+    /// How long reads took, from the claim of an absent page to its landing.
+    pub miss_latency: MissLatency,
     /// All frames.
     pub frames: usize,
     /// Frames that hold no page.
@@ -48,6 +62,199 @@ impl Stats {
     }
 }
 
+/// How long reads took since the pool was made, in microseconds.
+///
+/// The percentiles are right to about 3 %, the mean is exact. For those of the last minute, keep
+/// the [`Latencies`] of a minute ago: [`Pool::miss_latencies`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct MissLatency {
+    /// How many reads were measured: all of the pool's.
+    pub reads: u64,
+    /// Their mean.
+    pub mean_us: f64,
+    /// Half of them took less.
+    pub p50_us: f64,
+    /// Nine of ten took less.
+    pub p90_us: f64,
+    /// 99 of 100 took less.
+    pub p99_us: f64,
+    /// 999 of 1,000 took less.
+    pub p999_us: f64,
+    /// The longest.
+    pub max_us: f64,
+}
+
+impl From<&Latencies> for MissLatency {
+    fn from(latencies: &Latencies) -> Self {
+        Self {
+            reads: latencies.reads(),
+            mean_us: latencies.mean_us(),
+            p50_us: latencies.quantile_us(0.5),
+            p90_us: latencies.quantile_us(0.9),
+            p99_us: latencies.quantile_us(0.99),
+            p999_us: latencies.quantile_us(0.999),
+            max_us: latencies.max_us(),
+        }
+    }
+}
+
+/// What was done for one file since it was attached, and what is in memory of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct FileStats {
+    /// The file's path, as its device names it.
+    pub file: Arc<str>,
+    /// How many pages it has.
+    pub pages: u64,
+    /// Pages asked for that were in memory.
+    pub hits: u64,
+    /// Pages asked for that were not, whoever read them.
+    pub misses: u64,
+    /// Pages read from the device, well or not.
+    pub reads: u64,
+    /// Of these, the ones that gave no page.
+    pub failed_reads: u64,
+    /// Pages evicted by the clock.
+    pub evictions: u64,
+    /// The mean time of a read from claim to landing, in microseconds; 0 before the first.
+    pub mean_miss_latency_us: f64,
+    /// Pages in memory.
+    pub resident: usize,
+    /// Pages on their way.
+    pub in_flight: usize,
+    /// Pages that somebody pins. What readers look at is not pinned.
+    pub pinned: usize,
+    /// Their pins together: guards, and visitors that are looking.
+    pub pins: u64,
+}
+
+/// A pool and each of its files at one moment, or nearly.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// All files together, detached ones included.
+    pub total: Stats,
+    /// The files that are attached.
+    pub files: Vec<FileStats>,
+}
+
+impl Snapshot {
+    /// Pages that somebody pins.
+    pub fn pinned(&self) -> usize {
+        self.files.iter().map(|file| file.pinned).sum()
+    }
+
+    /// Their pins together.
+    pub fn pins(&self) -> u64 {
+        self.files.iter().map(|file| file.pins).sum()
+    }
+}
+
+impl Pool {
+    /// What the pool has done, and what its frames hold.
+    pub fn stats(&self) -> Stats {
+        let core = self.core();
+        let (sum, frames) = (core.counters.sum(), core.frames_of_budget());
+        Stats {
+            hits: sum.of(Count::Hit),
+            misses: sum.of(Count::Miss),
+            reads: sum.of(Count::Landed),
+            failed_reads: sum.of(Count::Failed),
+            evictions: sum.of(Count::Evicted),
+            // Relaxed: a count, read for its value alone.
+            sweep_steps: core.clock.steps.load(Ordering::Relaxed),
+            miss_latency: MissLatency::from(&self.miss_latencies()),
+            frames,
+            free: core.frames.free_count(),
+            loading: sum.in_flight(),
+            limbo: core.frames.limbo_count(),
+            readers: core.frames.epochs.inside(),
+            retired: frames.saturating_sub(core.frames.usable_count()),
+            table_bytes: core.tables.memory_bytes(),
+            memory_bytes: core.accounts.memory_bytes(),
+        }
+    }
+
+    /// How long each read took until now, from the claim of an absent page to its landing. Of two
+    /// of these, the difference is what came between: [`Latencies::since`].
+    pub fn miss_latencies(&self) -> Latencies {
+        self.core().miss_times.so_far()
+    }
+
+    /// The pool and each of its files. Looks at every frame and the page in it, a few
+    /// milliseconds for each million: for a look now and then, not for each query.
+    pub fn snapshot(&self) -> Snapshot {
+        let core = self.core();
+        let numbers = core.counters.files();
+        let held = core.held();
+        let file = |number| {
+            let (listed, sum) = core.counters.of_file(number)?;
+            Some(FileStats::new(listed, &sum, held.get(usize::from(number)).copied()))
+        };
+        Snapshot { total: self.stats(), files: numbers.into_iter().filter_map(file).collect() }
+    }
+}
+
+impl PoolFile {
+    /// What was done for this file, and what is in memory of it. Looks at every frame of the pool,
+    /// as [`Pool::snapshot`] does.
+    pub fn stats(&self) -> FileStats {
+        let (core, number) = (&self.file().pool, self.file().number);
+        let (listed, sum) = core.counters.of_file(number).unwrap_or_default();
+        FileStats::new(listed, &sum, core.held().get(usize::from(number)).copied())
+    }
+}
+
+impl FileStats {
+    fn new(listed: Listed, sum: &Sum, held: Option<Held>) -> Self {
+        let Held { resident, pinned, pins } = held.unwrap_or_default();
+        let reads = sum.of(Count::Landed);
+        Self {
+            file: listed.name,
+            pages: listed.pages,
+            hits: sum.of(Count::Hit),
+            misses: sum.of(Count::Miss),
+            reads,
+            failed_reads: sum.of(Count::Failed),
+            evictions: sum.of(Count::Evicted),
+            mean_miss_latency_us: sum.of(Count::ReadNs) as f64 / 1e3 / reads.max(1) as f64,
+            resident,
+            in_flight: sum.in_flight(),
+            pinned,
+            pins,
+        }
+    }
+}
+
+/// What the frames hold of one file.
+#[derive(Clone, Copy, Default)]
+struct Held {
+    resident: usize,
+    pinned: usize,
+    pins: u64,
+}
+
+impl Core {
+    /// What the frames hold of each file, by the files' numbers.
+    fn held(&self) -> Vec<Held> {
+        let tables = self.tables.read();
+        let mut held = vec![Held::default(); tables.len()];
+        for (frame, file, page) in self.frames.owned() {
+            let Some(Some(table)) = tables.get(usize::from(file)) else { continue };
+            let Some(content) = table.word(page).map(|word| word.content()) else { continue };
+            // The frame's owner is a hint; the word decides.
+            if content.is_resident() && content.frame() == frame {
+                let held = &mut held[usize::from(file)];
+                held.resident += 1;
+                held.pinned += usize::from(content.pins() > 0);
+                held.pins += content.pins();
+            }
+        }
+        held
+    }
+}
+
 /// What a look at every page finds in a pool at rest. See [`Pool::audit`](crate::Pool::audit).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -64,67 +271,4 @@ pub struct Audit {
     pub retired: usize,
     /// Pins of all pages together.
     pub pins: u64,
-}
-
-/// A few cells, so that threads that count do not fight for one cache line.
-const CELLS: usize = 16;
-
-#[derive(Default)]
-struct Cell {
-    hits: AtomicU64,
-    misses: AtomicU64,
-}
-
-#[derive(Default)]
-pub(crate) struct Counts {
-    cells: [CachePadded<Cell>; CELLS],
-    started: AtomicU64,
-    landed: AtomicU64,
-}
-
-// Relaxed throughout: these are counts, read for their values alone.
-impl Counts {
-    /// Counts a batch at once.
-    #[inline]
-    pub(crate) fn looked(&self, hits: u64, misses: u64) {
-        let cell = &self.cells[cell_of_this_thread()];
-        if hits > 0 {
-            cell.hits.fetch_add(hits, Ordering::Relaxed);
-        }
-        if misses > 0 {
-            cell.misses.fetch_add(misses, Ordering::Relaxed);
-        }
-    }
-
-    pub(crate) fn started(&self) {
-        self.started.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn landed(&self) {
-        self.landed.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn sum(&self) -> Stats {
-        let landed = self.landed.load(Ordering::Relaxed);
-        let started = self.started.load(Ordering::Relaxed);
-        let sum = |count: fn(&Cell) -> &AtomicU64| {
-            self.cells.iter().map(|cell| count(cell).load(Ordering::Relaxed)).sum()
-        };
-        Stats {
-            hits: sum(|cell| &cell.hits),
-            misses: sum(|cell| &cell.misses),
-            reads: landed,
-            loading: started.saturating_sub(landed) as usize,
-            ..Stats::default()
-        }
-    }
-}
-
-/// A thread's cell: by where its stack is, which needs no state of its own.
-#[inline]
-fn cell_of_this_thread() -> usize {
-    thread_local!(static HERE: u8 = const { 0 });
-    // Each thread has its own copy, at an address of its own.
-    let address = HERE.with(|here| std::ptr::from_ref(here) as usize as u64);
-    ((address >> 6).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60) as usize % CELLS
 }

@@ -10,8 +10,10 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crossbeam_utils::CachePadded;
 use ringpool_storage::PageNo;
 
+use crate::share::Holdings;
 use crate::stretch::Stretches;
 use crate::sync::AtomicU64;
 use crate::word::Word;
@@ -25,6 +27,8 @@ pub(crate) struct Table {
     states_paid: Box<[AtomicBool]>,
     /// What was spent on stretches of this table, in bytes.
     pub(crate) paid_bytes: std::sync::atomic::AtomicU64,
+    /// What the file holds; apart from the words, which hits look at.
+    pub(crate) holdings: CachePadded<Holdings>,
 }
 
 // SAFETY: transparent around an atomic.
@@ -56,6 +60,7 @@ impl Table {
             stretches,
             states_paid: (0..states_paid).map(|_| AtomicBool::new(false)).collect(),
             paid_bytes: Default::default(),
+            holdings: CachePadded::default(),
         })
     }
 
@@ -71,6 +76,12 @@ impl Table {
 
     pub(crate) fn page_count(&self) -> u64 {
         self.words.len() as u64
+    }
+
+    /// The words of all pages, by their numbers.
+    #[inline]
+    pub(crate) fn all(&self) -> &[Word] {
+        &self.words
     }
 
     /// The word of `page`; `None` past the end.

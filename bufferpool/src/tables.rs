@@ -20,7 +20,6 @@ use crate::budget::Unpaid;
 use crate::pool::Core;
 use crate::stretch::{Close, Entry, Stretches};
 use crate::table::{FileNo, Table};
-use crate::word::Frame;
 use crate::zeroed;
 
 /// A table is paid for whole if it takes no more than one part of so many of the budget.
@@ -75,8 +74,15 @@ impl Tables {
         self.files.write()
     }
 
+    /// The memory of all tables, in bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let files = self.read();
+        let whole_bytes: u64 = files.iter().flatten().map(|table| table.whole_bytes()).sum();
+        whole_bytes + self.stretch_bytes()
+    }
+
     /// The bytes of stretches that are paid for.
-    pub(crate) fn stretch_bytes(&self) -> u64 {
+    fn stretch_bytes(&self) -> u64 {
         // Relaxed, here and below: counts.
         self.stretch_bytes.load(Ordering::Relaxed)
     }
@@ -164,32 +170,8 @@ impl Core {
             || Table::memory_bytes(pages) <= self.accounts.memory_bytes() / WHOLE_SHARE
     }
 
-    /// A frame for `page`, which is absent, and a place in its table to say so. The caller claims
-    /// the page or [gives both back](Self::unclaimed). `None` when either cannot be had now.
-    pub(crate) fn frame_for(&self, file: FileNo, table: &Table, page: PageNo) -> Option<Frame> {
-        if !self.enter_stretch(table, page) {
-            return None;
-        }
-        let frame = self.frame();
-        if frame.is_none() {
-            self.left(file, table, page);
-        }
-        frame
-    }
-
-    /// Gives back what was had of [`frame_for`](Self::frame_for).
-    pub(crate) fn unclaimed(&self, file: FileNo, table: &Table, page: PageNo, frame: Frame) {
-        self.frames.give(frame);
-        self.left(file, table, page);
-    }
-
-    /// Notes that a page was unlinked. Every transition of a word to absent is followed by this.
-    pub(crate) fn left(&self, file: FileNo, table: &Table, page: PageNo) {
-        self.tables.left(file, table, page, self.clock.evictions.load(Ordering::Relaxed));
-    }
-
     /// Enters the stretch of `page`, and pays for it if need be.
-    fn enter_stretch(&self, table: &Table, page: PageNo) -> bool {
+    pub(crate) fn enter_stretch(&self, table: &Table, page: PageNo) -> bool {
         let Some(stretches) = table.stretches() else { return true };
         let stretch = stretches.of(page);
         for _ in 0..ATTEMPTS {
@@ -248,7 +230,7 @@ impl Core {
             Err(Unpaid::NotNow) => false,
             // No more frames are to be spared: pages go until one of them leaves its stretch empty.
             Err(Unpaid::TooMuch) => (0..EVICTIONS).any(|_| {
-                let victim = self.clock.victim(&self.frames, &self.tables);
+                let victim = self.clock.victim(&self.frames, &self.tables, &self.counters, None);
                 victim.into_iter().for_each(|frame| self.frames.give(frame));
                 self.tables.give_back_one(u64::MAX, now)
             }),

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::AtomicU64;
 
+use ringpool_storage::LatencyCounts;
+
 use crate::depth::Depth;
-use crate::latency::LatencyCounts;
 use crate::registered::Regions;
 
 pub(crate) struct Books {

@@ -4,11 +4,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use ringpool_storage::{Error, PageDevice, PageNo, PageSize, ReadBuffer, Result};
+use ringpool_storage::{Error, Latencies, PageDevice, PageNo, PageSize, ReadBuffer, Result};
 
 use crate::blocking::{BlockingEngine, BlockingFile};
 use crate::books::Counters;
-use crate::latency::Latencies;
 use crate::options::{EngineChoice, EngineOptions};
 use crate::paged_file::{Caching, DioAlign, DirectIo, PagedFile};
 use crate::ring_engine::{RingEngine, RingFile};

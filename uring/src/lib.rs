@@ -36,7 +36,6 @@ mod kernel_ring;
 mod knee;
 mod lane;
 mod lanes;
-mod latency;
 #[cfg(all(test, loom))]
 mod models;
 mod options;
@@ -55,7 +54,7 @@ mod sync;
 pub use books::Counters;
 pub use engine::{Engine, OpenedFile};
 pub use features::kernel_features;
-pub use latency::Latencies;
 pub use options::{EngineChoice, EngineChoiceError, EngineOptions};
 pub use paged_file::{DioAlign, DirectIo};
+pub use ringpool_storage::Latencies;
 pub use rung::Rung;

@@ -9,14 +9,13 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringpool_storage::{Error, ForkMark, PageDevice, PageRead, PageSize, Registration};
+use ringpool_storage::{Error, ForkMark, Latencies, PageDevice, PageRead, PageSize, Registration};
 
 use crate::books::{Books, Counters};
 use crate::depth::Depth;
 use crate::kernel_ring::KernelRing;
 use crate::lane::Lane;
 use crate::lanes::Lanes;
-use crate::latency::Latencies;
 use crate::options::EngineOptions;
 use crate::paged_file::PagedFile;
 use crate::registered::{REGION_BYTES, REGIONS};

@@ -1,6 +1,7 @@
-//! How long reads take, from the SQE to the look at its CQE, in buckets of powers of two.
+//! How long reads take, in buckets of powers of two.
 //!
-//! Each power of two is cut into 16 parts, so that a percentile is right to about 3 %. Recording
+//! Counted by the ring engine from the SQE to the look at its CQE, by a pool from the claim of a
+//! page to its landing. Each power of two is cut into 16 parts, so that a percentile is right to about 3 %. Recording
 //! is one atomic addition for neighbours in a burst that took equally long, and one for its sum;
 //! reading it back races with recording and may miss the last few. (A histogram from a library
 //! would be recorded to by one thread at a time.)
@@ -12,7 +13,9 @@ const PARTS: usize = 16;
 const POWERS: std::ops::Range<u32> = 6..36;
 const BUCKETS: usize = (POWERS.end - POWERS.start) as usize * PARTS;
 
-pub(crate) struct LatencyCounts {
+/// Counts how long reads take. Any number of threads count at once; it takes some 4 KiB.
+#[derive(Debug)]
+pub struct LatencyCounts {
     buckets: [AtomicU64; BUCKETS],
     sum_ns: AtomicU64,
 }
@@ -25,13 +28,15 @@ pub struct Latencies {
 }
 
 impl LatencyCounts {
-    pub(crate) fn new() -> Self {
+    /// Nothing counted yet.
+    pub const fn new() -> Self {
         Self { buckets: [const { AtomicU64::new(0) }; BUCKETS], sum_ns: AtomicU64::new(0) }
     }
 
-    /// Counts the reads of a burst. Those that were started together took equally long.
+    /// Counts the reads of a burst, each with its nanoseconds. Those that were started together
+    /// took equally long.
     #[inline]
-    pub(crate) fn count(&self, latencies_ns: &[u64]) {
+    pub fn count(&self, latencies_ns: &[u64]) {
         // Relaxed: counts, read for their values alone.
         for equal in latencies_ns.chunk_by(|&a, &b| bucket(a) == bucket(b)) {
             self.buckets[bucket(equal[0])].fetch_add(equal.len() as u64, Ordering::Relaxed);
@@ -39,9 +44,16 @@ impl LatencyCounts {
         self.sum_ns.fetch_add(latencies_ns.iter().sum(), Ordering::Relaxed);
     }
 
-    pub(crate) fn so_far(&self) -> Latencies {
+    /// What was counted until now.
+    pub fn so_far(&self) -> Latencies {
         let counts = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect();
         Latencies { counts, sum_ns: self.sum_ns.load(Ordering::Relaxed) }
+    }
+}
+
+impl Default for LatencyCounts {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -95,7 +107,7 @@ fn middle_us(bucket: usize) -> f64 {
     (1u64 << power) as f64 * (1.0 + part / PARTS as f64) / 1e3
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -1,0 +1,49 @@
+//! What the pool tells whoever listens with `tracing`; nothing when the feature is off.
+//!
+//! Silent without a subscriber. Debug is for each batch that had to read; warnings and errors are
+//! for what an operator has to look at. A hit tells nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringpool_storage::{Error, PageNo};
+
+/// A batch that found pages absent has ended.
+pub(crate) fn batch_missed(file: &Arc<str>, pages: usize, hits: u64, misses: u64) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(%file, pages, hits, misses, "a batch has read");
+    #[cfg(not(feature = "tracing"))]
+    let _ = (file, pages, hits, misses);
+}
+
+/// A read gave no page.
+pub(crate) fn read_failed(file: &Arc<str>, page: PageNo, error: &Error) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(%file, %page, %error, "a page could not be read");
+    #[cfg(not(feature = "tracing"))]
+    let _ = (file, page, error);
+}
+
+/// Nothing has arrived for so long that a batch gives up.
+pub(crate) fn device_is_silent(file: &Arc<str>, patience: Duration) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(%file, ?patience, "the disk does not answer");
+    #[cfg(not(feature = "tracing"))]
+    let _ = (file, patience);
+}
+
+/// No frame came free for so long that a batch gives up.
+pub(crate) fn no_frame(file: &Arc<str>, page: PageNo, waited: Duration) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(%file, %page, ?waited, "every frame is pinned or loading");
+    #[cfg(not(feature = "tracing"))]
+    let _ = (file, page, waited);
+}
+
+/// A file is gone, and reads of it are not over.
+pub(crate) fn frames_stay_out(file: &Arc<str>, reads: usize) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(%file, reads, "the disk does not answer: its frames stay out of use");
+    #[cfg(not(feature = "tracing"))]
+    let _ = (file, reads);
+}

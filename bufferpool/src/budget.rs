@@ -167,7 +167,7 @@ impl Core {
     fn shrink(&self, wanted: u32, deadline: Instant) -> Result<(), Unpaid> {
         let (frames, room, before) = (&self.frames, &self.frames.room, self.frames.room.usable());
         loop {
-            let leaving = room.lower(wanted, Pool::MIN_FRAMES);
+            let leaving = room.lower(wanted);
             let _ = frames.follow_limit(); // Unlocking is not refused.
             for _ in 0..SECOND_LOOKS {
                 frames.retire_idle();

@@ -298,6 +298,8 @@ impl Core {
         let victim = || self.clock.victim(frames, &self.tables, &self.counters, own);
         let found = frames.take().or_else(|| frames.reclaim());
         let found = found.or_else(|| if frames.limbo_is_full() { None } else { victim() });
+        // A victim may have been one of those that are to leave, and another is used for it.
+        let found = found.or_else(|| frames.take());
         // While readers are inside, what they may look at is evicted ahead of the need: its frames
         // are free again once they have left.
         if found.is_some() && frames.are_scarce() && frames.epochs.inside() > 0 {

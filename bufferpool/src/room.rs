@@ -29,6 +29,8 @@ use crate::word::Frame;
 
 /// Frames that are taken out of use at a time: the lock is held for so many.
 const STEP: u32 = if cfg!(loom) { 1 } else { 1024 };
+/// The limit is not lowered below this, so that there always is a frame to look at.
+const LOWEST: Frame = 1;
 /// Frames never used that are put on the free list at a time.
 const STRIDE: u32 = if cfg!(loom) { 2 } else { 64 };
 
@@ -155,15 +157,14 @@ impl Room {
         self.raise_to_wanted(&mut books);
     }
 
-    /// Goes a step towards `wanted` usable frames, fewer than there are: lowers the limit, but not
-    /// below `least`. Returns the frames that have to leave for it; `None` when the limit cannot be
-    /// lowered, or need not.
-    pub(crate) fn lower(&self, wanted: u32, least: u32) -> Option<Range<Frame>> {
+    /// Goes a step towards `wanted` usable frames, fewer than there are: lowers the limit. Returns
+    /// the frames that have to leave for it; `None` when it cannot be lowered, or need not.
+    pub(crate) fn lower(&self, wanted: u32) -> Option<Range<Frame>> {
         let mut books = self.books.lock();
         books.wanted = wanted;
         let (before, fresh) = (self.limit(), self.fresh.load(Ordering::Relaxed));
         let excess = (before + books.leaving).saturating_sub(wanted);
-        let limit = before - excess.min(STEP).min(before.saturating_sub(least));
+        let limit = before - excess.min(STEP).min(before - LOWEST);
         if limit == before {
             return None;
         }
@@ -260,14 +261,14 @@ mod tests {
     fn a_frame_that_does_not_come_is_made_up_for_and_comes_later() {
         let room = Room::new(100, 100).unwrap();
         let taken: Vec<Frame> = std::iter::from_fn(|| take(&room)).collect();
-        assert_eq!(room.lower(90, 10), Some(90..100));
+        assert_eq!(room.lower(90), Some(90..100));
         assert_eq!((room.usable(), room.span()), (100, 100), "they are still out");
         // All but one come back: one more has to go for it.
         taken[90..99].iter().for_each(|&frame| give(&room, frame));
-        assert_eq!(room.lower(90, 10), Some(89..90));
+        assert_eq!(room.lower(90), Some(89..90));
         give(&room, 89);
         assert_eq!((room.usable(), room.limit(), room.leaving()), (90, 89, 1));
-        assert_eq!((room.lower(90, 10), room.span(), room.retreat()), (None, 100, None));
+        assert_eq!((room.lower(90), room.span(), room.retreat()), (None, 100, None));
         // It comes: 89 is free again for it.
         give(&room, 99);
         assert_eq!((room.usable(), room.limit(), room.leaving()), (90, 90, 0));
@@ -282,8 +283,9 @@ mod tests {
     fn raising_takes_back_who_has_not_left() {
         let room = Room::new(10, 20).unwrap();
         let taken: Vec<Frame> = std::iter::from_fn(|| take(&room)).collect();
-        assert_eq!(room.lower(5, 5), Some(5..10));
-        assert_eq!(room.lower(5, 5), None, "no lower than that");
+        assert_eq!(room.lower(5), Some(5..10));
+        assert_eq!(room.lower(5), Some(1..5), "the others do not come");
+        assert_eq!(room.lower(5), None, "no lower than that");
         give(&room, taken[7]);
         room.raise(12);
         assert_eq!((room.usable(), room.limit(), room.leaving()), (12, 12, 0));
@@ -295,7 +297,7 @@ mod tests {
     fn a_frame_that_was_pushed_above_the_limit_is_retired_when_it_is_found() {
         let room = Room::new(10, 10).unwrap();
         let taken: Vec<Frame> = std::iter::from_fn(|| take(&room)).collect();
-        assert_eq!(room.lower(9, 1), Some(9..10));
+        assert_eq!(room.lower(9), Some(9..10));
         room.push(taken[9]); // By a thread that has looked at the limit before.
         let found = room.pop().unwrap();
         assert!(!room.holds(found));
@@ -363,7 +365,7 @@ mod loom_tests {
 
         /// As the pool does: lowers, and retires what is free.
         fn shrink(&self, wanted: u32) {
-            while self.room.lower(wanted, 1).is_some() {
+            while self.room.lower(wanted).is_some() {
                 for frame in self.room.pop_all() {
                     match self.room.holds(frame) {
                         true => self.room.push(frame),

@@ -385,6 +385,12 @@ impl Word {
         }
     }
 
+    /// What giving back the memory of an absent word comes to.
+    #[cfg(loom)]
+    pub(crate) fn clear(&self) {
+        self.0.store(0, Relaxed);
+    }
+
     /// Evicts the page at once, chances or not, if it is resident and unpinned. Returns its frame.
     pub(crate) fn evict(&self) -> Option<Frame> {
         let mut word = self.0.load(Relaxed);

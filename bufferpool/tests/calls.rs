@@ -398,7 +398,7 @@ fn those_who_give_up_are_not_remembered() {
 
 #[test]
 fn what_was_read_ahead_is_there_and_pinned_by_nobody() {
-    let pool = pool(82);
+    let pool = pool(322);
     let (file, device) = faulty(&pool, |_, _| None);
     let reading = Reading::default();
     assert_eq!(file.prefetch(&pages(0..10), &reading), 10);
@@ -413,10 +413,10 @@ fn what_was_read_ahead_is_there_and_pinned_by_nobody() {
 
 #[test]
 fn reading_ahead_is_bounded_and_waits_for_nothing() {
-    let pool = pool(82);
+    let pool = pool(322);
     let (file, device) = faulty(&pool, |_, _| Some(Fault::Hold));
     let started = file.prefetch(&pages(0..PAGES), &Reading::default());
-    assert_eq!(started, 80 / 4);
+    assert_eq!(started, 320 / 16);
     assert_eq!(file.prefetch(&pages(100..PAGES), &Reading::default()), 0);
     assert_eq!(pool.stats().loading, 20);
     device.release();
@@ -433,7 +433,7 @@ fn reading_ahead_is_bounded_and_waits_for_nothing() {
 
 #[test]
 fn nobody_keeps_the_failure_of_what_was_read_ahead() {
-    let pool = pool(82);
+    let pool = pool(322);
     let (file, device) = faulty(&pool, |n, _| (n < 3).then_some(Fault::FlipBit(77)));
     assert_eq!(file.prefetch(&pages(0..3), &Reading::default()), 3);
     assert_whole(&pool, 0);

@@ -314,7 +314,7 @@ impl Bench {
     }
 
     fn ahead(&mut self, pages: &[u64], hint: Hint) {
-        let absent: BTreeSet<u64> =
+        let absent: Vec<u64> =
             pages.iter().copied().filter(|&page| !self.is_resident(page)).collect();
         let (stats, reads) = (self.pool.stats(), self.device.reads());
         let started = self.file.prefetch(&numbers(pages), &Reading::default().hint(hint));

@@ -5,19 +5,19 @@
 //! that a whole pool runs under a scheduler that draws who goes on at each step.
 
 #[cfg(loom)]
-pub(crate) use loom::sync::MutexGuard;
-#[cfg(loom)]
 pub(crate) use loom::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
+#[cfg(loom)]
+pub(crate) use loom::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 #[cfg(not(any(loom, shuttle)))]
-pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock};
-#[cfg(shuttle)]
-pub(crate) use shuttle::sync::MutexGuard;
+pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[cfg(shuttle)]
 pub(crate) use shuttle::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
+#[cfg(shuttle)]
+pub(crate) use shuttle::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 #[cfg(shuttle)]
 pub(crate) use shuttle::thread;
 #[cfg(not(loom))]
@@ -67,6 +67,10 @@ impl<T> Mutex<T> {
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().expect("no model panics under a lock")
     }
+
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.0.try_lock().ok()
+    }
 }
 
 #[cfg(any(loom, shuttle))]
@@ -82,11 +86,11 @@ pub(crate) struct RwLock<T>(checked::RwLock<T>);
 
 #[cfg(any(loom, shuttle))]
 impl<T> RwLock<T> {
-    pub(crate) fn read(&self) -> checked::RwLockReadGuard<'_, T> {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
         self.0.read().expect("no model panics under a lock")
     }
 
-    pub(crate) fn write(&self) -> checked::RwLockWriteGuard<'_, T> {
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
         self.0.write().expect("no model panics under a lock")
     }
 }

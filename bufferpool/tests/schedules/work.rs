@@ -14,9 +14,12 @@ use shuttle::thread;
 
 use crate::disk::{Disk, SIZE, is_page};
 
-const FRAMES: u64 = 9;
-/// Of them one pays for the page table and the checksums.
-const PAGES: u64 = 14;
+/// Of them a few pay for the page table and the checksums.
+const FRAMES: u64 = 12;
+/// Too many for a table that is paid for whole, unless that is asked for.
+const PAGES: u64 = 24;
+/// What the pool may grow by.
+const RESERVE: u64 = 4;
 const THREADS: usize = 3;
 const STEPS: usize = 4;
 /// One read in so many fails, in one schedule of two.
@@ -40,6 +43,8 @@ pub struct Seen {
     dropped: AtomicU64,
     /// Calls that a deadline or a ceiling has ended.
     refused: AtomicU64,
+    /// How often the pool got another size.
+    resized: AtomicU64,
 }
 
 static SEEN: Seen = Seen {
@@ -53,6 +58,7 @@ static SEEN: Seen = Seen {
     ahead: AtomicU64::new(0),
     dropped: AtomicU64::new(0),
     refused: AtomicU64::new(0),
+    resized: AtomicU64::new(0),
 };
 
 pub fn seen() -> &'static Seen {
@@ -62,10 +68,10 @@ pub fn seen() -> &'static Seen {
 impl Seen {
     pub fn has_everything(&self) -> bool {
         let Self { evictions, joined, failures, exhaustions, limbo, .. } = self;
-        let Self { forgotten, passing_files, ahead, dropped, refused, .. } = self;
+        let Self { forgotten, passing_files, ahead, dropped, refused, resized, .. } = self;
         [evictions, joined, failures, exhaustions, limbo]
             .into_iter()
-            .chain([forgotten, passing_files, ahead, dropped, refused])
+            .chain([forgotten, passing_files, ahead, dropped, refused, resized])
             .all(|count| count.load(Ordering::Relaxed) > 0)
     }
 }
@@ -87,7 +93,9 @@ fn page() -> PageNo {
 pub fn schedule() {
     let policy = Policy::ALL[draw(2) as usize];
     let pool = Pool::new(&PoolOptions {
-        memory_bytes: FRAMES * Pool::frame_bytes(SIZE),
+        memory_bytes: bytes(FRAMES),
+        max_memory_bytes: Some(bytes(FRAMES + RESERVE)),
+        whole_tables: draw(2) == 0,
         page_size: SIZE,
         policy,
         // Not a moment of the clock's: a schedule must not depend on it.
@@ -95,6 +103,7 @@ pub fn schedule() {
         ..PoolOptions::default()
     });
     let pool = pool.expect("a budget that does");
+    let before = pool.stats();
     let fails = if draw(2) == 0 { FAILS } else { 0 };
     let disk = Disk::new(PAGES, fails, draw(2) == 0);
     let lander = disk.clone();
@@ -113,8 +122,8 @@ pub fn schedule() {
     disk.mend();
     at_rest(&pool, &file);
     drop(file);
-    let stats = pool.stats();
-    assert_eq!(stats.free + stats.limbo, FRAMES as usize, "everything has come back: {stats:?}");
+    let after = pool.stats();
+    assert_eq!(after.free + after.limbo, before.free, "everything has come back: {after:?}");
 }
 
 /// Nothing is left behind, and nothing that failed is kept.
@@ -127,6 +136,8 @@ fn at_rest(pool: &Pool, file: &PoolFile) {
     let all: Vec<PageNo> = (0..PAGES).map(PageNo).collect();
     let mut seen = 0;
     file.set_share(Share::default()).expect("no share is no trouble");
+    pool.resize(bytes(FRAMES)).expect("nobody is in the way");
+    pool.audit().unwrap();
     let visited = file.visit(&all, &mut |i, bytes| {
         assert!(is_page(bytes, all[i]));
         seen += 1;
@@ -137,7 +148,7 @@ fn at_rest(pool: &Pool, file: &PoolFile) {
 }
 
 fn step(pool: &Pool, file: &PoolFile) {
-    match draw(12) {
+    match draw(13) {
         0 | 1 => pin(file),
         2 | 3 => drop(visit(file)),
         4 => count(&SEEN.forgotten, u64::from(file.forget(page()))),
@@ -145,8 +156,13 @@ fn step(pool: &Pool, file: &PoolFile) {
         7 => pass_through(pool),
         8 => count(&SEEN.ahead, file.prefetch(&some_pages(), &reading()) as u64),
         9 | 10 => await_some(file),
-        _ => share(file),
+        11 => share(file),
+        _ => resize(pool),
     }
+}
+
+fn bytes(frames: u64) -> u64 {
+    frames * Pool::frame_bytes(SIZE)
 }
 
 fn some_pages() -> Vec<PageNo> {
@@ -271,11 +287,10 @@ fn await_some(file: &PoolFile) {
 
 /// Changes what the file is sure to keep and what it may take.
 fn share(file: &PoolFile) {
-    let frames = |count| count * Pool::frame_bytes(SIZE);
     let share = match draw(3) {
         0 => Share::default(),
-        1 => Share::default().floor_bytes(frames(draw(4))),
-        _ => Share::default().ceiling_bytes(frames(4 + draw(4))),
+        1 => Share::default().floor_bytes(bytes(draw(4))),
+        _ => Share::default().ceiling_bytes(bytes(4 + draw(4))),
     };
     match file.set_share(share) {
         // The books of a ceiling take a frame; floors take what nobody can promise.
@@ -285,6 +300,15 @@ fn share(file: &PoolFile) {
             | PoolError::TableTooLarge { .. }
             | PoolError::FloorsTooLarge { .. },
         ) => {}
+        Err(other) => panic!("no schedule may lead to: {other}"),
+    }
+}
+
+/// Gives the pool more memory or less, while others use it.
+fn resize(pool: &Pool) {
+    match pool.resize(bytes(FRAMES - RESERVE + draw(2 * RESERVE + 1))) {
+        Ok(()) => count(&SEEN.resized, 1),
+        Err(PoolError::NotNow { .. } | PoolError::BelowMinimum { .. }) => {}
         Err(other) => panic!("no schedule may lead to: {other}"),
     }
 }

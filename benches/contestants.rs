@@ -33,6 +33,7 @@ mod setup {
     pub mod locked_pool;
     pub mod rounds;
     pub mod run;
+    pub mod spread;
 }
 
 /// 256 MiB: far past every cache, and past what a TLB covers in small pages.

@@ -55,6 +55,8 @@ mod fetch;
 mod frames;
 mod ghost;
 mod guard;
+mod hot_set;
+mod hot_set_file;
 mod landing;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -63,6 +65,7 @@ mod policy;
 mod pool;
 mod probation;
 mod reader;
+mod restoring;
 mod stats;
 mod sync;
 mod table;
@@ -72,7 +75,10 @@ mod word;
 
 pub use error::PoolError;
 pub use guard::{OwnedPage, PageGuard};
+pub use hot_set::HotSet;
+pub use hot_set_file::HotSetError;
 pub use policy::{Policy, UnknownPolicy};
 pub use pool::{Pool, PoolFile, PoolOptions};
 pub use reader::{Reader, Stay};
+pub use restoring::{Ended, Restored, Restoring};
 pub use stats::{Audit, FileStats, MissLatency, Snapshot, Stats};

@@ -148,12 +148,22 @@ impl Content {
     pub(crate) fn pins(self) -> u64 {
         (self.0 & PINS) >> 32
     }
+
+    pub(crate) fn chances(self) -> u64 {
+        (self.0 & CHANCES) / ONE_CHANCE
+    }
 }
 
 impl Word {
     /// The content now. For looking only: it may have changed when this returns.
     pub(crate) fn content(&self) -> Content {
         Content(self.0.load(Relaxed))
+    }
+
+    /// What is remembered of the page, if it is absent.
+    pub(crate) fn absent(&self) -> Option<Ghost> {
+        let word = self.0.load(Relaxed);
+        (word & STATE == 0).then(|| Ghost::of_bits(word))
     }
 
     /// Pins the page if it is resident, and gives it one more chance.
@@ -328,6 +338,21 @@ impl Word {
             match self.0.compare_exchange_weak(word, next, AcqRel, Relaxed) {
                 Ok(_) if promoted => return Verdict::Promoted,
                 Ok(_) => return Verdict::Evicted,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Gives a page that the caller has pinned `chances` chances, if it has fewer.
+    pub(crate) fn warm(&self, chances: u64) {
+        let wanted = chances.min(MAX_CHANCES) * ONE_CHANCE;
+        let mut word = self.0.load(Relaxed);
+        while word & CHANCES < wanted {
+            debug_assert!(word & STATE == RESIDENT && word & PINS != 0, "not pinned {word:#x}");
+            let warm = word & !CHANCES | wanted;
+            // Relaxed: who may touch the frame does not change.
+            match self.0.compare_exchange_weak(word, warm, Relaxed, Relaxed) {
+                Ok(_) => return,
                 Err(now) => word = now,
             }
         }

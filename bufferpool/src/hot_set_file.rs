@@ -328,6 +328,12 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            cases: if cfg!(miri) { 8 } else { ProptestConfig::default().cases },
+            ..ProptestConfig::default()
+        })]
+
         #[test]
         fn what_is_written_is_read(hot_set in hot_set()) {
             prop_assert_eq!(HotSet::decode(&hot_set.encode()), Ok(hot_set));

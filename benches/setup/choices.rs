@@ -10,6 +10,7 @@ use ringpool::storage::PageNo;
 const SEED: u64 = 0x0072_696e_6770_6f6f;
 
 /// The exponent that key-value benchmarks (YCSB) have made customary.
+#[allow(dead_code, reason = "not every bench draws so")]
 const EXPONENT: f64 = 0.99;
 
 /// `count` of `pages` pages, each as likely as any other.
@@ -20,6 +21,7 @@ pub fn uniform(pages: u64, count: usize) -> Vec<PageNo> {
 
 /// `count` of `pages` pages, where the r-th most wanted is wanted as often as 1 / r^0.99 says.
 /// The most wanted ones are scattered over the file.
+#[allow(dead_code, reason = "as above")]
 pub fn zipf(pages: u64, count: usize) -> Vec<PageNo> {
     let by_rank = shuffled(pages);
     let distribution = Zipf::new(pages as f64, EXPONENT).expect("at least one page");

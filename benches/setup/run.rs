@@ -20,6 +20,7 @@ pub fn is_measured() -> bool {
 }
 
 /// Short runs of few samples: there are many benches. The command line overrides each figure.
+#[allow(dead_code, reason = "not every bench is criterion's")]
 pub fn criterion(sample_size: usize, measurement_time: Duration) -> Criterion {
     Criterion::default()
         .sample_size(sample_size)

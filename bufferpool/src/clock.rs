@@ -23,8 +23,10 @@ use parking_lot::RwLock;
 use crate::counters::{Count, Counters};
 use crate::frames::Frames;
 use crate::ghost::Ghost;
+use crate::hint::Hint;
 use crate::policy::Policy;
 use crate::probation::Probation;
+use crate::share::Holdings;
 use crate::table::{FileNo, Table};
 use crate::word::{Frame, MAX_CHANCES, Start, Sweep, Verdict, Word};
 
@@ -37,7 +39,7 @@ const MOST_FOUND: usize = 2 * IN_STORE as usize;
 const FRAMES_PER_STORED: u64 = 32;
 /// After so many laps each unpinned page has lost all its chances, even if each was used once
 /// more meanwhile and every other lap was the other hand's: what is left is pinned.
-const MAX_LAPS: u64 = 4 * (MAX_CHANCES + 1);
+pub(crate) const MAX_LAPS: u64 = 4 * (MAX_CHANCES + 1);
 
 /// The tables of the attached files, by their numbers.
 pub(crate) type Tables = RwLock<Vec<Option<Arc<Table>>>>;
@@ -63,9 +65,13 @@ impl Clock {
     }
 
     /// What an absent page begins with that is read now.
-    pub(crate) fn start(&self, ghost: Ghost, frames: &Frames) -> Start {
-        if self.policy == Policy::Clock {
-            return Start::MainWithChance;
+    pub(crate) fn start(&self, ghost: Ghost, frames: &Frames, hint: Hint) -> Start {
+        match (self.policy, hint) {
+            (Policy::Clock, Hint::ScanOnce) => return Start::Main,
+            (Policy::Clock, _) => return Start::MainWithChance,
+            (Policy::Probation, Hint::ScanOnce) => return Start::Probation,
+            (Policy::Probation, Hint::Hot) => return Start::MainWithAll,
+            (Policy::Probation, Hint::Random) => {}
         }
         // Relaxed: nothing follows from it but how long the page stays.
         let evictions = self.evictions.load(Ordering::Relaxed);
@@ -93,22 +99,44 @@ impl Clock {
     /// Evicts at least one page and returns its frame, and lays some more in store; `None` when
     /// everything is pinned or loading, or readers may still look at what was evicted.
     ///
-    /// A table is not freed while a hand looks at it: the lock is held for reading.
+    /// The floors of all files are kept, unless nothing is left but pages of `own`, the file that
+    /// it is for: that may give up a page of its own for another. A table is not freed while a
+    /// hand looks at it: the lock is held for reading.
     pub(crate) fn victim(
         &self,
         frames: &Frames,
         tables: &Tables,
         counters: &Counters,
+        own: Option<FileNo>,
     ) -> Option<Frame> {
         self.is_full.store(true, Ordering::Relaxed);
         let tables = tables.read();
         let count = frames.count() as u64;
         let wanted = (count / FRAMES_PER_STORED).clamp(1, IN_STORE);
+        self.search(frames, &tables, counters, None, wanted).unwrap_or_else(|| {
+            let has_floor = own
+                .is_some_and(|own| table_of(&tables, own).is_some_and(|t| t.holdings.floor() > 0));
+            has_floor.then(|| self.search(frames, &tables, counters, own, 1)).flatten().flatten()
+        })
+    }
+
+    /// Looks for `wanted` victims, also below the floor of `own`. `None` when there are none;
+    /// otherwise a frame of theirs, if one is free at once.
+    fn search(
+        &self,
+        frames: &Frames,
+        tables: &[Option<Arc<Table>>],
+        counters: &Counters,
+        own: Option<FileNo>,
+        wanted: u64,
+    ) -> Option<Option<Frame>> {
+        let count = frames.count() as u64;
         let mut search = Search {
             clock: self,
             frames,
-            tables: &tables,
+            tables,
             counters,
+            own,
             // Relaxed: a count.
             evicted_before: self.evictions.load(Ordering::Relaxed),
             stride: wanted,
@@ -129,7 +157,7 @@ impl Clock {
         self.evictions.fetch_add(search.found, Ordering::Relaxed);
         match search.found {
             0 => None,
-            found => frames.unlinked(&search.victims[..found as usize]),
+            found => Some(frames.unlinked(&search.victims[..found as usize])),
         }
     }
 
@@ -176,7 +204,11 @@ fn word_of<'a>(
     frame: Frame,
 ) -> Option<&'a Word> {
     let (file, page) = frames.owner(frame).get()?;
-    tables.get(usize::from(file))?.as_ref()?.word(page)
+    table_of(tables, file)?.word(page)
+}
+
+fn table_of(tables: &[Option<Arc<Table>>], file: FileNo) -> Option<&Table> {
+    tables.get(usize::from(file))?.as_deref()
 }
 
 /// One thread's search for victims.
@@ -185,6 +217,8 @@ struct Search<'a> {
     frames: &'a Frames,
     tables: &'a [Option<Arc<Table>>],
     counters: &'a Counters,
+    /// The file whose floor does not count, since the search is for a page of its own.
+    own: Option<FileNo>,
     /// The evictions of the pool before this search.
     evicted_before: u64,
     /// The frames that are taken of the main hand at a time.
@@ -227,16 +261,21 @@ impl Search<'_> {
 
     /// The end of probation for the page in `frame`. Returns whether it was evicted.
     fn judge(&self, frame: Frame) -> bool {
-        let Some(word) = word_of(self.frames, self.tables, frame) else {
+        let Some((holdings, is_its_own, word)) = self.page_in(frame) else {
             return false;
         };
         let ghost = Ghost::at(self.evicted_before + self.found);
-        match word.judge(frame, Probation::USES, ghost) {
-            Verdict::Evicted => return true,
-            Verdict::Pinned => self.clock.arrived(word, frame),
-            Verdict::Promoted | Verdict::Gone => {}
+        let evicted = holdings.lose(is_its_own, || {
+            let verdict = word.judge(frame, Probation::USES, ghost);
+            if verdict == Verdict::Pinned {
+                self.clock.arrived(word, frame);
+            }
+            verdict == Verdict::Evicted
+        });
+        if evicted.is_none() {
+            word.promote(frame); // Where it cannot be pushed out, it need not prove itself.
         }
-        false
+        evicted == Some(true)
     }
 
     /// One step of the main hand. Returns whether the page in `frame` was evicted.
@@ -245,8 +284,18 @@ impl Search<'_> {
             Policy::Probation => 1,
             Policy::Clock => MAX_CHANCES,
         };
-        word_of(self.frames, self.tables, frame)
-            .is_some_and(|word| word.sweep(frame, taken) == Sweep::Evicted)
+        self.page_in(frame).is_some_and(|(holdings, is_its_own, word)| {
+            let sweep = || word.sweep(frame, taken) == Sweep::Evicted;
+            holdings.lose(is_its_own, sweep) == Some(true)
+        })
+    }
+
+    /// The page that is in `frame`, unless the frame's owner is out of date: what its file holds,
+    /// whether the search is for that file, and the page's word.
+    fn page_in(&self, frame: Frame) -> Option<(&Holdings, bool, &Word)> {
+        let (file, page) = self.frames.owner(frame).get()?;
+        let table = table_of(self.tables, file)?;
+        Some((&table.holdings, self.own == Some(file), table.word(page)?))
     }
 
     fn found(&mut self, frame: Frame) {

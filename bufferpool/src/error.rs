@@ -72,6 +72,36 @@ pub enum PoolError {
         files: usize,
     },
 
+    /// A ceiling that leaves a file less than its floor, or nothing.
+    #[error(
+        "{file}: a ceiling of {ceiling} frames is less than the {least} it must hold; raise it to \
+         {least} times {frame_bytes} bytes at least"
+    )]
+    BadShare {
+        /// Path of the file.
+        file: Arc<str>,
+        /// The ceiling given, in frames.
+        ceiling: usize,
+        /// The least that it may be, in frames.
+        least: usize,
+        /// What a frame takes of the budget, in bytes.
+        frame_bytes: u64,
+    },
+
+    /// The floors of all files leave too few frames for what has none.
+    #[error(
+        "{file}: the floors of all files would take {floors_bytes} bytes, and {most_bytes} can be \
+         promised; lower one, or give the pool more memory"
+    )]
+    FloorsTooLarge {
+        /// Path of the file.
+        file: Arc<str>,
+        /// The floors together, this one included, in bytes.
+        floors_bytes: u64,
+        /// What they may be at most, in bytes.
+        most_bytes: u64,
+    },
+
     /// Every seat of a reader is taken.
     #[error(
         "the pool has {readers} readers, as many as it can; keep one a thread, and drop others"

@@ -5,7 +5,7 @@
 //! for as many pages as may be outstanding:
 //!
 //! 1. A page that is resident is pinned; one that somebody is reading is waited for; one that is
-//!    absent is claimed, given a frame and submitted.
+//!    absent is claimed, given a frame and submitted (`asking`).
 //! 2. What was submitted is started.
 //! 3. The resident pages are handed over, while the disk works.
 //! 4. What has arrived is handed over. Only when nothing has does the thread wait.
@@ -14,26 +14,96 @@
 //! pool streams through it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use ringpool_storage::{Error, PageNo, PageRead, Result};
+use ringpool_storage::{Error, PageNo, Result};
 
+use crate::asking::{Asking, Found, WINDOW, room};
 use crate::counters::Count;
 use crate::events;
 use crate::guard::{PageGuard, PinnedSlice};
-use crate::landing::Batch;
-use crate::miss_times::Ticks;
-use crate::pool::File;
-use crate::word::{Frame, Look, Word};
+use crate::hint::{Hint, Reading};
+use crate::landing::{Arrived, Asker};
+use crate::pool::{File, PoolFile};
 
-/// Pages that one batch waits for at once, at most: as many as a disk does anything useful with.
-pub(crate) const WINDOW: usize = 128;
 /// The first reads of a batch are started when there are so many, then when there are twice as
 /// many, and so on: an idle disk is soon at work, and a long batch takes few system calls.
 const FIRST_START: usize = 1;
 /// How long a thread works for others before it tries again what was full.
 const BACK_PRESSURE: Duration = Duration::from_millis(1);
+
+impl PoolFile {
+    /// Visits `pages` as [`PageSource::visit`](ringpool_storage::PageSource::visit) does, and as
+    /// `reading` says.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use ringpool_bufferpool::{Hint, Pool, PoolOptions, Reading};
+    /// # use ringpool_storage::{MemoryDevice, MemorySource, PageNo, PageSize};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pages = MemorySource::new("a file", PageSize::KIB_4, vec![7; 1000 * 4096])?;
+    /// # let pool = Pool::new(&PoolOptions { memory_bytes: 512 * 1024, ..PoolOptions::default() })?;
+    /// # let file = pool.attach(Arc::new(MemoryDevice::new(pages)), None)?;
+    /// let all: Vec<PageNo> = (0..1000).map(PageNo).collect();
+    /// let mut sum = 0;
+    /// let scan = Reading::default().hint(Hint::ScanOnce);
+    /// file.visit_with(&all, &scan, &mut |_, bytes| sum += u64::from(bytes[0]))?;
+    /// assert_eq!(sum, 7 * 1000);
+    /// assert_eq!(pool.stats().resident(), 0); // Nobody else has wanted any of them.
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As those of `visit`, and [`Error::DeadlinePassed`] with the first page that is missing at
+    /// the deadline. Only a page that is missing can be late: what is in memory is handed over.
+    pub fn visit_with(
+        &self,
+        pages: &[PageNo],
+        reading: &Reading,
+        each: &mut dyn FnMut(usize, &[u8]),
+    ) -> Result<()> {
+        fetch_as(self.file(), pages, reading, each)
+    }
+
+    /// Pins `page` as [`pin`](Self::pin) does, and as `reading` says. A page that is kept by a
+    /// guard goes like any other, whatever the hint it was read with.
+    ///
+    /// # Errors
+    /// As those of `pin`, and [`Error::DeadlinePassed`].
+    pub fn pin_with(&self, page: PageNo, reading: &Reading) -> Result<PageGuard<'_>> {
+        let file = self.file();
+        let mut kept = None;
+        fetch_as(file, &[page], reading, &mut |_, _| kept = file.pin_again(page))?;
+        let frame = kept.ok_or_else(|| {
+            // It was handed over, so that there are as many guards of it as can be counted.
+            let (file, frames) = (file.device.file().clone(), file.pool.frames.count());
+            Error::Exhausted { file, page, frames, waited: Duration::ZERO }
+        })?;
+        Ok(PageGuard::of_pin(file, page, frame))
+    }
+
+    /// Calls `each(i, bytes)` for each page `pages[i]` that is in memory. Returns how many there
+    /// are. Never waits, never reads.
+    pub fn try_visit(&self, pages: &[PageNo], each: &mut dyn FnMut(usize, &[u8])) -> usize {
+        let file = self.file();
+        if file.pool.frames.arena.is_the_parents() {
+            return 0;
+        }
+        let hint = Hint::default();
+        let mut slice = PinnedSlice::new(file, room(file, hint), hint.chances());
+        let (mut next, mut found) = (0, 0);
+        while next < pages.len() {
+            next += slice.pin_resident(pages, next).max(1); // Or the next page is not there.
+            if !slice.has_room() || next >= pages.len() {
+                found += slice.len();
+                slice.hand_over(each);
+            }
+        }
+        file.count(Count::Hit, found as u64);
+        found
+    }
+}
 
 /// Fetches `pages` of `file` and hands each to `each(index, bytes)`.
 pub(crate) fn fetch(
@@ -41,11 +111,21 @@ pub(crate) fn fetch(
     pages: &[PageNo],
     each: &mut dyn FnMut(usize, &[u8]),
 ) -> Result<()> {
+    fetch_as(file, pages, &Reading::default(), each)
+}
+
+/// The same as `reading` says.
+pub(crate) fn fetch_as(
+    file: &Arc<File>,
+    pages: &[PageNo],
+    reading: &Reading,
+    each: &mut dyn FnMut(usize, &[u8]),
+) -> Result<()> {
     if file.pool.frames.arena.is_the_parents() {
         return Err(Error::Forked { file: file.device.file().clone() });
     }
-    let window = (file.pool.frames.usable_count() / 4).clamp(1, WINDOW);
-    let mut slice = PinnedSlice::new(file, window);
+    let hint = reading.hinted();
+    let mut slice = PinnedSlice::new(file, room(file, hint), hint.chances());
     let mut next = 0;
     loop {
         let looked = slice.pin_resident(pages, next);
@@ -60,76 +140,43 @@ pub(crate) fn fetch(
         }
     }
     next += slice.len();
-    let fetch = Fetch {
-        file,
-        pages,
-        window,
-        next,
-        outstanding: 0,
-        batch: None,
-        handed_back: None,
-        starved_since: None,
-        claiming_since: None,
-        hits: next as u64,
-        misses: 0,
-    };
-    fetch.run(slice, each)
+    let asking = Asking::new(file, pages.len(), next, reading, Asker::this_thread);
+    Fetch { file, pages, asking, starved_since: None }.run(slice, each)
 }
 
 struct Fetch<'a, 'p> {
     file: &'a Arc<File>,
     pages: &'p [PageNo],
-    window: usize,
-    /// The first page that was not looked for yet.
-    next: usize,
-    /// Pages looked for that are still to arrive.
-    outstanding: usize,
-    /// Where they arrive. Made at the first miss.
-    batch: Option<Arc<Batch>>,
-    /// A read that the device's queue had no room for.
-    handed_back: Option<PageRead>,
+    asking: Asking,
     /// Since when there has been no frame to be had.
     starved_since: Option<Instant>,
-    /// When the first page was claimed of those that are not started yet.
-    claiming_since: Option<Ticks>,
-    hits: u64,
-    misses: u64,
-}
-
-/// What became of looking for a page.
-enum Found {
-    Here(Frame),
-    OnItsWay,
-    /// No frame is free, or the device's queue is full.
-    NotNow,
 }
 
 impl<'a> Fetch<'a, '_> {
     /// Fetches the rest, `here` being pinned already.
     fn run(mut self, mut here: PinnedSlice<'a>, each: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
         let mut start_after = FIRST_START;
-        while self.next < self.pages.len() || self.outstanding > 0 || here.len() > 0 {
+        while !self.asking.is_over() || here.len() > 0 {
             let mut unstarted = 0;
-            while self.may_look_on() && here.has_room() {
-                match self.look(self.next)? {
-                    Found::Here(frame) => here.push(self.next, frame, self.pages[self.next]),
-                    Found::OnItsWay => {
-                        (self.outstanding, unstarted) = (self.outstanding + 1, unstarted + 1)
-                    }
+            while self.asking.may_look_on() && here.has_room() {
+                match self.asking.look(self.file, self.pages)? {
+                    Found::Here(index, frame) => here.push(index, frame, self.pages[index]),
+                    Found::OnItsWay => unstarted += 1,
                     Found::NotNow => break,
                 }
-                self.next += 1;
+                self.starved_since = None;
                 if unstarted >= start_after {
-                    self.start_submitted();
+                    self.start();
                     (unstarted, start_after) = (0, (2 * start_after).min(WINDOW));
                 }
             }
             if unstarted > 0 {
-                self.start_submitted();
+                self.start();
             }
             here.hand_over(each);
             self.collect(each)?;
-            if !self.may_look_on() {
+            self.asking.too_late(self.file, self.pages)?;
+            if !self.asking.may_look_on() {
                 self.wait()?;
                 self.collect(each)?;
             }
@@ -137,171 +184,82 @@ impl<'a> Fetch<'a, '_> {
         Ok(())
     }
 
-    fn may_look_on(&self) -> bool {
-        self.next < self.pages.len()
-            && self.outstanding < self.window
-            && self.handed_back.is_none()
-            && self.starved_since.is_none()
-    }
-
-    /// Looks for the page at `index`: pins it, waits for it, or starts its read.
-    fn look(&mut self, index: usize) -> Result<Found> {
-        let (file, page) = (self.file, self.pages[index]);
-        let word = file.word(page)?;
-        loop {
-            match word.pin() {
-                Look::Pinned(frame) => {
-                    self.hits += 1;
-                    return Ok(Found::Here(frame));
-                }
-                Look::Full => return Err(self.exhausted(page, Duration::ZERO)),
-                Look::Loading => {
-                    if self.wait_for(word, index) {
-                        self.misses += 1;
-                        return Ok(Found::OnItsWay);
-                    }
-                }
-                Look::Absent(ghost) => {
-                    let Some(frame) = file.pool.frame() else {
-                        self.starved_since = Some(Instant::now());
-                        return Ok(Found::NotNow);
-                    };
-                    let start = file.pool.clock.start(ghost, &file.pool.frames);
-                    if word.claim(ghost, frame, start) {
-                        self.misses += 1;
-                        self.start(index, frame);
-                        return Ok(Found::OnItsWay);
-                    }
-                    file.pool.frames.give(frame);
-                }
-            }
-            // Somebody else has moved the page on since we looked. Look again.
+    fn start(&mut self) {
+        self.asking.begin_anew();
+        match self.asking.reading.deadline() {
+            // The reads are to land also after we have left.
+            Some(_) => self.file.device.start(),
+            None => _ = self.file.device.drive(&|| true, None),
         }
-    }
-
-    fn start_submitted(&mut self) {
-        self.file.device.drive(&|| true, None);
-        self.claiming_since = None;
-    }
-
-    fn batch(&mut self) -> &Arc<Batch> {
-        self.batch.get_or_insert_with(|| Batch::new(self.file.clone(), self.pages, self.window))
-    }
-
-    /// Joins the waiters of a page that somebody else is reading, if it still is.
-    fn wait_for(&mut self, word: &Word, index: usize) -> bool {
-        let batch = self.batch().clone();
-        let mut waiters = self.file.pool.waiting.lock(self.file.number, self.pages[index]);
-        let waits = word.wait();
-        if waits {
-            waiters.add(batch, index as u32);
-        }
-        waits
-    }
-
-    /// Submits the read of a page that we have just claimed for `frame`.
-    fn start(&mut self, index: usize, frame: Frame) {
-        let file = self.file;
-        file.pool.frames.owner(frame).set(file.number, self.pages[index]);
-        file.count(Count::Started, 1);
-        file.in_flight.fetch_add(1, Ordering::Relaxed);
-        let claimed = *self.claiming_since.get_or_insert_with(|| file.pool.miss_times.now());
-        let read = self.batch().read(index as u32, frame, claimed);
-        self.handed_back = file.device.submit(read).err();
     }
 
     /// Hands over what has arrived.
     fn collect(&mut self, each: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
-        let Some(batch) = self.batch.clone() else {
-            return Ok(());
-        };
-        while let Some((index, result)) = batch.collect() {
-            self.outstanding -= 1;
-            let page = self.pages[index as usize];
-            match result {
-                Ok(frame) => {
-                    let guard = PageGuard::of_pin(self.file, page, frame);
-                    each(index as usize, &guard);
-                }
-                Err(error) => return Err(error),
-            }
+        while let Some((index, arrived)) = self.asking.collect(self.file) {
+            let arrived = Arrived::new(self.file, self.pages[index], arrived?);
+            each(index, &arrived);
         }
         Ok(())
     }
 
     /// Waits until something arrives, or until it is time to try again what was not possible.
     fn wait(&mut self) -> Result<()> {
-        let device = &self.file.device;
-        let submitted = self.outstanding - usize::from(self.handed_back.is_some());
-        if submitted == 0 && self.next >= self.pages.len() && self.handed_back.is_none() {
+        let (file, pages) = (self.file, self.pages);
+        if self.asking.is_over() {
             return Ok(());
         }
-        let patience = match submitted {
+        let on_their_way = self.asking.on_their_way();
+        let patience = match on_their_way {
             0 => BACK_PRESSURE,
-            _ => self.file.pool.device_patience,
+            _ => file.pool.device_patience,
         };
-        let batch = self.batch.clone();
-        let arrived = || batch.as_ref().is_some_and(|batch| batch.has_arrivals());
-        let held = device.drive(&arrived, Some(Instant::now() + patience));
-        if !held && submitted > 0 {
-            self.outstanding = 0; // What is still to come is waited for by nobody.
-            events::device_is_silent(device.file(), patience);
-            return Err(Error::TimedOut { file: device.file().clone(), waited: patience });
+        let until = Instant::now() + patience;
+        let until = self.asking.reading.deadline().map_or(until, |deadline| deadline.min(until));
+        let held = file.device.drive(&|| self.asking.has_arrivals(), Some(until));
+        if !held && on_their_way > 0 {
+            self.asking.too_late(file, pages)?;
+            self.asking.leave(file); // What is still to come is waited for by nobody.
+            let name = file.device.file();
+            events::device_is_silent(name, patience);
+            return Err(Error::TimedOut { file: name.clone(), waited: patience });
         }
-        if let Some(read) = self.handed_back.take() {
-            self.handed_back = device.submit(read).err();
-        }
-        if let Some(since) = self.starved_since.take() {
-            let waited = since.elapsed();
-            let page = self.pages[self.next];
-            match self.look(self.next)? {
-                Found::Here(_) => {
-                    // Rare: others have read it meanwhile. It is looked up again at once.
-                    self.file.unpin(page);
-                    self.hits -= 1;
-                }
-                Found::OnItsWay => {
-                    (self.outstanding, self.next) = (self.outstanding + 1, self.next + 1);
-                }
-                Found::NotNow if submitted == 0 && waited > self.file.pool.frame_patience => {
-                    return Err(self.exhausted(page, waited));
-                }
-                // Arrivals count as progress: the patience starts again.
-                Found::NotNow if submitted > 0 => {}
-                Found::NotNow => self.starved_since = Some(since),
+        if self.asking.lacks() {
+            let now = Instant::now();
+            // Arrivals count as progress: the patience starts again.
+            let since = match on_their_way {
+                0 => *self.starved_since.get_or_insert(now),
+                _ => *self.starved_since.insert(now),
+            };
+            let waited = now - since;
+            if waited > file.pool.frame_patience {
+                return Err(self.asking.starved(file, pages, waited));
             }
         }
+        self.asking.try_again(file);
         Ok(())
     }
 
-    /// Waits for what is outstanding and drops it, within the patience for the device.
+    /// Waits for what is outstanding and drops it, within the patience for the device and the
+    /// deadline.
     ///
     /// Also a read that was handed back is carried out: others may wait for its page already.
     fn settle(&mut self) {
-        let Some(batch) = &self.batch else { return };
         let device = &self.file.device;
         let deadline = Instant::now() + self.file.pool.device_patience;
-        while self.outstanding > 0 && Instant::now() < deadline {
-            self.handed_back = self.handed_back.take().and_then(|read| device.submit(read).err());
-            let until = match self.handed_back {
-                Some(_) => deadline.min(Instant::now() + BACK_PRESSURE),
-                None => deadline,
+        let deadline = self.asking.reading.deadline().map_or(deadline, |end| end.min(deadline));
+        while self.asking.is_waiting() && Instant::now() < deadline {
+            self.asking.try_again(self.file);
+            let until = match self.asking.was_handed_back() {
+                true => deadline.min(Instant::now() + BACK_PRESSURE),
+                false => deadline,
             };
-            device.drive(&|| batch.has_arrivals(), Some(until));
-            while let Some((index, result)) = batch.collect() {
-                self.outstanding -= 1;
-                if let Ok(frame) = result {
-                    drop(PageGuard::of_pin(self.file, self.pages[index as usize], frame));
+            device.drive(&|| self.asking.has_arrivals(), Some(until));
+            while let Some((index, arrived)) = self.asking.collect(self.file) {
+                if let Ok(pinned) = arrived {
+                    self.file.let_go(self.pages[index], pinned);
                 }
             }
         }
-    }
-
-    fn exhausted(&self, page: PageNo, waited: Duration) -> Error {
-        let (file, frames) =
-            (self.file.device.file().clone(), self.file.pool.frames.usable_count());
-        events::no_frame(&file, page, waited);
-        Error::Exhausted { file, page, frames, waited }
     }
 }
 
@@ -310,10 +268,6 @@ impl Drop for Fetch<'_, '_> {
     /// nobody else may come to land it.
     fn drop(&mut self) {
         self.settle();
-        self.file.looked(self.hits, self.misses);
-        if self.misses > 0 {
-            let name = self.file.device.file();
-            events::batch_missed(name, self.pages.len(), self.hits, self.misses);
-        }
+        self.asking.leave(self.file);
     }
 }

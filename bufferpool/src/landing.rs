@@ -2,32 +2,43 @@
 //!
 //! A [`Batch`] is the landing of the reads that it has started. A read in flight holds its batch,
 //! and with it the file, the frames and the device, whatever the caller has dropped meanwhile. A
-//! batch that nobody collects from any more gives its pins back when the last read has landed.
+//! batch that nobody collects from any more is [given up](Batch::give_up): from then on each pin
+//! goes back when its read lands.
 
 #![allow(unsafe_code)]
 
+use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+use std::task::Waker;
 use std::thread::{self, Thread};
 
 use crossbeam_queue::ArrayQueue;
+use parking_lot::Mutex;
 use ringpool_storage::{Error, Landing, PageNo, PageRead, Result};
 
 use crate::counters::Count;
 use crate::events;
+use crate::hint::Hint;
 use crate::miss_times::{ClaimedAt, Ticks};
 use crate::pool::File;
-use crate::waiting::Waiter;
 use crate::word::Frame;
 
 /// What a batch has asked for and not yet collected.
 pub(crate) struct Batch {
     file: Arc<File>,
-    /// What has arrived: the place in the batch, and the frame with a pin, or why not.
-    arrivals: ArrayQueue<(u32, Result<Frame>)>,
+    /// What has arrived, each with its place in the batch.
+    arrivals: ArrayQueue<(u32, Arrival)>,
     asked: Box<[Asked]>,
-    thread: Thread,
+    hint: Hint,
+    asker: Asker,
+    /// Whether nobody collects any more.
+    given_up: AtomicBool,
+    /// Whether it is among those who wait for a frame.
+    starved: AtomicBool,
+    /// The place of a read that was taken back, if one was.
+    taken_back: AtomicU32,
 }
 
 /// A page of the batch.
@@ -36,13 +47,57 @@ struct Asked {
     claimed: ClaimedAt,
 }
 
+/// Who is to be told that something has arrived.
+pub(crate) enum Asker {
+    Thread(Thread),
+    /// Told once; it says so again when it waits again.
+    Task(Mutex<Option<Waker>>),
+    /// Nobody waits: pages are read ahead.
+    Nobody,
+}
+
+impl Asker {
+    pub(crate) fn this_thread() -> Self {
+        Self::Thread(thread::current())
+    }
+
+    pub(crate) fn task() -> Self {
+        Self::Task(Mutex::new(None))
+    }
+}
+
+/// What became of a page that a batch waits for.
+pub(crate) enum Arrival {
+    Here(Pinned),
+    Failed(Error),
+    /// Its read was taken back before it began. Whoever still wants the page reads it.
+    Again,
+}
+
+/// One pin of a page that has arrived.
+#[derive(Clone, Copy)]
+pub(crate) struct Pinned {
+    pub(crate) frame: Frame,
+    /// Whether it was read for a scan, and for nobody else.
+    unwanted: bool,
+}
+
 impl Batch {
-    /// A batch of `pages` with at most `window` of them outstanding, for the calling thread.
-    pub(crate) fn new(file: Arc<File>, pages: &[PageNo], window: usize) -> Arc<Self> {
+    /// A batch of `pages` with at most `window` of them outstanding.
+    pub(crate) fn new(
+        file: Arc<File>,
+        pages: &[PageNo],
+        window: usize,
+        hint: Hint,
+        asker: Asker,
+    ) -> Arc<Self> {
+        let given_up = AtomicBool::new(matches!(asker, Asker::Nobody));
+        let taken_back = AtomicU32::new(u32::MAX);
         let arrivals = ArrayQueue::new(window);
         let asked = pages.iter().map(|&page| Asked { page, claimed: ClaimedAt::default() });
         let asked = asked.collect();
-        Arc::new(Self { file, arrivals, asked, thread: thread::current() })
+        let starved = AtomicBool::new(false);
+        Arc::new(Self { file, arrivals, asked, hint, asker, given_up, starved, taken_back })
     }
 
     pub(crate) fn has_arrivals(&self) -> bool {
@@ -50,8 +105,61 @@ impl Batch {
     }
 
     /// The next arrival, with its pin.
-    pub(crate) fn collect(&self) -> Option<(u32, Result<Frame>)> {
+    pub(crate) fn collect(&self) -> Option<(u32, Arrival)> {
         self.arrivals.pop()
+    }
+
+    /// Nobody collects any more: gives back the pins of what has arrived, and of what arrives.
+    pub(crate) fn give_up(&self) {
+        // Relaxed, and the fence: pairs with the one in `deliver`. Either it sees this, or we see
+        // what it has put among the arrivals.
+        self.given_up.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        self.give_back();
+    }
+
+    fn give_back(&self) {
+        while let Some((index, arrival)) = self.arrivals.pop() {
+            self.let_go(index, &arrival);
+        }
+    }
+
+    fn let_go(&self, index: u32, arrival: &Arrival) {
+        if let Arrival::Here(pinned) = arrival {
+            self.file.let_go(self.page(index), *pinned);
+        }
+    }
+
+    pub(crate) fn page(&self, index: u32) -> PageNo {
+        self.asked[index as usize].page
+    }
+
+    /// Notes that it waits for a frame, or that it does not any more. Returns what was noted.
+    pub(crate) fn set_starved(&self, starved: bool) -> bool {
+        // Relaxed: under the lock of those who do.
+        self.starved.swap(starved, Ordering::Relaxed)
+    }
+
+    /// Says who is to be woken by the next arrival.
+    pub(crate) fn tell(&self, waker: &Waker) {
+        if let Asker::Task(asker) = &self.asker {
+            let mut asker = asker.lock();
+            match &mut *asker {
+                Some(told) => told.clone_from(waker),
+                none => *none = Some(waker.clone()),
+            }
+        }
+    }
+
+    pub(crate) fn wake(&self) {
+        match &self.asker {
+            Asker::Thread(thread) => thread.unpark(),
+            Asker::Task(asker) => {
+                let waker = asker.lock().take(); // The lock is free again when it wakes.
+                waker.into_iter().for_each(Waker::wake);
+            }
+            Asker::Nobody => {}
+        }
     }
 
     /// A read of the page at `index` into `frame`, which the caller has claimed for it at
@@ -69,11 +177,20 @@ impl Batch {
         unsafe { PageRead::new(page, memory, len_bytes, self.clone(), token) }
     }
 
-    fn deliver(&self, index: u32, result: Result<Frame>) {
+    fn deliver(&self, index: u32, arrival: Arrival) {
+        // Relaxed: no more than a short cut.
+        if self.given_up.load(Ordering::Relaxed) {
+            return self.let_go(index, &arrival);
+        }
         // Never full: no more are outstanding than it holds.
-        let delivered = self.arrivals.push((index, result));
+        let delivered = self.arrivals.push((index, arrival));
         debug_assert!(delivered.is_ok(), "more arrivals than reads");
-        self.thread.unpark();
+        // Pairs with the fence in `give_up`.
+        fence(Ordering::SeqCst);
+        if self.given_up.load(Ordering::Relaxed) {
+            return self.give_back();
+        }
+        self.wake();
     }
 
     /// Publishes the page with a pin for each who waits, and hands it to them.
@@ -82,38 +199,77 @@ impl Batch {
         let Some(word) = file.table.word(page) else {
             return;
         };
-        if !word.publish_unwaited(frame) {
-            let waiters = pool.waiting.lock(file.number, page);
-            word.publish(frame, 1 + waiters.count());
-            for Waiter { batch, index, .. } in waiters.take() {
-                batch.deliver(index, Ok(frame));
-            }
+        let waiters = pool.waiting.publish(word, file.number, page, frame);
+        let is_scan = self.hint == Hint::ScanOnce && !matches!(self.asker, Asker::Nobody);
+        let unwanted = is_scan && waiters.is_empty();
+        if !unwanted {
+            pool.clock.arrived(word, frame);
         }
-        pool.clock.arrived(word, frame);
-        self.deliver(index, Ok(frame));
+        for (batch, index) in waiters {
+            batch.deliver(index, Arrival::Here(Pinned { frame, unwanted: false }));
+        }
+        self.deliver(index, Arrival::Here(Pinned { frame, unwanted }));
     }
 
-    /// Forgets the page, and tells everybody who waits for it why.
-    fn fail(&self, page: PageNo, index: u32, frame: Frame, error: Error) {
+    fn fail_with(&self, page: PageNo, index: u32, frame: Frame, error: &Error) {
+        events::read_failed(self.file.device.file(), page, error);
+        self.fail(page, index, frame, || Arrival::Failed(error.clone()));
+    }
+
+    /// Forgets the page, and tells everybody who waits for it what became of it.
+    fn fail(&self, page: PageNo, index: u32, frame: Frame, why: impl Fn() -> Arrival) {
         let (file, pool) = (&*self.file, &*self.file.pool);
         let Some(word) = file.table.word(page) else {
             return;
         };
-        events::read_failed(file.device.file(), page, &error);
-        let mut told = Vec::new();
         // The frame's owner is cleared before the word says absent, since afterwards the page
         // may be claimed again; the frame is given back after.
         pool.frames.owner(frame).clear();
-        if !word.fail_unwaited(frame) {
-            let waiters = pool.waiting.lock(file.number, page);
-            word.fail(frame);
-            told = waiters.take();
-        }
+        let told = pool.waiting.fail(word, file.number, page, frame);
+        file.table.holdings.lost();
         pool.frames.give(frame);
-        for Waiter { batch, index, .. } in told {
-            batch.deliver(index, Err(error.clone()));
+        for (batch, index) in told {
+            batch.deliver(index, why());
         }
-        self.deliver(index, Err(error));
+        self.deliver(index, why());
+    }
+
+    /// Takes the read of the page at `index` back, which no device has: whoever else wants the
+    /// page reads it.
+    pub(crate) fn take_back(&self, index: u32, read: PageRead) {
+        // Relaxed: `landed` is called below, by this thread.
+        self.taken_back.store(index, Ordering::Relaxed);
+        drop(read);
+    }
+}
+
+/// A page that has arrived, for one look.
+pub(crate) struct Arrived<'a> {
+    file: &'a File,
+    page: PageNo,
+    pinned: Pinned,
+}
+
+impl<'a> Arrived<'a> {
+    /// For a pin that the caller gives up.
+    pub(crate) fn new(file: &'a File, page: PageNo, pinned: Pinned) -> Self {
+        Self { file, page, pinned }
+    }
+}
+
+impl Deref for Arrived<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: our pin keeps the page in this frame, and nobody writes to a frame whose page
+        // is resident.
+        unsafe { self.file.pool.frames.arena.bytes(self.pinned.frame) }
+    }
+}
+
+impl Drop for Arrived<'_> {
+    fn drop(&mut self) {
+        self.file.let_go(self.page, self.pinned);
     }
 }
 
@@ -136,25 +292,59 @@ impl Landing for Batch {
         file.count(Count::ReadNs, file.pool.miss_times.landed(claimed));
         match checked {
             Ok(()) => self.publish(page, index, frame),
-            Err(Error::Abandoned { page, .. }) => {
-                let name = file.device.file().clone();
-                self.fail(page, index, frame, Error::Abandoned { file: name, page });
+            Err(Error::Abandoned { .. }) if self.taken_back.load(Ordering::Relaxed) == index => {
+                self.fail(page, index, frame, || Arrival::Again);
             }
-            Err(error) => self.fail(page, index, frame, error),
+            Err(Error::Abandoned { page, .. }) => {
+                let error = Error::Abandoned { file: file.device.file().clone(), page };
+                self.fail_with(page, index, frame, &error);
+            }
+            Err(error) => self.fail_with(page, index, frame, &error),
+        }
+        if matches!(self.asker, Asker::Nobody) {
+            file.pool.ahead.end();
         }
         // Relaxed: a count, see `PoolFile::drop`.
         file.in_flight.fetch_sub(1, Ordering::Relaxed);
+        file.pool.starved.read_ends();
     }
 }
 
 impl Drop for Batch {
     /// Gives back the pins of what arrived and was never collected.
     fn drop(&mut self) {
-        while let Some((index, result)) = self.arrivals.pop() {
-            let word = self.file.table.word(self.asked[index as usize].page);
-            if let (Ok(_), Some(word)) = (result, word) {
-                word.unpin();
-            }
+        self.give_back();
+    }
+}
+
+impl File {
+    /// Gives back a pin of a page that has arrived. A page that was read for a scan alone goes
+    /// with it, unless somebody has used it since.
+    pub(crate) fn let_go(&self, page: PageNo, pinned: Pinned) {
+        let Pinned { frame, unwanted } = pinned;
+        let Some(word) = self.table.word(page) else {
+            return;
+        };
+        if !unwanted {
+            return word.unpin();
         }
+        if word.unpin_unwanted(frame) {
+            self.table.holdings.lost();
+            let frames = &self.pool.frames;
+            frames.unlinked(&[frame]).into_iter().for_each(|frame| frames.give(frame));
+        } else {
+            self.pool.clock.arrived(word, frame);
+            word.unpin();
+        }
+    }
+
+    /// Keeps a page that has arrived, with its pin, whatever it was read for.
+    pub(crate) fn keep(&self, page: PageNo, pinned: Pinned) -> Frame {
+        if pinned.unwanted
+            && let Some(word) = self.table.word(page)
+        {
+            self.pool.clock.arrived(word, pinned.frame);
+        }
+        pinned.frame
     }
 }

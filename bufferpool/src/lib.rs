@@ -45,7 +45,9 @@
 //! - Between submission and landing a frame belongs to its read: `landing` again, on the promise
 //!   of [`PageRead`](ringpool_storage::PageRead).
 
+mod ahead;
 mod arena;
+mod asking;
 mod clock;
 mod counters;
 mod epochs;
@@ -53,19 +55,24 @@ mod error;
 mod events;
 mod fetch;
 mod frames;
+mod future;
 mod ghost;
 mod guard;
+mod hint;
 mod hot_set;
 mod hot_set_file;
 mod landing;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod miss_times;
+mod own;
 mod policy;
 mod pool;
 mod probation;
 mod reader;
 mod restoring;
+mod share;
+mod starved;
 mod stats;
 mod sync;
 mod table;
@@ -74,11 +81,14 @@ mod waiting;
 mod word;
 
 pub use error::PoolError;
+pub use future::Arrivals;
 pub use guard::{OwnedPage, PageGuard};
+pub use hint::{Hint, Reading};
 pub use hot_set::HotSet;
 pub use hot_set_file::HotSetError;
 pub use policy::{Policy, UnknownPolicy};
 pub use pool::{Pool, PoolFile, PoolOptions};
-pub use reader::{Reader, Stay};
+pub use reader::{Pages, Reader, Stay};
 pub use restoring::{Ended, Restored, Restoring};
+pub use share::Share;
 pub use stats::{Audit, FileStats, MissLatency, Snapshot, Stats};

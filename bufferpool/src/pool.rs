@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use ringpool_storage::{Checksums, Error, PageDevice, PageNo, PageSize, PageSource, Result};
 
+use crate::ahead::Ahead;
 use crate::arena::Arena;
 use crate::clock::{Clock, Tables};
 use crate::counters::{Count, Counters};
@@ -16,8 +17,11 @@ use crate::events;
 use crate::fetch;
 use crate::frames::Frames;
 use crate::guard::PageGuard;
+use crate::hint::Reading;
+use crate::landing::Batch;
 use crate::miss_times::MissTimes;
 use crate::policy::Policy;
+use crate::starved::Starved;
 use crate::stats::Audit;
 use crate::table::{FileNo, Table};
 use crate::waiting::Waiting;
@@ -68,7 +72,12 @@ pub(crate) struct Core {
     pub(crate) frames: Frames,
     pub(crate) clock: Clock,
     pub(crate) tables: Tables,
-    pub(crate) waiting: Waiting,
+    /// Batches, and which of their pages they wait for.
+    pub(crate) waiting: Waiting<(Arc<Batch>, u32)>,
+    pub(crate) starved: Starved,
+    pub(crate) ahead: Ahead,
+    /// The floors of all files together, in frames.
+    pub(crate) floors: Mutex<usize>,
     pub(crate) counters: Counters,
     pub(crate) miss_times: MissTimes,
     pub(crate) frame_patience: Duration,
@@ -111,6 +120,9 @@ impl Pool {
             clock: Clock::new(policy, count as usize),
             tables: RwLock::default(),
             waiting: Waiting::new(),
+            starved: Starved::default(),
+            ahead: Ahead::default(),
+            floors: Mutex::default(),
             counters: Counters::new(),
             miss_times: MissTimes::new(),
             frame_patience,
@@ -148,7 +160,7 @@ impl Pool {
         }
         let sum_bytes = checksums.as_ref().map_or(0, Checksums::memory_bytes);
         let table_bytes = Table::memory_bytes(pages).saturating_add(sum_bytes);
-        let paid_frames = core.pay(&name, table_bytes)?;
+        let paid_frames = core.pay(&name, table_bytes, *core.floors.lock())?;
         let attached = Table::new(pages)
             .ok_or_else(|| PoolError::NoMemory {
                 memory_bytes: table_bytes,
@@ -233,9 +245,11 @@ impl Pool {
 impl Core {
     /// A free frame, or one whose page had to go for it. `None` when all is pinned, or loading, or
     /// may still be looked at by readers.
-    pub(crate) fn frame(&self) -> Option<Frame> {
+    ///
+    /// `own` is the file that it is for, if it is for a page.
+    pub(crate) fn frame(&self, own: Option<FileNo>) -> Option<Frame> {
         let frames = &self.frames;
-        let victim = || self.clock.victim(frames, &self.tables, &self.counters);
+        let victim = || self.clock.victim(frames, &self.tables, &self.counters, own);
         let found = frames.take().or_else(|| frames.reclaim());
         let found = found.or_else(|| if frames.limbo_is_full() { None } else { victim() });
         // While readers are inside, what they may look at is evicted ahead of the need: its frames
@@ -246,26 +260,33 @@ impl Core {
         found
     }
 
-    /// Takes frames out of use that are worth `table_bytes`. Returns how many.
-    fn pay(&self, file: &Arc<str>, table_bytes: u64) -> std::result::Result<usize, PoolError> {
+    /// Takes frames out of use that are worth `table_bytes`, and leaves as many as the `floors`
+    /// of all files take. Returns how many.
+    pub(crate) fn pay(
+        &self,
+        file: &Arc<str>,
+        table_bytes: u64,
+        floors: usize,
+    ) -> std::result::Result<usize, PoolError> {
         let frame_bytes = Pool::frame_bytes(self.page_size);
         let wanted = table_bytes.div_ceil(frame_bytes);
         let usable = self.frames.usable_count() as u64;
-        if wanted + u64::from(Pool::MIN_FRAMES) > usable {
+        let least = floors as u64 + u64::from(Pool::MIN_FRAMES);
+        if wanted + least > usable {
             let frames = self.frames.count();
             return Err(PoolError::TableTooLarge {
                 file: file.clone(),
                 table_bytes,
                 frames,
-                minimum_frames: Pool::MIN_FRAMES,
-                minimum_bytes: (frames as u64 - usable + wanted + u64::from(Pool::MIN_FRAMES))
+                minimum_frames: least as u32,
+                minimum_bytes: (frames as u64 - usable + wanted + least)
                     .saturating_mul(frame_bytes),
             });
         }
         let deadline = Instant::now() + self.frame_patience;
         let mut paid = 0;
         while paid < wanted {
-            match self.frame() {
+            match self.frame(None) {
                 Some(frame) => {
                     self.frames.retire(frame);
                     paid += 1;
@@ -344,7 +365,7 @@ impl File {
     }
 
     /// Adds a pin to a page that the caller sees pinned, and returns its frame.
-    fn pin_again(&self, page: PageNo) -> Option<Frame> {
+    pub(crate) fn pin_again(&self, page: PageNo) -> Option<Frame> {
         self.table.word(page).and_then(Word::pin_again)
     }
 
@@ -359,6 +380,7 @@ impl File {
 impl Drop for File {
     /// The last guard and the last read are gone: the pages leave, and their frames come free.
     fn drop(&mut self) {
+        self.pool.forget_share(self);
         let mut tables = self.pool.tables.write();
         self.pool.counters.unlist(self.number);
         self.pool.clock.clear(&self.pool.frames, &tables, &self.table, self.number);
@@ -389,17 +411,10 @@ impl PoolFile {
     /// [`Error::NoSuchPage`], whatever the device answers, [`Error::Checksum`] when the bytes are
     /// wrong, [`Error::Exhausted`] when no frame comes free in time.
     pub fn pin(&self, page: PageNo) -> Result<PageGuard<'_>> {
-        if let Some(guard) = self.try_pin(page) {
-            return Ok(guard);
+        match self.try_pin(page) {
+            Some(guard) => Ok(guard),
+            None => self.pin_with(page, &Reading::default()),
         }
-        let mut kept = None;
-        fetch::fetch(&self.file, &[page], &mut |_, _| kept = self.file.pin_again(page))?;
-        let frame = kept.ok_or_else(|| {
-            // It was handed over, so that there are as many guards of it as can be counted.
-            let (file, frames) = (self.file.device.file().clone(), self.file.pool.frames.count());
-            Error::Exhausted { file, page, frames, waited: Duration::ZERO }
-        })?;
-        Ok(PageGuard::of_pin(&self.file, page, frame))
     }
 
     /// Pins `page` if it is in memory. Never waits, never reads.
@@ -408,19 +423,17 @@ impl PoolFile {
         if self.file.pool.frames.arena.is_the_parents() {
             return None;
         }
-        match self.file.table.word(page)?.pin() {
-            Look::Pinned(frame) => {
-                self.file.count(Count::Hit, 1);
-                Some(PageGuard::of_pin(&self.file, page, frame))
-            }
-            _ => None,
-        }
+        let word = self.file.table.word(page)?;
+        let Look::Pinned(frame) = word.pin() else { return None };
+        self.file.count(Count::Hit, 1);
+        Some(PageGuard::at(&self.file, page, word, frame))
     }
 
     /// Drops `page` from memory, if it is there and nobody pins it. Returns whether it was.
     pub fn forget(&self, page: PageNo) -> bool {
         let evicted = self.file.table.word(page).and_then(Word::evict);
         if let Some(frame) = evicted {
+            self.file.table.holdings.lost();
             let frames = &self.file.pool.frames;
             frames.unlinked(&[frame]).into_iter().for_each(|frame| frames.give(frame));
         }

@@ -12,7 +12,7 @@ use crate::word::Frame;
 
 /// Probation has one frame in so many: enough for a second use to come in time, and as little as
 /// can be of a pool that a scan passes through. A third less or more changes little.
-const FRAMES_PER_PLACE: usize = 14;
+pub(crate) const FRAMES_PER_PLACE: usize = 14;
 
 pub(crate) struct Probation {
     ring: ArrayQueue<Frame>,

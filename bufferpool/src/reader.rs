@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use ringpool_storage::{Error, PageNo, Result};
 
+use crate::arena::Arena;
 use crate::counters::Count;
 use crate::epochs::SeatNo;
 use crate::error::PoolError;
@@ -100,26 +101,22 @@ impl Reader {
 }
 
 impl Stay<'_> {
-    /// The page, if it is in memory. Never waits, never reads; `None` also when the file belongs
-    /// to another pool.
+    /// The pages of `file`, for many looks: what each look would have to find anew is found here
+    /// once. None is in memory when the file belongs to another pool.
     #[inline]
-    pub fn get<'s>(&'s self, file: &'s PoolFile, page: PageNo) -> Option<&'s [u8]> {
-        if !self.reader.is_of(file) {
-            return None;
-        }
-        let frame = file.file().table.word(page)?.look()?;
-        self.hit(file, 1);
-        // SAFETY: we are inside since before the look, and until `&mut self` is had, when no
-        // slice is left. Until then nobody writes to the frame (`epochs`).
-        Some(unsafe { self.reader.core.frames.arena.bytes(frame) })
+    pub fn pages<'s>(&'s self, file: &'s PoolFile) -> Pages<'s> {
+        let words = if self.reader.is_of(file) { file.file().table.all() } else { &[] };
+        Pages { words, arena: &self.reader.core.frames.arena, file: file.file().number, stay: self }
     }
 
-    /// Those of `pages` that are in memory: `found[i]` becomes the page `pages[i]`, or `None`.
-    /// Returns how many there are.
-    ///
-    /// The table's words and the pages' first lines are asked for together, so that the processor
-    /// waits for all of them at once: up to a few dozen pages that is much faster than one
-    /// [`get`](Self::get) after the other.
+    /// The page, if it is in memory. Never waits, never reads. For many looks at one file, take
+    /// its [`pages`](Self::pages).
+    #[inline]
+    pub fn get<'s>(&'s self, file: &'s PoolFile, page: PageNo) -> Option<&'s [u8]> {
+        self.pages(file).get(page)
+    }
+
+    /// Those of `pages` that are in memory; see [`Pages::get_many`].
     ///
     /// # Panics
     /// When `found` is not as long as `pages`.
@@ -130,26 +127,7 @@ impl Stay<'_> {
         pages: &[PageNo],
         found: &mut [Option<&'s [u8]>],
     ) -> usize {
-        assert_eq!(pages.len(), found.len(), "a place for each page");
-        if !self.reader.is_of(file) {
-            found.fill(None);
-            return 0;
-        }
-        let table = &file.file().table;
-        for &page in pages {
-            table.word(page).into_iter().for_each(|word| prefetch(std::ptr::from_ref(word)));
-        }
-        let mut count = 0;
-        for (found, &page) in found.iter_mut().zip(pages) {
-            *found = table.word(page).and_then(Word::look).map(|frame| {
-                prefetch(self.reader.core.frames.arena.address(frame).as_ptr());
-                count += 1;
-                // SAFETY: as in `get`.
-                unsafe { self.reader.core.frames.arena.bytes(frame) }
-            });
-        }
-        self.hit(file, count);
-        count as usize
+        self.pages(file).get_many(pages, found)
     }
 
     /// The page, read first if it is not in memory. Everything seen before is let go.
@@ -168,7 +146,7 @@ impl Stay<'_> {
                 frame = Some(word.content().frame());
             })?;
         } else {
-            self.hit(file, 1);
+            self.hit(file.file().number, 1);
         }
         let frame = frame.ok_or_else(|| self.no_such_page(file, page))?;
         // SAFETY: as in `get`: we are inside since a moment when the page was resident.
@@ -212,11 +190,10 @@ impl Stay<'_> {
     }
 
     #[inline]
-    fn hit(&self, file: &PoolFile, hits: u64) {
-        let number = file.file().number;
-        if self.hit_file.get() != number {
+    fn hit(&self, file: FileNo, hits: u64) {
+        if self.hit_file.get() != file {
             self.count();
-            self.hit_file.set(number);
+            self.hit_file.set(file);
         }
         self.hits.set(self.hits.get() + hits);
     }
@@ -227,6 +204,60 @@ impl Stay<'_> {
         if hits > 0 {
             self.reader.core.counters.add(self.hit_file.get(), Count::Hit, hits);
         }
+    }
+}
+
+/// The pages of one file during a [`Stay`].
+#[derive(Clone, Copy)]
+pub struct Pages<'s> {
+    words: &'s [Word],
+    arena: &'s Arena,
+    file: FileNo,
+    stay: &'s Stay<'s>,
+}
+
+impl<'s> Pages<'s> {
+    /// The page, if it is in memory. Never waits, never reads.
+    #[inline]
+    pub fn get(&self, page: PageNo) -> Option<&'s [u8]> {
+        let frame = self.word(page)?.look()?;
+        self.stay.hit(self.file, 1);
+        // SAFETY: we are inside since before the look, and until the stay is had as `&mut`, when
+        // no slice is left. Until then nobody writes to the frame (`epochs`).
+        Some(unsafe { self.arena.bytes(frame) })
+    }
+
+    /// Those of `pages` that are in memory: `found[i]` becomes the page `pages[i]`, or `None`.
+    /// Returns how many there are.
+    ///
+    /// The table's words and the pages' first lines are asked for together, so that the processor
+    /// waits for all of them at once: up to a few dozen pages that is much faster than one
+    /// [`get`](Self::get) after the other.
+    ///
+    /// # Panics
+    /// When `found` is not as long as `pages`.
+    #[inline]
+    pub fn get_many(&self, pages: &[PageNo], found: &mut [Option<&'s [u8]>]) -> usize {
+        assert_eq!(pages.len(), found.len(), "a place for each page");
+        for &page in pages {
+            self.word(page).into_iter().for_each(|word| prefetch(word));
+        }
+        let mut count = 0;
+        for (found, &page) in found.iter_mut().zip(pages) {
+            *found = self.word(page).and_then(Word::look).map(|frame| {
+                prefetch(self.arena.address(frame).as_ptr());
+                count += 1;
+                // SAFETY: as in `get`.
+                unsafe { self.arena.bytes(frame) }
+            });
+        }
+        self.stay.hit(self.file, count);
+        count as usize
+    }
+
+    #[inline]
+    fn word(&self, page: PageNo) -> Option<&'s Word> {
+        self.words.get(usize::try_from(page.0).ok()?)
     }
 }
 

@@ -13,14 +13,15 @@ use std::time::{Duration, Instant};
 
 use ringpool_storage::{Error, PageNo};
 
+use crate::asking::Asking;
 use crate::counters::Count;
 use crate::events;
-use crate::guard::PageGuard;
+use crate::hint::Reading;
 use crate::hot_set::HotSet;
 use crate::hot_set_file::HotSetError;
-use crate::landing::Batch;
+use crate::landing::Asker;
 use crate::pool::{Core, File, PoolFile};
-use crate::word::Frame;
+use crate::share::Lack;
 
 /// Pages that are read side by side: enough for a disk to be quick at it, and few beside what it
 /// can do.
@@ -163,12 +164,6 @@ struct Restorer {
     order: Arc<Order>,
 }
 
-/// A batch that is being read.
-struct InFlight {
-    batch: Arc<Batch>,
-    outstanding: usize,
-}
-
 impl Restorer {
     fn restore(&self, hot_set: &HotSet) -> Restored {
         let mut restored =
@@ -182,7 +177,7 @@ impl Restorer {
             let others_before = self.others_started(0);
             let begun = Instant::now();
             let before = restored.read + restored.failed;
-            let tried = self.why_not().and_then(|()| self.bring_in(&batch, &mut restored));
+            let tried = self.bring_in(&batch, &mut restored);
             // Relaxed: a count.
             self.order.read.store(restored.read, Ordering::Relaxed);
             if let Err(ended) = tried {
@@ -200,17 +195,22 @@ impl Restorer {
         restored
     }
 
-    /// Whether to go on.
-    fn why_not(&self) -> Result<(), Ended> {
-        if self.is_stopped() {
-            return Err(Ended::Cancelled);
+    /// Whether to go on, and why not.
+    fn may_go_on(&self) -> Result<(), Ended> {
+        match (self.is_stopped(), self.has_room()) {
+            (true, _) => Err(Ended::Cancelled),
+            (false, false) => Err(Ended::PoolFull),
+            (false, true) => Ok(()),
         }
-        let pool = &self.file.pool;
+    }
+
+    /// Whether a page can come in and nobody has to go for it, nor soon.
+    fn has_room(&self) -> bool {
+        let File { pool, table, .. } = &*self.file;
         let left = (pool.frames.usable_count() / FRAMES_PER_LEFT).max(LEAST_LEFT);
-        match pool.clock.is_full() || pool.frames.free_count() <= left {
-            true => Err(Ended::PoolFull),
-            false => Ok(()),
-        }
+        let below_ceiling =
+            table.holdings.ceiling().is_none_or(|most| table.holdings.held() < most);
+        below_ceiling && !pool.clock.is_full() && pool.frames.free_count() > left
     }
 
     fn is_stopped(&self) -> bool {
@@ -231,105 +231,98 @@ impl Restorer {
         }
     }
 
-    /// Reads those of `pages` that are absent, into free frames, and waits for them.
+    /// Reads those of `pages` that are absent, while there is room, and waits for them.
     fn bring_in(&self, pages: &[(PageNo, u8)], restored: &mut Restored) -> Result<(), Ended> {
         let numbers: Vec<PageNo> = pages.iter().map(|&(page, _)| page).collect();
-        let batch = Batch::new(self.file.clone(), &numbers, pages.len());
-        let mut reads = InFlight { batch, outstanding: 0 };
-        let mut full = false;
+        let reading = Reading::default();
+        let asking = Asking::new(&self.file, pages.len(), 0, &reading, Asker::this_thread);
+        let mut reads = Reads { file: &self.file, asking, last_error: None };
+        let mut tried = Ok(());
         for (index, &page) in numbers.iter().enumerate() {
-            match self.claim(page) {
-                Claim::Claimed(frame) => self.start(&mut reads, index as u32, frame),
-                Claim::Found => restored.found += 1,
-                Claim::NoFrame => full = true,
+            while !reads.asking.may_look_on() {
+                reads.wait(pages, restored)?; // For a place among the batch's reads.
             }
-        }
-        let last_error = self.collect(&mut reads, pages, restored)?;
-        match last_error {
-            Some(error) if restored.failed >= MOST_FAILURES => Err(Ended::Device(error)),
-            _ if full => Err(Ended::PoolFull),
-            _ => Ok(()),
-        }
-    }
-
-    /// Claims `page` for a frame that is free, if it is absent.
-    fn claim(&self, page: PageNo) -> Claim {
-        let pool = &self.file.pool;
-        let Some(word) = self.file.table.word(page) else {
-            return Claim::Found;
-        };
-        let Some(ghost) = word.absent() else {
-            return Claim::Found;
-        };
-        let Some(frame) = pool.frames.take() else {
-            return Claim::NoFrame;
-        };
-        if word.claim(ghost, frame, pool.clock.start(ghost, &pool.frames)) {
-            pool.frames.owner(frame).set(self.file.number, page);
-            return Claim::Claimed(frame);
-        }
-        pool.frames.give(frame);
-        Claim::Found // By somebody else, just now.
-    }
-
-    fn start(&self, reads: &mut InFlight, index: u32, frame: Frame) {
-        let device = &self.file.device;
-        self.file.count(Count::Started, 1);
-        self.file.in_flight.fetch_add(1, Ordering::Relaxed);
-        reads.outstanding += 1;
-        let mut read = reads.batch.read(index, frame, self.file.pool.miss_times.now());
-        let deadline = Instant::now() + self.file.pool.device_patience;
-        while let Err(handed_back) = device.submit(read) {
-            if Instant::now() > deadline {
-                return; // Dropped, it lands as abandoned, which its waiters are told.
-            }
-            read = handed_back;
-            device.drive(&|| reads.batch.has_arrivals(), Some(Instant::now() + BACK_PRESSURE));
-        }
-    }
-
-    /// Waits for what is outstanding, and gives each page its chances. Returns the last error.
-    fn collect(
-        &self,
-        reads: &mut InFlight,
-        pages: &[(PageNo, u8)],
-        restored: &mut Restored,
-    ) -> Result<Option<Error>, Ended> {
-        let (device, patience) = (&self.file.device, self.file.pool.device_patience);
-        let mut last_error = None;
-        while reads.outstanding > 0 {
-            let arrived = || reads.batch.has_arrivals();
-            if !device.drive(&arrived, Some(Instant::now() + patience)) {
-                restored.failed += reads.outstanding as u64;
-                let file = device.file().clone();
-                events::device_is_silent(&file, patience);
-                return Err(Ended::Device(Error::TimedOut { file, waited: patience }));
-            }
-            while let Some((index, result)) = reads.batch.collect() {
-                reads.outstanding -= 1;
-                let (page, chances) = pages[index as usize];
-                match result {
-                    Ok(frame) => {
-                        let pinned = PageGuard::of_pin(&self.file, page, frame);
-                        self.file.table.word(page).inspect(|word| word.warm(chances.into()));
-                        drop(pinned);
-                        restored.read += 1;
-                    }
-                    Err(error) => {
-                        last_error = Some(error);
-                        restored.failed += 1;
-                    }
+            tried = self.may_go_on();
+            if tried.is_ok() {
+                match reads.claim(index, page, &numbers) {
+                    Ok(true) => {}
+                    Ok(false) => restored.found += 1,
+                    Err(_) => tried = Err(Ended::PoolFull),
                 }
             }
+            if tried.is_err() {
+                break;
+            }
         }
-        Ok(last_error)
+        while reads.asking.is_waiting() {
+            reads.wait(pages, restored)?;
+        }
+        match reads.last_error.take() {
+            Some(error) if restored.failed >= MOST_FAILURES => Err(Ended::Device(error)),
+            _ => tried,
+        }
     }
 }
 
-/// What became of a page that is to be read.
-enum Claim {
-    Claimed(Frame),
-    /// It is in memory or on its way, or the file has no such page.
-    Found,
-    NoFrame,
+/// The reads of one batch. Dropped, those that are still in flight land without it.
+struct Reads<'a> {
+    file: &'a Arc<File>,
+    asking: Asking,
+    last_error: Option<Error>,
+}
+
+impl Reads<'_> {
+    /// Starts to read `page`, if it is absent. Returns whether it was.
+    fn claim(&mut self, index: usize, page: PageNo, numbers: &[PageNo]) -> Result<bool, Lack> {
+        let word = self.file.table.word(page);
+        match word.and_then(|word| Some((word, word.content().ghost()?))) {
+            Some((word, ghost)) => self.asking.claim(word, ghost, index, self.file, numbers),
+            None => Ok(false),
+        }
+    }
+
+    /// Waits for the next arrivals, and gives each page its chances.
+    fn wait(&mut self, pages: &[(PageNo, u8)], restored: &mut Restored) -> Result<(), Ended> {
+        let (device, patience) = (&self.file.device, self.file.pool.device_patience);
+        let deadline = Instant::now() + patience;
+        while !self.asking.has_arrivals() {
+            let until = match self.asking.was_handed_back() {
+                true => deadline.min(Instant::now() + BACK_PRESSURE),
+                false => deadline,
+            };
+            device.drive(&|| self.asking.has_arrivals(), Some(until));
+            if !self.asking.has_arrivals() && Instant::now() >= deadline {
+                let file = device.file().clone();
+                restored.failed += self.asking.on_their_way() as u64;
+                events::device_is_silent(&file, patience);
+                return Err(Ended::Device(Error::TimedOut { file, waited: patience }));
+            }
+            let was_handed_back = self.asking.was_handed_back();
+            self.asking.try_again(self.file);
+            if was_handed_back && !self.asking.was_handed_back() {
+                break; // It has a place now, and there may be one for the next.
+            }
+        }
+        while let Some((index, arrival)) = self.asking.collect(self.file) {
+            let (page, chances) = pages[index];
+            match arrival {
+                Ok(pinned) => {
+                    self.file.table.word(page).inspect(|word| word.warm(chances.into()));
+                    self.file.let_go(page, pinned);
+                    restored.read += 1;
+                }
+                Err(error) => {
+                    self.last_error = Some(error);
+                    restored.failed += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Reads<'_> {
+    fn drop(&mut self) {
+        self.asking.leave(self.file);
+    }
 }

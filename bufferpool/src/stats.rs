@@ -29,7 +29,7 @@ pub struct Stats {
     /// Of these, the ones that gave no page: the device's error, or bytes that do not match their
     /// checksum.
     pub failed_reads: u64,
-    /// Pages evicted by the clock.
+    /// Pages that had to go for others.
     pub evictions: u64,
     /// Steps that were taken in search of pages to evict: frames that the hand has passed, and
     /// pages whose probation has ended.
@@ -112,7 +112,7 @@ pub struct FileStats {
     pub reads: u64,
     /// Of these, the ones that gave no page.
     pub failed_reads: u64,
-    /// Pages evicted by the clock.
+    /// Pages that had to go for others.
     pub evictions: u64,
     /// The mean time of a read from claim to landing, in microseconds; 0 before the first.
     pub mean_miss_latency_us: f64,
@@ -158,8 +158,8 @@ impl Pool {
             misses: sum.of(Count::Miss),
             reads: sum.of(Count::Landed),
             failed_reads: sum.of(Count::Failed),
-            // Relaxed: counts, read for their values alone.
-            evictions: core.clock.evictions.load(Ordering::Relaxed),
+            evictions: sum.of(Count::Evicted),
+            // Relaxed: a count, read for its value alone.
             sweep_steps: core.clock.steps.load(Ordering::Relaxed),
             miss_latency: MissLatency::from(&self.miss_latencies()),
             frames: core.frames.count(),

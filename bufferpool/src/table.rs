@@ -7,13 +7,17 @@
 
 use std::sync::atomic::Ordering;
 
+use crossbeam_utils::CachePadded;
 use ringpool_storage::PageNo;
 
+use crate::share::Holdings;
 use crate::sync::AtomicU64;
 use crate::word::Word;
 
 pub(crate) struct Table {
     words: Box<[Word]>,
+    /// What the file holds; apart from the words, which hits look at.
+    pub(crate) holdings: CachePadded<Holdings>,
 }
 
 impl Table {
@@ -30,12 +34,13 @@ impl Table {
         // SAFETY: a word is a transparent atomic, which has the size, alignment and bit patterns
         // of its integer (asserted above); the box is ours alone.
         let words = unsafe { Box::from_raw(Box::into_raw(zeros) as *mut [Word]) };
-        Some(Self { words })
+        Some(Self { words, holdings: CachePadded::default() })
     }
 
     #[cfg(loom)]
     pub(crate) fn new(pages: u64) -> Option<Self> {
-        Some(Self { words: (0..pages).map(|_| Word::default()).collect() })
+        let words = (0..pages).map(|_| Word::default()).collect();
+        Some(Self { words, holdings: CachePadded::default() })
     }
 
     /// The bytes that a table of `pages` pages takes.
@@ -45,6 +50,12 @@ impl Table {
 
     pub(crate) fn page_count(&self) -> u64 {
         self.words.len() as u64
+    }
+
+    /// The words of all pages, by their numbers.
+    #[inline]
+    pub(crate) fn all(&self) -> &[Word] {
+        &self.words
     }
 
     /// The word of `page`; `None` past the end.

@@ -1,67 +1,202 @@
 //! Who waits for pages that somebody else is reading.
 //!
 //! Single flight: the first who misses a page claims its word and reads it; the others leave
-//! their batch here and get the page, already pinned for them, when it lands. The lists are under
+//! their name here and get the page, already pinned for them, when it lands. The lists are under
 //! a few locks by page, which only those take who wait for another's read, and those who land a
-//! page that is waited for.
+//! page that is waited for: the word says whether anybody does, so that a page that nobody waits
+//! for is published without a lock.
 
-use std::sync::Arc;
-
-use parking_lot::{Mutex, MutexGuard};
 use ringpool_storage::PageNo;
 
-use crate::landing::Batch;
+use crate::sync::{Mutex, MutexGuard};
 use crate::table::FileNo;
+use crate::word::{Frame, Word};
 
-const STRIPES: usize = 64;
+const STRIPES: usize = if cfg!(loom) { 1 } else { 64 };
 
-pub(crate) struct Waiting {
-    stripes: [Mutex<Vec<Waiter>>; STRIPES],
+/// The waiters of all pages, each known by a `T`.
+pub(crate) struct Waiting<T> {
+    stripes: [Mutex<Vec<Waiter<T>>>; STRIPES],
 }
 
-/// One batch that waits for one page, as its `index`.
-pub(crate) struct Waiter {
+struct Waiter<T> {
     file: FileNo,
     page: PageNo,
-    pub(crate) batch: Arc<Batch>,
-    pub(crate) index: u32,
+    who: T,
 }
 
-/// The waiters of one page, and of its neighbours in the stripe, under their lock.
-pub(crate) struct Locked<'a> {
-    waiters: MutexGuard<'a, Vec<Waiter>>,
-    file: FileNo,
-    page: PageNo,
-}
-
-impl Waiting {
+impl<T> Waiting<T> {
     pub(crate) fn new() -> Self {
-        Self { stripes: [const { Mutex::new(Vec::new()) }; STRIPES] }
+        Self { stripes: std::array::from_fn(|_| Mutex::new(Vec::new())) }
     }
 
-    pub(crate) fn lock(&self, file: FileNo, page: PageNo) -> Locked<'_> {
+    /// Joins the waiters of a page that is loading. Returns false when it is not loading any more.
+    pub(crate) fn join(&self, word: &Word, file: FileNo, page: PageNo, who: T) -> bool {
+        let mut waiters = self.lock(file, page);
+        let joined = word.wait();
+        if joined {
+            waiters.push(Waiter { file, page, who });
+        }
+        joined
+    }
+
+    /// Takes those off the list of a page who are `mine`, and who do not wait any more.
+    pub(crate) fn leave(&self, file: FileNo, page: PageNo, mine: impl Fn(&T) -> bool) {
+        let mut waiters = self.lock(file, page);
+        waiters.retain(|waiter| !(waiter.file == file && waiter.page == page && mine(&waiter.who)));
+    }
+
+    /// Makes a page resident that has landed in `frame`, with a pin for the caller and for each
+    /// who waits. Returns who that is.
+    pub(crate) fn publish(&self, word: &Word, file: FileNo, page: PageNo, frame: Frame) -> Vec<T> {
+        if word.publish_unwaited(frame) {
+            return Vec::new();
+        }
+        let mut waiters = self.lock(file, page);
+        let told = take(&mut waiters, file, page);
+        word.publish(frame, 1 + told.len() as u64);
+        told
+    }
+
+    /// Makes a page absent whose read into `frame` has failed. Returns who is to be told.
+    pub(crate) fn fail(&self, word: &Word, file: FileNo, page: PageNo, frame: Frame) -> Vec<T> {
+        if word.fail_unwaited(frame) {
+            return Vec::new();
+        }
+        let mut waiters = self.lock(file, page);
+        word.fail(frame);
+        take(&mut waiters, file, page)
+    }
+
+    fn lock(&self, file: FileNo, page: PageNo) -> MutexGuard<'_, Vec<Waiter<T>>> {
         let hash = (page.0 ^ u64::from(file) << 48).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let stripe = (hash >> 58) as usize % STRIPES;
-        Locked { waiters: self.stripes[stripe].lock(), file, page }
+        self.stripes[(hash >> 58) as usize % STRIPES].lock()
     }
 }
 
-impl Locked<'_> {
-    pub(crate) fn add(&mut self, batch: Arc<Batch>, index: u32) {
-        self.waiters.push(Waiter { file: self.file, page: self.page, batch, index });
+fn take<T>(waiters: &mut Vec<Waiter<T>>, file: FileNo, page: PageNo) -> Vec<T> {
+    let theirs = |waiter: &mut Waiter<T>| waiter.file == file && waiter.page == page;
+    waiters.extract_if(.., theirs).map(|waiter| waiter.who).collect()
+}
+
+/// Single flight with an owner whose read fails or lands, and two who want the same page:
+/// `RUSTFLAGS="--cfg loom" cargo test --release -p ringpool-bufferpool --lib loom`.
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::sync::Arc;
+    use loom::sync::atomic::{AtomicUsize, Ordering};
+    use loom::thread;
+
+    use super::*;
+    use crate::word::{Look, Start};
+
+    const PAGE: PageNo = PageNo(3);
+
+    struct Model {
+        word: Word,
+        waiting: Waiting<usize>,
+        /// What each waiter was told: how often that the page is there, and that it is not.
+        told: [[AtomicUsize; 2]; 3],
+        reads: AtomicUsize,
     }
 
-    pub(crate) fn count(&self) -> u64 {
-        self.waiters.iter().filter(|waiter| self.is_mine(waiter)).count() as u64
+    impl Model {
+        fn new() -> Arc<Self> {
+            Arc::new(Self {
+                word: Word::default(),
+                waiting: Waiting::new(),
+                told: std::array::from_fn(|_| std::array::from_fn(|_| AtomicUsize::new(0))),
+                reads: AtomicUsize::new(0),
+            })
+        }
+
+        /// Asks for the page as `who`, and reads it into a frame of that number if need be. The
+        /// first read ends well or not, later ones do. Returns whether it waits.
+        fn ask(&self, who: usize, first_ends_well: bool) -> bool {
+            loop {
+                match self.word.pin() {
+                    Look::Pinned(_) => {
+                        self.tell(who, true);
+                        return false;
+                    }
+                    Look::Loading if self.waiting.join(&self.word, 0, PAGE, who) => return true,
+                    Look::Absent(ghost) if self.word.claim(ghost, who as Frame, Start::Main) => {
+                        let well =
+                            self.reads.fetch_add(1, Ordering::Relaxed) > 0 || first_ends_well;
+                        self.land(who, well);
+                        return false;
+                    }
+                    Look::Loading | Look::Absent(_) => thread::yield_now(),
+                    Look::Full => unreachable!("three pins"),
+                }
+            }
+        }
+
+        fn land(&self, owner: usize, well: bool) {
+            let frame = owner as Frame;
+            let waiters = match well {
+                true => self.waiting.publish(&self.word, 0, PAGE, frame),
+                false => self.waiting.fail(&self.word, 0, PAGE, frame),
+            };
+            waiters.into_iter().chain([owner]).for_each(|who| self.tell(who, well));
+        }
+
+        fn tell(&self, who: usize, well: bool) {
+            self.told[who][usize::from(well)].fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn times_told(&self, who: usize) -> [usize; 2] {
+            [0, 1].map(|well| self.told[who][well].load(Ordering::Relaxed))
+        }
     }
 
-    /// Takes the page's waiters off the list and lets go of the lock.
-    pub(crate) fn take(mut self) -> Vec<Waiter> {
-        let (file, page) = (self.file, self.page);
-        self.waiters.extract_if(.., |waiter| waiter.file == file && waiter.page == page).collect()
+    fn check(first_ends_well: bool, last_leaves: bool) {
+        let mut checker = loom::model::Builder::new();
+        checker.preemption_bound = Some(3);
+        checker.check(move || {
+            let model = Model::new();
+            let askers = [1, 2].map(|who| {
+                let model = model.clone();
+                thread::spawn(move || {
+                    let waits = model.ask(who, first_ends_well);
+                    if waits && last_leaves && who == 2 {
+                        model.waiting.leave(0, PAGE, |&waiter| waiter == who);
+                    }
+                })
+            });
+            model.ask(0, first_ends_well);
+            askers.into_iter().for_each(|asker| asker.join().unwrap());
+            // Everybody was told once; who has left may have been told nothing.
+            let told = [0, 1, 2].map(|who| model.times_told(who));
+            for (who, [failed, came]) in told.into_iter().enumerate() {
+                let once = failed + came == 1;
+                assert!(once || (last_leaves && who == 2 && failed + came == 0), "{told:?}");
+            }
+            let failed: usize = told.iter().map(|told| told[0]).sum();
+            let came: usize = told.iter().map(|told| told[1]).sum();
+            let reads = model.reads.load(Ordering::Relaxed);
+            assert!(reads <= 1 + usize::from(failed > 0), "one read serves all: {reads}, {told:?}");
+            assert_eq!(failed > 0, !first_ends_well);
+            // A failure is kept by nobody, and each who has the page has a pin.
+            let content = model.word.content();
+            assert_eq!(content.is_absent(), came == 0, "{content:?}");
+            assert!(came == 0 || content.pins() == came as u64, "{content:?} {told:?}");
+        });
     }
 
-    fn is_mine(&self, waiter: &Waiter) -> bool {
-        waiter.file == self.file && waiter.page == self.page
+    #[test]
+    fn loom_one_read_serves_two_who_wait() {
+        check(true, false);
+    }
+
+    #[test]
+    fn loom_a_failing_owner_tells_two_who_wait() {
+        check(false, false);
+    }
+
+    #[test]
+    fn loom_a_waiter_leaves_while_the_read_lands_or_fails() {
+        check(true, true);
+        check(false, true);
     }
 }

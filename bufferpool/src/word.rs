@@ -84,6 +84,8 @@ pub(crate) enum Start {
     Main,
     /// Past it, and as if it had been used once already.
     MainWithChance,
+    /// Past it, and as if it had been used all the time.
+    MainWithAll,
 }
 
 impl Start {
@@ -92,6 +94,7 @@ impl Start {
             Self::Probation => 0,
             Self::Main => MAIN,
             Self::MainWithChance => MAIN | ONE_CHANCE,
+            Self::MainWithAll => MAIN | CHANCES,
         }
     }
 }
@@ -129,6 +132,11 @@ impl Content {
         self.0 & STATE == 0
     }
 
+    /// What is remembered of an absent page.
+    pub(crate) fn ghost(self) -> Option<Ghost> {
+        self.is_absent().then(|| Ghost::of_bits(self.0))
+    }
+
     pub(crate) fn is_loading(self) -> bool {
         self.0 & STATE == LOADING
     }
@@ -160,15 +168,15 @@ impl Word {
         Content(self.0.load(Relaxed))
     }
 
-    /// What is remembered of the page, if it is absent.
-    pub(crate) fn absent(&self) -> Option<Ghost> {
-        let word = self.0.load(Relaxed);
-        (word & STATE == 0).then(|| Ghost::of_bits(word))
-    }
-
     /// Pins the page if it is resident, and gives it one more chance.
     #[inline]
     pub(crate) fn pin(&self) -> Look {
+        self.pin_giving(1)
+    }
+
+    /// Pins the page if it is resident, and gives it so many more chances, up to the most.
+    #[inline]
+    pub(crate) fn pin_giving(&self, chances: u64) -> Look {
         let mut word = self.0.load(Relaxed);
         loop {
             match word & STATE {
@@ -177,9 +185,10 @@ impl Word {
                 LOADING => return Look::Loading,
                 _ => return Look::Absent(Ghost::of_bits(word)),
             }
-            let chance = if word & CHANCES == CHANCES { 0 } else { ONE_CHANCE };
+            // A branch, since what it guesses right need not be waited for.
+            let next = if word & CHANCES == CHANCES { word } else { with_chances(word, chances) };
             // Acquire: pairs with the release in `publish`; the frame's bytes are visible.
-            match self.0.compare_exchange_weak(word, word + ONE_PIN + chance, Acquire, Relaxed) {
+            match self.0.compare_exchange_weak(word, next + ONE_PIN, Acquire, Relaxed) {
                 Ok(_) => return Look::Pinned((word & FRAME) as Frame),
                 Err(now) => word = now,
             }
@@ -229,6 +238,37 @@ impl Word {
         // Release: pairs with the acquire in `evict`; our last look comes before the next read.
         let before = self.0.fetch_sub(ONE_PIN, Release);
         debug_assert!(before & STATE == RESIDENT && before & PINS != 0, "unpinned {before:#x}");
+    }
+
+    /// Takes back the only pin of a page that nobody has used since it came, and the page with
+    /// it. Returns false, with the pin still there, when somebody else has pinned or used it.
+    pub(crate) fn unpin_unwanted(&self, frame: Frame) -> bool {
+        let word = self.0.load(Relaxed);
+        let unwanted = RESIDENT | ONE_PIN | u64::from(frame);
+        // Acquire: as in `sweep`. Others may have pinned and unpinned it with the same hint.
+        word & !MAIN == unwanted && self.0.compare_exchange(word, 0, AcqRel, Relaxed).is_ok()
+    }
+
+    /// Gives a page that the caller has pinned all the chances there are, past probation.
+    pub(crate) fn favour(&self) {
+        // Relaxed: who may touch the frame does not change.
+        let before = self.0.fetch_or(MAIN | CHANCES, Relaxed);
+        debug_assert!(before & STATE == RESIDENT && before & PINS != 0, "not pinned {before:#x}");
+    }
+
+    /// Gives a page that the caller has pinned `chances` chances, if it has fewer.
+    pub(crate) fn warm(&self, chances: u64) {
+        let wanted = chances.min(MAX_CHANCES) * ONE_CHANCE;
+        let mut word = self.0.load(Relaxed);
+        while word & CHANCES < wanted {
+            debug_assert!(word & STATE == RESIDENT && word & PINS != 0, "not pinned {word:#x}");
+            let warm = word & !CHANCES | wanted;
+            // Relaxed: who may touch the frame does not change.
+            match self.0.compare_exchange_weak(word, warm, Relaxed, Relaxed) {
+                Ok(_) => return,
+                Err(now) => word = now,
+            }
+        }
     }
 
     /// Makes an absent page loading, into `frame`. Returns false when it is not absent any more, or
@@ -323,9 +363,18 @@ impl Word {
     /// The end of a page's probation in `frame`: past it after `uses` uses, otherwise `ghost`.
     #[inline]
     pub(crate) fn judge(&self, frame: Frame, uses: u64, ghost: Ghost) -> Verdict {
+        self.judge_if(RESIDENT | u64::from(frame), uses, ghost)
+    }
+
+    /// The same for a page that is past the pool's probation, and on one that its file keeps.
+    pub(crate) fn judge_own(&self, frame: Frame, uses: u64, ghost: Ghost) -> Verdict {
+        self.judge_if(RESIDENT | MAIN | u64::from(frame), uses, ghost)
+    }
+
+    #[inline]
+    fn judge_if(&self, on_probation: u64, uses: u64, ghost: Ghost) -> Verdict {
         let mut word = self.0.load(Relaxed);
         loop {
-            let on_probation = RESIDENT | u64::from(frame);
             if word & !(CHANCES | PINS) != on_probation {
                 return Verdict::Gone;
             }
@@ -338,21 +387,6 @@ impl Word {
             match self.0.compare_exchange_weak(word, next, AcqRel, Relaxed) {
                 Ok(_) if promoted => return Verdict::Promoted,
                 Ok(_) => return Verdict::Evicted,
-                Err(now) => word = now,
-            }
-        }
-    }
-
-    /// Gives a page that the caller has pinned `chances` chances, if it has fewer.
-    pub(crate) fn warm(&self, chances: u64) {
-        let wanted = chances.min(MAX_CHANCES) * ONE_CHANCE;
-        let mut word = self.0.load(Relaxed);
-        while word & CHANCES < wanted {
-            debug_assert!(word & STATE == RESIDENT && word & PINS != 0, "not pinned {word:#x}");
-            let warm = word & !CHANCES | wanted;
-            // Relaxed: who may touch the frame does not change.
-            match self.0.compare_exchange_weak(word, warm, Relaxed, Relaxed) {
-                Ok(_) => return,
                 Err(now) => word = now,
             }
         }
@@ -382,6 +416,11 @@ impl Word {
         }
         None
     }
+}
+
+#[cold]
+fn with_chances(word: u64, more: u64) -> u64 {
+    word + (more * ONE_CHANCE).min(CHANCES - (word & CHANCES))
 }
 
 #[cfg(all(test, not(loom)))]

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use ringpool_bufferpool::{Ended, HotSet, HotSetError, Policy, Pool, PoolFile, PoolOptions};
+use ringpool_bufferpool::{
+    Ended, HotSet, HotSetError, Policy, Pool, PoolFile, PoolOptions, Restoring, Share,
+};
 use ringpool_storage::conformance::Specimen;
 use ringpool_storage::{
     Checksums, Error, Fault, FaultyDevice, FileKey, MemoryDevice, MemorySource, PageNo, PageSize,
@@ -171,6 +173,17 @@ fn a_full_pool_is_left_as_it_is() {
 }
 
 #[test]
+fn a_ceiling_holds_for_what_is_restored_too() {
+    let pool = pool(1_000, Policy::default());
+    let file = sound(&pool);
+    let ceiling_bytes = 150 * Pool::frame_bytes(SIZE);
+    file.set_share(Share::default().ceiling_bytes(ceiling_bytes)).unwrap();
+    let restored = file.restore(hot_set_of(0..400)).unwrap().wait();
+    assert!(matches!(restored.ended, Ended::PoolFull), "{restored:?}");
+    assert_eq!((restored.read, file.stats().resident, file.stats().evictions), (150, 150, 0));
+}
+
+#[test]
 fn few_reads_at_a_time_and_each_page_once() {
     let pool = pool(1_000, Policy::default());
     let (file, device) = faulty(&pool, |_, _| Some(Fault::Hold));
@@ -197,7 +210,7 @@ fn few_reads_at_a_time_and_each_page_once() {
 
 #[test]
 fn it_stops_when_it_is_cancelled_or_dropped_or_its_file_is() {
-    type Stop = fn(ringpool_bufferpool::Restoring, PoolFile) -> Option<PoolFile>;
+    type Stop = fn(Restoring, PoolFile) -> Option<PoolFile>;
     let cancel: Stop = |restoring, file| {
         restoring.cancel();
         let restored = restoring.wait();

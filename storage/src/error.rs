@@ -1,5 +1,6 @@
 //! What can go wrong between an index and a disk, each with the file, the page and what to do.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,6 +107,38 @@ pub enum Error {
         waited: Duration,
     },
 
+    /// The caller's own deadline has passed. What is in flight goes on, and gives back what it
+    /// holds when it lands.
+    #[error(
+        "{file}: the deadline has passed, and page {page} is still waiting for {awaited}; \
+         give it more time, or ask for less at once"
+    )]
+    DeadlinePassed {
+        /// Path of the file.
+        file: Arc<str>,
+        /// The first page that is missing.
+        page: PageNo,
+        /// What it has been waiting for.
+        awaited: Awaited,
+    },
+
+    /// The file holds as many frames as its ceiling allows, and none of them came free in bounded
+    /// time. Drop guards, or raise the ceiling.
+    #[error(
+        "{file}: no frame came free for page {page} within {waited:?}: all {frames} frames of the \
+         file's ceiling are pinned or loading; drop guards or raise its ceiling"
+    )]
+    AtCeiling {
+        /// Path of the file.
+        file: Arc<str>,
+        /// The page that was wanted.
+        page: PageNo,
+        /// How many frames the file may hold.
+        frames: usize,
+        /// How long was waited.
+        waited: Duration,
+    },
+
     /// This process is a child of the one that opened the file. Rings and frames stay with the
     /// parent; open the file again after the fork.
     #[error("{file}: opened before a fork: open it again in the child process")]
@@ -124,6 +157,31 @@ pub enum Error {
         /// The page that was wanted.
         page: PageNo,
     },
+}
+
+/// What a page was waiting for when a deadline passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Awaited {
+    /// The disk: its read is in flight.
+    Disk,
+    /// Room in the device's queue.
+    Queue,
+    /// A frame to be read into.
+    Frame,
+    /// Its turn: other pages of the call came first.
+    Turn,
+}
+
+impl fmt::Display for Awaited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Disk => "the disk",
+            Self::Queue => "room in the device's queue",
+            Self::Frame => "a frame",
+            Self::Turn => "its turn",
+        })
+    }
 }
 
 impl Error {

@@ -30,7 +30,7 @@ mod source;
 
 pub use checksum::{Checksums, FileKey};
 pub use device::{Landing, PageDevice, PageRead, Registration, park_until};
-pub use error::{Error, Result};
+pub use error::{Awaited, Error, Result};
 pub use fault_plan::{FaultPlan, FaultRates};
 pub use faulty::{Answer, Fault, FaultyDevice, Incident};
 pub use fork_mark::ForkMark;

@@ -1,0 +1,64 @@
+//! Futures that found no frame, and who wakes them.
+//!
+//! A future cannot wait for a frame as a thread does, by looking again now and then: nobody would
+//! ask it to. It leaves its batch here and is woken by the next read of the pool that lands, since
+//! a page that was loading can be evicted from then on. So it may only wait here while a read is
+//! in flight; where none is, no frame will come free by itself.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use crate::landing::Batch;
+
+#[derive(Default)]
+pub(crate) struct Starved {
+    /// The pool's reads that have not landed.
+    in_flight: AtomicUsize,
+    any: AtomicBool,
+    batches: Mutex<Vec<Weak<Batch>>>,
+}
+
+impl Starved {
+    /// Has `batch` woken by the next read that lands. Whether one is in flight is to be looked at
+    /// after that.
+    pub(crate) fn join(&self, batch: &Arc<Batch>) {
+        let mut batches = self.batches.lock();
+        if !batch.set_starved(true) {
+            batches.push(Arc::downgrade(batch));
+        }
+        // Relaxed, and the fence: pairs with the one in `read_ends`. Either it sees us, or we see that
+        // its read has landed.
+        self.any.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    pub(crate) fn read_begins(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn reads_in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// A read has landed.
+    pub(crate) fn read_ends(&self) {
+        // Relaxed, and the fence: pairs with the one in `join`.
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if self.any.load(Ordering::Relaxed) {
+            self.wake_all();
+        }
+    }
+
+    #[cold]
+    fn wake_all(&self) {
+        let mut batches = self.batches.lock();
+        self.any.store(false, Ordering::Relaxed);
+        let told: Vec<Arc<Batch>> = batches.drain(..).filter_map(|batch| batch.upgrade()).collect();
+        told.iter().for_each(|batch| _ = batch.set_starved(false));
+        drop(batches); // A waker may do anything.
+        told.iter().for_each(|batch| batch.wake());
+    }
+}

@@ -139,7 +139,9 @@ def main():
     if asked.check:
         return
     suites = [suite for suite in SUITES if suite[0] in asked.suites.split(",")]
-    folder = TARGET / "copy"
+    names = [suite[0] for suite in suites]
+    chosen = [m for m in chosen if m.get("only", names[0]) in names]
+    folder = TARGET / "-".join(["copy", *names])
     copy_repository(folder)
     for suite in suites:
         if (noticed := run(suite, folder)) is not None:

@@ -23,7 +23,7 @@ use crate::miss_times::MissTimes;
 use crate::policy::Policy;
 use crate::starved::Starved;
 use crate::stats::Audit;
-use crate::sync::{AtomicUsize, Mutex, Ordering};
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
 use crate::table::{FileNo, Table};
 use crate::tables::Tables;
 use crate::waiting::Waiting;
@@ -209,6 +209,7 @@ impl Pool {
             device,
             checksums,
             in_flight: AtomicUsize::new(0),
+            is_closing: AtomicBool::new(false),
             paid_bytes: table_bytes,
         };
         Ok(PoolFile { file: Arc::new(file) })
@@ -370,6 +371,8 @@ pub(crate) struct File {
     pub(crate) checksums: Option<Checksums>,
     /// Reads that have not landed.
     pub(crate) in_flight: AtomicUsize,
+    /// Its `PoolFile` is gone: nobody is to begin anything new.
+    pub(crate) is_closing: AtomicBool,
     /// What was spent on `table` and `checksums`.
     paid_bytes: u64,
 }
@@ -506,6 +509,8 @@ impl Drop for PoolFile {
     /// Waits for reads in flight that nobody collects any more: those of a batch that timed out.
     fn drop(&mut self) {
         let file = &self.file;
+        // Relaxed: who sees it late reads a few pages more.
+        file.is_closing.store(true, Ordering::Relaxed);
         if file.pool.frames.arena.is_the_parents() {
             return; // The reads are the parent's.
         }

@@ -156,6 +156,10 @@ impl Content {
     pub(crate) fn pins(self) -> u64 {
         (self.0 & PINS) >> 32
     }
+
+    pub(crate) fn chances(self) -> u64 {
+        (self.0 & CHANCES) / ONE_CHANCE
+    }
 }
 
 impl Word {
@@ -250,6 +254,21 @@ impl Word {
         // Relaxed: who may touch the frame does not change.
         let before = self.0.fetch_or(MAIN | CHANCES, Relaxed);
         debug_assert!(before & STATE == RESIDENT && before & PINS != 0, "not pinned {before:#x}");
+    }
+
+    /// Gives a page that the caller has pinned `chances` chances, if it has fewer.
+    pub(crate) fn warm(&self, chances: u64) {
+        let wanted = chances.min(MAX_CHANCES) * ONE_CHANCE;
+        let mut word = self.0.load(Relaxed);
+        while word & CHANCES < wanted {
+            debug_assert!(word & STATE == RESIDENT && word & PINS != 0, "not pinned {word:#x}");
+            let warm = word & !CHANCES | wanted;
+            // Relaxed: who may touch the frame does not change.
+            match self.0.compare_exchange_weak(word, warm, Relaxed, Relaxed) {
+                Ok(_) => return,
+                Err(now) => word = now,
+            }
+        }
     }
 
     /// Makes an absent page loading, into `frame`. Returns false when it is not absent any more, or

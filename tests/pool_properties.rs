@@ -3,8 +3,8 @@
 //!
 //! The model knows what every page contains, which pages are broken and which guards are held; it
 //! knows nothing of frames, clocks or reads. After each step of any sequence of *pin*, *try to
-//! pin*, *unpin*, *batch*, *forget*, *look while others read*, *break* and *mend*, on a pool with a
-//! sixth of the file and any eviction policy:
+//! pin*, *unpin*, *batch*, *forget*, *look while others read*, *resize*, *break* and *mend*, on a
+//! pool with a sixth of the file and any eviction policy:
 //!
 //! 1. No page is in two frames, and no frame is lost: free + resident + loading + limbo + retired
 //!    are all the frames there are ([`Pool::audit`] looks at every page and every frame).
@@ -20,6 +20,9 @@
 //! 8. Each page asked for is a hit or a miss, unless no frame came free to read it into.
 //! 9. A reader finds a page if and only if it is resident, and what it looks at stays as it was
 //!    until it lets go, whatever is read, evicted and forgotten meanwhile.
+//! 10. When the pool has been resized it has the frames of its new budget, less those that pay for
+//!     the table. It refuses only to have fewer than the least or than are pinned, or more than it
+//!     was made for, and then nothing has changed.
 //!
 //! `PROPTEST_CASES=20000 cargo test --release --test pool_properties` tries more.
 
@@ -28,7 +31,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use ringpool::bufferpool::{OwnedPage, Policy, Pool, PoolFile, PoolOptions};
+use ringpool::bufferpool::{OwnedPage, Policy, Pool, PoolError, PoolFile, PoolOptions};
 use ringpool::storage::conformance::Specimen;
 use ringpool::storage::{
     Checksums, Error, Fault, FaultyDevice, FileKey, MemoryDevice, MemorySource, PageNo, PageSize,
@@ -37,8 +40,19 @@ use ringpool::storage::{
 
 const SIZE: PageSize = PageSize::KIB_4;
 const PAGES: u64 = 400;
-/// The fewest that a pool may have, and what the tables take.
-const FRAMES: usize = Pool::MIN_FRAMES as usize + 2;
+/// What the tables take.
+const TABLE_FRAMES: usize = 2;
+/// The fewest that a pool may have, and the tables.
+const FRAMES: usize = Pool::MIN_FRAMES as usize + TABLE_FRAMES;
+/// The most that it can grow to.
+const MOST_FRAMES: usize = 2 * FRAMES;
+/// What is kept for each frame in reserve, in bytes.
+const RESERVE_BYTES: usize = 2 * (MOST_FRAMES - FRAMES);
+
+/// The budget that holds so many frames.
+fn budget_bytes(frames: usize) -> u64 {
+    frames as u64 * Pool::frame_bytes(SIZE) + RESERVE_BYTES as u64
+}
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -51,6 +65,7 @@ enum Step {
     Scan(u64, u64),
     Forget(u64),
     Look(Vec<u64>, Vec<u64>),
+    Resize(usize),
     Break(u64, Fault),
     Mend,
 }
@@ -82,6 +97,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => page().prop_map(Step::Forget),
         3 => (proptest::collection::vec(page(), 0..20), proptest::collection::vec(page(), 0..60))
             .prop_map(|(looked_at, meanwhile)| Step::Look(looked_at, meanwhile)),
+        1 => (FRAMES - 5..MOST_FRAMES + 5).prop_map(Step::Resize),
         1 => (page(), fault()).prop_map(|(page, fault)| Step::Break(page, fault)),
         1 => Just(Step::Mend),
     ]
@@ -93,6 +109,8 @@ struct Model {
     /// The guards held: page and the address of its bytes.
     held: Vec<(u64, usize, OwnedPage)>,
     asked: u64,
+    /// The frames that the budget holds.
+    frames: usize,
 }
 
 struct Bench {
@@ -112,14 +130,15 @@ impl Bench {
         let script = move |_, page: PageNo| asked_of.lock().unwrap().get(&page.0).copied();
         let device = Arc::new(FaultyDevice::new(Arc::new(memory), script));
         let pool = Pool::new(&PoolOptions {
-            memory_bytes: FRAMES as u64 * Pool::frame_bytes(SIZE),
+            memory_bytes: budget_bytes(FRAMES),
+            max_memory_bytes: Some(budget_bytes(MOST_FRAMES)),
             policy,
             frame_patience: Duration::from_millis(1),
             ..PoolOptions::default()
         });
         let pool = pool.unwrap();
         let file = pool.attach(device.clone(), Some(checksums)).unwrap();
-        let model = Model { broken, held: Vec::new(), asked: 0 };
+        let model = Model { broken, held: Vec::new(), asked: 0, frames: FRAMES };
         Self { pool, file, device, model }
     }
 
@@ -140,6 +159,7 @@ impl Bench {
             Step::Scan(first, count) => self.batch((first..PAGES.min(first + count)).collect()),
             Step::Forget(page) => self.forget(page),
             Step::Look(looked_at, meanwhile) => self.look(&looked_at, &meanwhile),
+            Step::Resize(frames) => self.resize(frames),
             Step::Break(page, fault) => drop(self.model.broken.lock().unwrap().insert(page, fault)),
             Step::Mend => self.model.broken.lock().unwrap().clear(),
         }
@@ -209,6 +229,21 @@ impl Bench {
         assert_eq!(self.is_resident(page), held, "what was forgotten is absent");
     }
 
+    fn resize(&mut self, frames: usize) {
+        match self.pool.resize(budget_bytes(frames)) {
+            Ok(()) => {
+                assert!((FRAMES..=MOST_FRAMES).contains(&frames), "{frames} frames");
+                self.model.frames = frames;
+            }
+            Err(PoolError::BelowMinimum { .. }) => assert!(frames < FRAMES, "{frames} frames"),
+            Err(PoolError::AboveMaximum { .. }) => assert!(frames > MOST_FRAMES, "{frames} frames"),
+            Err(PoolError::NotNow { .. }) => {
+                assert!(self.pinned() > frames - TABLE_FRAMES, "{} pinned", self.pinned());
+            }
+            Err(error) => panic!("no step can lead to: {error}"),
+        }
+    }
+
     fn look(&mut self, looked_at: &[u64], meanwhile: &[u64]) {
         let resident: Vec<bool> = looked_at.iter().map(|&page| self.is_resident(page)).collect();
         let before = self.pool.stats();
@@ -251,12 +286,16 @@ impl Bench {
         }
     }
 
+    /// How many pages are pinned.
+    fn pinned(&self) -> usize {
+        self.model.held.iter().map(|held| held.0).collect::<BTreeSet<u64>>().len()
+    }
+
     fn expect(&self, error: &Error, asked: &[u64]) {
         match error {
             Error::Exhausted { page, .. } => {
-                let pinned: BTreeSet<u64> = self.model.held.iter().map(|held| held.0).collect();
-                let frames = FRAMES - self.pool.stats().retired;
-                assert_eq!(pinned.len(), frames, "page {page}: frames were left");
+                let frames = self.model.frames - TABLE_FRAMES;
+                assert_eq!(self.pinned(), frames, "page {page}: frames were left");
             }
             Error::Io { .. } => assert!(asked.iter().any(|&page| !self.is_sound(page)), "{error}"),
             Error::Checksum { page, .. } | Error::Truncated { page, .. } => {
@@ -269,10 +308,12 @@ impl Bench {
     fn check(&self) {
         let (audit, stats) = (self.pool.audit().unwrap(), self.pool.stats());
         let used = audit.resident + audit.loading + audit.limbo + audit.retired;
-        assert_eq!(audit.free + used, FRAMES);
+        let frames = self.model.frames;
+        assert_eq!((audit.free + used, stats.frames), (frames, frames));
+        assert_eq!(audit.retired, TABLE_FRAMES, "they pay for the table");
         assert_eq!(stats.resident(), audit.resident);
         assert_eq!(audit.loading, 0, "nothing is left behind");
-        assert!(audit.resident <= FRAMES - audit.retired, "the budget");
+        assert!(audit.resident <= frames - TABLE_FRAMES, "the budget");
         assert_eq!(audit.pins, self.model.held.len() as u64, "a pin a guard");
         assert_eq!(stats.hits + stats.misses, self.model.asked, "hits and misses");
         for (page, address, guard) in &self.model.held {
@@ -296,9 +337,10 @@ proptest! {
             bench.check();
         }
         let Bench { pool, file, model, .. } = bench;
+        let frames = model.frames;
         drop(file);
         drop(model);
         let stats = pool.stats();
-        prop_assert_eq!(stats.free + stats.limbo, FRAMES, "everything has come back");
+        prop_assert_eq!(stats.free + stats.limbo, frames, "everything has come back");
     }
 }

@@ -79,15 +79,20 @@ impl Clock {
             (Policy::Probation, Hint::Hot) => return Start::MainWithAll,
             (Policy::Probation, Hint::Random) => {}
         }
-        // Relaxed, both: nothing follows from them but how long the page stays.
-        let is_full = self.is_full.load(Ordering::Relaxed);
+        // Relaxed: nothing follows from it but how long the page stays.
         let evictions = self.evictions.load(Ordering::Relaxed);
         let span = frames.usable_count() as u64;
-        if is_full && !ghost.is_fresher_than(span, evictions) {
+        if self.is_full() && !ghost.is_fresher_than(span, evictions) {
             Start::Probation
         } else {
             Start::Main
         }
+    }
+
+    /// Whether a frame was searched for since there were plenty.
+    pub(crate) fn is_full(&self) -> bool {
+        // Relaxed: as in `start`.
+        self.is_full.load(Ordering::Relaxed)
     }
 
     /// Takes note of a page that has come into `frame`, and that the caller has pinned.

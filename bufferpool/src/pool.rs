@@ -1,7 +1,7 @@
 //! The pool and its files: everything put together.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -167,6 +167,7 @@ impl Pool {
             device,
             checksums,
             in_flight: AtomicUsize::new(0),
+            is_closing: AtomicBool::new(false),
             paid_bytes: table_bytes,
         };
         Ok(PoolFile { file: Arc::new(file) })
@@ -328,6 +329,8 @@ pub(crate) struct File {
     pub(crate) checksums: Option<Checksums>,
     /// Reads that have not landed.
     pub(crate) in_flight: AtomicUsize,
+    /// Its `PoolFile` is gone: nobody is to begin anything new.
+    pub(crate) is_closing: AtomicBool,
     /// What was spent on `table` and `checksums`.
     paid_bytes: u64,
 }
@@ -464,6 +467,8 @@ impl Drop for PoolFile {
     /// Waits for reads in flight that nobody collects any more: those of a batch that timed out.
     fn drop(&mut self) {
         let file = &self.file;
+        // Relaxed: who sees it late reads a few pages more.
+        file.is_closing.store(true, Ordering::Relaxed);
         if file.pool.frames.arena.is_the_parents() {
             return; // The reads are the parent's.
         }

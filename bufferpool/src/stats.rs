@@ -29,7 +29,7 @@ pub struct Stats {
     /// Of these, the ones that gave no page: the device's error, or bytes that do not match their
     /// checksum.
     pub failed_reads: u64,
-    /// Pages evicted by the clock.
+    /// Pages that had to go for others.
     pub evictions: u64,
     /// Steps that were taken in search of pages to evict: frames that the hand has passed, and
     /// pages whose probation has ended.
@@ -115,7 +115,7 @@ pub struct FileStats {
     pub reads: u64,
     /// Of these, the ones that gave no page.
     pub failed_reads: u64,
-    /// Pages evicted by the clock.
+    /// Pages that had to go for others.
     pub evictions: u64,
     /// The mean time of a read from claim to landing, in microseconds; 0 before the first.
     pub mean_miss_latency_us: f64,

@@ -216,12 +216,14 @@ impl Asking {
         pages: &[PageNo],
     ) -> std::result::Result<bool, Lack> {
         let pool = &file.pool;
-        let frame = pool.frame_for(file)?;
+        let room = pool.frame_for(file)?;
+        let frame = room.frame;
         if !word.claim(ghost, frame, file.start(ghost, self.reading.hinted())) {
-            file.table.holdings.lost();
+            file.table.holdings.left(&room);
             pool.frames.give(frame);
             return Ok(false);
         }
+        file.table.holdings.gained(&room);
         pool.frames.owner(frame).set(file.number, pages[index]);
         file.list(frame, ghost);
         file.count(Count::Started, 1);

@@ -216,11 +216,10 @@ impl Asking {
         pages: &[PageNo],
     ) -> std::result::Result<bool, Lack> {
         let pool = &file.pool;
-        let room = pool.frame_for(file)?;
+        let room = pool.frame_for(file, pages[index])?;
         let frame = room.frame;
         if !word.claim(ghost, frame, file.start(ghost, self.reading.hinted())) {
-            file.table.holdings.left(&room);
-            pool.frames.give(frame);
+            file.not_claimed(pages[index], room);
             return Ok(false);
         }
         file.table.holdings.gained(&room);

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use ringpool_storage::{Error, PageNo};
 
+use crate::restoring::Restored;
+
 /// A batch that found pages absent has ended.
 pub(crate) fn batch_missed(file: &Arc<str>, pages: usize, hits: u64, misses: u64) {
     #[cfg(feature = "tracing")]
@@ -38,6 +40,17 @@ pub(crate) fn no_frame(file: &Arc<str>, page: PageNo, waited: Duration) {
     tracing::warn!(%file, %page, ?waited, "every frame is pinned or loading");
     #[cfg(not(feature = "tracing"))]
     let _ = (file, page, waited);
+}
+
+/// A hot set was restored, as far as that went.
+pub(crate) fn restored(file: &Arc<str>, restored: &Restored) {
+    #[cfg(feature = "tracing")]
+    {
+        let Restored { read, found, failed, left, ended } = restored;
+        tracing::info!(%file, read, found, failed, left, ?ended, "a hot set was restored");
+    }
+    #[cfg(not(feature = "tracing"))]
+    let _ = (file, restored);
 }
 
 /// A file is gone, and reads of it are not over.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use ringpool_storage::PageNo;
 
 use crate::pool::File;
-use crate::word::{Frame, Look};
+use crate::word::{Frame, Look, Word};
 
 /// A pinned page. It stays in memory, unchanged, until the guard is dropped.
 ///
@@ -21,18 +21,28 @@ use crate::word::{Frame, Look};
 pub struct PageGuard<'a> {
     file: &'a Arc<File>,
     page: PageNo,
+    /// The page's own: after a pin's locked instruction each further load is waited for.
+    word: &'a Word,
     frame: Frame,
 }
 
 impl<'a> PageGuard<'a> {
     /// A guard for one pin of `page`, in `frame`, that the caller has and gives up.
-    #[inline]
+    ///
+    /// # Panics
+    /// Past the end of the file, where no pin can be.
     pub(crate) fn of_pin(file: &'a Arc<File>, page: PageNo, frame: Frame) -> Self {
-        debug_assert!(file.table.word(page).is_some_and(|word| {
+        Self::at(file, page, &file.table.all()[page.0 as usize], frame)
+    }
+
+    /// The same, with the page's word at hand.
+    #[inline]
+    pub(crate) fn at(file: &'a Arc<File>, page: PageNo, word: &'a Word, frame: Frame) -> Self {
+        debug_assert!({
             let content = word.content();
             content.is_resident() && content.frame() == frame && content.pins() > 0
-        }));
-        Self { file, page, frame }
+        });
+        Self { file, page, word, frame }
     }
 
     /// The number of the page.
@@ -67,7 +77,7 @@ impl Deref for PageGuard<'_> {
 impl Drop for PageGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.file.unpin(self.page);
+        self.word.unpin();
     }
 }
 

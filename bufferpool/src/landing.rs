@@ -230,7 +230,7 @@ impl Batch {
         // may be claimed again; the frame is given back after.
         pool.frames.owner(frame).clear();
         let told = pool.waiting.fail(word, file.number, page, frame);
-        file.table.holdings.lost();
+        file.left(page);
         pool.frames.give(frame);
         for (batch, index) in told {
             batch.deliver(index, why());
@@ -333,9 +333,7 @@ impl File {
             return word.unpin();
         }
         if word.unpin_unwanted(frame) {
-            self.table.holdings.lost();
-            let frames = &self.pool.frames;
-            frames.unlinked(&[frame]).into_iter().for_each(|frame| frames.give(frame));
+            self.unlinked(page, frame).into_iter().for_each(|frame| self.pool.frames.give(frame));
         } else {
             self.pool.clock.arrived(word, frame);
             word.unpin();

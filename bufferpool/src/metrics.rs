@@ -19,7 +19,7 @@ const POOL_COUNTERS: [Figure<Stats, u64>; 6] = [
     ("ringpool_pool_misses_total", "Pages asked for that were not.", |s| s.misses),
     ("ringpool_pool_reads_total", "Pages read from a device, well or not.", |s| s.reads),
     ("ringpool_pool_failed_reads_total", "Reads that gave no page.", |s| s.failed_reads),
-    ("ringpool_pool_evictions_total", "Pages evicted by the clock.", |s| s.evictions),
+    ("ringpool_pool_evictions_total", "Pages that had to go for others.", |s| s.evictions),
     ("ringpool_pool_sweep_steps_total", "Steps in search of victims.", |s| s.sweep_steps),
 ];
 
@@ -55,7 +55,7 @@ const FILE_COUNTERS: [Figure<FileStats, u64>; 5] = [
     ("ringpool_file_misses_total", "Pages asked for that were not.", |s| s.misses),
     ("ringpool_file_reads_total", "Pages read from the device, well or not.", |s| s.reads),
     ("ringpool_file_failed_reads_total", "Reads that gave no page.", |s| s.failed_reads),
-    ("ringpool_file_evictions_total", "Pages evicted by the clock.", |s| s.evictions),
+    ("ringpool_file_evictions_total", "Pages that had to go for others.", |s| s.evictions),
 ];
 
 const FILE_GAUGES: [Figure<FileStats, usize>; 3] = [

@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use ringpool_storage::PageNo;
 
 use crate::counters::Count;
 use crate::error::PoolError;
@@ -124,11 +125,6 @@ impl Holdings {
         self.unreserve(room.reserved);
     }
 
-    /// No page was claimed for this room, whose frame goes elsewhere.
-    pub(crate) fn left(&self, room: &Room) {
-        self.unreserve(room.reserved);
-    }
-
     /// The file has one page less.
     pub(crate) fn lost(&self) {
         let before = self.held.fetch_sub(1, Ordering::Relaxed);
@@ -177,17 +173,23 @@ pub(crate) enum Lack {
 }
 
 impl Core {
-    /// A frame for a page of `file`.
+    /// A frame for `page` of `file`, and a place in the table to say so. Whoever claims the page
+    /// then says that the file has [gained](Holdings::gained) it, and who does not, that it was
+    /// [not claimed](File::not_claimed).
     #[inline]
-    pub(crate) fn frame_for(&self, file: &File) -> Result<Room, Lack> {
+    pub(crate) fn frame_for(&self, file: &File, page: PageNo) -> Result<Room, Lack> {
+        if !self.enter_stretch(&file.table, page) {
+            return Err(Lack::OfThePool);
+        }
         let (freed, reserved) = match file.table.holdings.ceiling() {
             None => (None, false),
-            Some(_) => (self.make_room(file)?, true),
+            Some(_) => (self.make_room(file).inspect_err(|_| file.left_stretch(page))?, true),
         };
         match freed.or_else(|| self.frame(Some(file.number))) {
             Some(frame) => Ok(Room { frame, reserved }),
             None => {
                 file.table.holdings.unreserve(reserved);
+                file.left_stretch(page);
                 Err(Lack::OfThePool)
             }
         }
@@ -202,12 +204,15 @@ impl Core {
         let mut freed = None;
         if let (Some(own), Some(ceiling)) = (own.as_mut(), holdings.ceiling()) {
             while holdings.spoken_for() >= ceiling {
-                let Some(free) = own.evict(&self.frames, &file.table, file.number, ceiling) else {
+                let victim = own.evict(&self.frames, &file.table, file.number, ceiling);
+                let Some((page, frame)) = victim else {
                     freed.into_iter().for_each(|frame| self.frames.give(frame));
                     return Err(Lack::OfTheFile);
                 };
                 file.count(Count::Evicted, 1);
-                if let Some(spare) = free.and_then(|frame| freed.replace(frame)) {
+                if let Some(spare) =
+                    file.unlinked(page, frame).and_then(|frame| freed.replace(frame))
+                {
                     self.frames.give(spare);
                 }
             }
@@ -246,6 +251,7 @@ impl Core {
         }
         holdings.floor.store(floor, Ordering::Relaxed);
         *floors = all_floors;
+        self.accounts.leave_for_floors(all_floors);
         Ok(())
     }
 
@@ -254,39 +260,72 @@ impl Core {
         // More frames than there are come to no more than all of them.
         let count = self.frames.count();
         let books_bytes = Own::memory_bytes(ceiling.min(count), count);
-        let paid = self.pay(file.device.file(), books_bytes, floors)?;
+        self.pay(file.device.file(), books_bytes, 0, floors)?;
         let mut own = holdings.own.lock();
-        let mut new = Own::new(ceiling.min(count), count, paid);
+        let mut new = Own::new(ceiling.min(count), count, books_bytes);
         new.list_all(&self.frames, &file.table, file.number);
         let old = own.replace(new);
         holdings.ceiling.store(ceiling, Ordering::Relaxed);
         if let Some(own) = own.as_mut() {
             while holdings.held() > ceiling {
-                let Some(free) = own.evict(&self.frames, &file.table, file.number, ceiling) else {
+                let victim = own.evict(&self.frames, &file.table, file.number, ceiling);
+                let Some((page, frame)) = victim else {
                     break; // The rest is pinned or loading, and goes when room is next made.
                 };
                 file.count(Count::Evicted, 1);
+                let free = file.unlinked(page, frame);
                 free.into_iter().for_each(|frame| self.frames.give(frame));
             }
         }
-        self.frames.reinstate(old.map_or(0, |old| old.paid_frames()));
+        drop(own);
+        self.refund(old.map_or(0, |old| old.paid_bytes()));
         Ok(())
     }
 
     fn lift_ceiling(&self, file: &File) {
         let mut own = file.table.holdings.own.lock();
         file.table.holdings.ceiling.store(NO_CEILING, Ordering::Relaxed);
-        self.frames.reinstate(own.take().map_or(0, |own| own.paid_frames()));
+        let old = own.take();
+        drop(own);
+        self.refund(old.map_or(0, |own| own.paid_bytes()));
     }
 
     /// Ends the share of a file that goes.
     pub(crate) fn forget_share(&self, file: &File) {
-        *self.floors.lock() -= file.table.holdings.floor();
+        let mut floors = self.floors.lock();
+        *floors -= file.table.holdings.floor();
+        self.accounts.leave_for_floors(*floors);
+        drop(floors);
         self.lift_ceiling(file);
     }
 }
 
 impl File {
+    /// Gives back what was taken to read `page` into, which somebody else has claimed.
+    pub(crate) fn not_claimed(&self, page: PageNo, room: Room) {
+        self.table.holdings.unreserve(room.reserved);
+        self.left_stretch(page);
+        self.pool.frames.give(room.frame);
+    }
+
+    /// The file has a page less: its word is absent. Every transition of a word to that is
+    /// followed by this, once.
+    pub(crate) fn left(&self, page: PageNo) {
+        self.table.holdings.lost();
+        self.left_stretch(page);
+    }
+
+    fn left_stretch(&self, page: PageNo) {
+        let evictions = self.pool.clock.evictions.load(Ordering::Relaxed);
+        self.pool.tables.left(self.number, &self.table, page, evictions);
+    }
+
+    /// Takes over the frame of a page that was just made absent. Returns it if it is free at once.
+    pub(crate) fn unlinked(&self, page: PageNo, frame: Frame) -> Option<Frame> {
+        self.left(page);
+        self.pool.frames.unlinked(&[frame])
+    }
+
     /// What an absent page begins with that is read now.
     pub(crate) fn start(&self, ghost: Ghost, hint: Hint) -> Start {
         match (self.table.holdings.ceiling(), hint) {

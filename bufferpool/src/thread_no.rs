@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Threads at once that have a number of their own; all numbers are below.
-pub(crate) const OWN: usize = 256;
+pub(crate) const OWN: usize = if cfg!(miri) { 64 } else { 256 };
 
 /// Not a number, yet: the thread has not asked for one.
 const NONE_YET: usize = usize::MAX;
@@ -105,7 +105,7 @@ pub(crate) mod tests {
         let _alone = CROWD.lock().unwrap();
         // Other tests' threads have numbers too, and come and go.
         let mut seen = BTreeSet::new();
-        for _ in 0..40 {
+        for _ in 0..if cfg!(miri) { 3 } else { 40 } {
             let numbers = numbers_of_a_crowd();
             assert_eq!(numbers.len(), THREADS);
             seen.extend(numbers);

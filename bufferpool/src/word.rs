@@ -156,6 +156,10 @@ impl Content {
     pub(crate) fn pins(self) -> u64 {
         (self.0 & PINS) >> 32
     }
+
+    pub(crate) fn chances(self) -> u64 {
+        (self.0 & CHANCES) / ONE_CHANCE
+    }
 }
 
 impl Word {
@@ -181,9 +185,10 @@ impl Word {
                 LOADING => return Look::Loading,
                 _ => return Look::Absent(Ghost::of_bits(word)),
             }
-            let given = (chances * ONE_CHANCE).min(CHANCES - (word & CHANCES));
+            // A branch, since what it guesses right need not be waited for.
+            let next = if word & CHANCES == CHANCES { word } else { with_chances(word, chances) };
             // Acquire: pairs with the release in `publish`; the frame's bytes are visible.
-            match self.0.compare_exchange_weak(word, word + ONE_PIN + given, Acquire, Relaxed) {
+            match self.0.compare_exchange_weak(word, next + ONE_PIN, Acquire, Relaxed) {
                 Ok(_) => return Look::Pinned((word & FRAME) as Frame),
                 Err(now) => word = now,
             }
@@ -249,6 +254,21 @@ impl Word {
         // Relaxed: who may touch the frame does not change.
         let before = self.0.fetch_or(MAIN | CHANCES, Relaxed);
         debug_assert!(before & STATE == RESIDENT && before & PINS != 0, "not pinned {before:#x}");
+    }
+
+    /// Gives a page that the caller has pinned `chances` chances, if it has fewer.
+    pub(crate) fn warm(&self, chances: u64) {
+        let wanted = chances.min(MAX_CHANCES) * ONE_CHANCE;
+        let mut word = self.0.load(Relaxed);
+        while word & CHANCES < wanted {
+            debug_assert!(word & STATE == RESIDENT && word & PINS != 0, "not pinned {word:#x}");
+            let warm = word & !CHANCES | wanted;
+            // Relaxed: who may touch the frame does not change.
+            match self.0.compare_exchange_weak(word, warm, Relaxed, Relaxed) {
+                Ok(_) => return,
+                Err(now) => word = now,
+            }
+        }
     }
 
     /// Makes an absent page loading, into `frame`. Returns false when it is not absent any more, or
@@ -384,6 +404,12 @@ impl Word {
         }
     }
 
+    /// What giving back the memory of an absent word comes to.
+    #[cfg(loom)]
+    pub(crate) fn clear(&self) {
+        self.0.store(0, Relaxed);
+    }
+
     /// Evicts the page at once, chances or not, if it is resident and unpinned. Returns its frame.
     pub(crate) fn evict(&self) -> Option<Frame> {
         let mut word = self.0.load(Relaxed);
@@ -396,6 +422,11 @@ impl Word {
         }
         None
     }
+}
+
+#[cold]
+fn with_chances(word: u64, more: u64) -> u64 {
+    word + (more * ONE_CHANCE).min(CHANCES - (word & CHANCES))
 }
 
 #[cfg(all(test, not(loom)))]

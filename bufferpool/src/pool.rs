@@ -253,15 +253,15 @@ impl Core {
     /// `own` is the file that it is for, if it is for a page.
     pub(crate) fn frame(&self, own: Option<FileNo>) -> Option<Frame> {
         let frames = &self.frames;
-        let victim = || self.clock.victim(frames, &self.tables, &self.counters, own);
+        let victim = |own| self.clock.victim(frames, &self.tables, &self.counters, own);
         let found = frames.take().or_else(|| frames.reclaim());
-        let found = found.or_else(|| if frames.limbo_is_full() { None } else { victim() });
+        let found = found.or_else(|| if frames.limbo_is_full() { None } else { victim(own) });
         // A victim may have been one of those that are to leave, and another is used for it.
         let found = found.or_else(|| frames.take());
         // While readers are inside, what they may look at is evicted ahead of the need: its frames
         // are free again once they have left.
         if found.is_some() && frames.are_scarce() && frames.epochs.inside() > 0 {
-            victim().into_iter().for_each(|frame| frames.give(frame));
+            victim(None).into_iter().for_each(|frame| frames.give(frame));
         }
         if found.is_some() {
             self.tend_tables();

@@ -20,6 +20,10 @@
 //! 8. Each page asked for is a hit or a miss, unless no frame came free to read it into.
 //! 9. A reader finds a page if and only if it is resident, and what it looks at stays as it was
 //!    until it lets go, whatever is read, evicted and forgotten meanwhile.
+//! 10. A file's own figures are the pool's, which has no other; what it says is pinned is held, and
+//!     what it says is resident, the audit finds.
+//! 11. What is restored from a hot set was forgotten since; it pushes nothing out and counts as
+//!     neither hit nor miss.
 //!
 //! `PROPTEST_CASES=20000 cargo test --release --test pool_properties` tries more.
 
@@ -28,7 +32,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use ringpool::bufferpool::{OwnedPage, Policy, Pool, PoolFile, PoolOptions};
+use ringpool::bufferpool::{Ended, OwnedPage, Policy, Pool, PoolFile, PoolOptions};
 use ringpool::storage::conformance::Specimen;
 use ringpool::storage::{
     Checksums, Error, Fault, FaultyDevice, FileKey, MemoryDevice, MemorySource, PageNo, PageSize,
@@ -51,6 +55,7 @@ enum Step {
     Scan(u64, u64),
     Forget(u64),
     Look(Vec<u64>, Vec<u64>),
+    Restore(Vec<u64>),
     Break(u64, Fault),
     Mend,
 }
@@ -82,6 +87,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => page().prop_map(Step::Forget),
         3 => (proptest::collection::vec(page(), 0..20), proptest::collection::vec(page(), 0..60))
             .prop_map(|(looked_at, meanwhile)| Step::Look(looked_at, meanwhile)),
+        1 => proptest::collection::vec(page(), 0..40).prop_map(Step::Restore),
         1 => (page(), fault()).prop_map(|(page, fault)| Step::Break(page, fault)),
         1 => Just(Step::Mend),
     ]
@@ -140,6 +146,7 @@ impl Bench {
             Step::Scan(first, count) => self.batch((first..PAGES.min(first + count)).collect()),
             Step::Forget(page) => self.forget(page),
             Step::Look(looked_at, meanwhile) => self.look(&looked_at, &meanwhile),
+            Step::Restore(forgotten) => self.restore(&forgotten),
             Step::Break(page, fault) => drop(self.model.broken.lock().unwrap().insert(page, fault)),
             Step::Mend => self.model.broken.lock().unwrap().clear(),
         }
@@ -234,6 +241,28 @@ impl Bench {
         self.model.asked += (after.hits + after.misses) - (before.hits + before.misses);
     }
 
+    fn restore(&mut self, forgotten: &[u64]) {
+        let hot_set = self.file.hot_set(FileKey(1));
+        let gone = forgotten.iter().filter(|&&page| self.file.forget(PageNo(page))).count() as u64;
+        let before = self.pool.stats();
+        let restored = self.file.restore(hot_set.clone()).unwrap().wait();
+        let after = self.pool.stats();
+        assert_eq!(
+            (after.hits, after.misses, after.evictions),
+            (before.hits, before.misses, before.evictions)
+        );
+        assert_eq!(after.resident() - before.resident(), restored.read as usize);
+        assert_eq!(after.reads - before.reads, restored.read + restored.failed);
+        assert!(restored.read + restored.failed <= gone, "{gone} were forgotten: {restored:?}");
+        match restored.ended {
+            Ended::Complete => hot_set.pages().for_each(|(page, _)| {
+                assert!(self.is_resident(page.0) || !self.is_sound(page.0), "page {page}");
+            }),
+            Ended::PoolFull => assert!(restored.left > 0),
+            other => panic!("nobody stops it, and it has few pages to fail with: {other:?}"),
+        }
+    }
+
     /// Looks without a trace in the model: counts as asked when it is a hit.
     fn is_resident(&mut self, page: u64) -> bool {
         let resident = self.file.try_pin(PageNo(page)).is_some();
@@ -275,6 +304,14 @@ impl Bench {
         assert!(audit.resident <= FRAMES - audit.retired, "the budget");
         assert_eq!(audit.pins, self.model.held.len() as u64, "a pin a guard");
         assert_eq!(stats.hits + stats.misses, self.model.asked, "hits and misses");
+        let of_file = self.file.stats();
+        assert_eq!((of_file.hits, of_file.misses), (stats.hits, stats.misses));
+        assert_eq!((of_file.reads, of_file.failed_reads), (stats.reads, stats.failed_reads));
+        assert_eq!((of_file.evictions, of_file.in_flight), (stats.evictions, 0));
+        assert_eq!((of_file.resident, of_file.pins), (audit.resident, audit.pins));
+        let held: BTreeSet<u64> = self.model.held.iter().map(|held| held.0).collect();
+        assert_eq!(of_file.pinned, held.len(), "pinned pages");
+        assert_eq!((stats.reads, stats.miss_latency.reads), (self.device.reads(), stats.reads));
         for (page, address, guard) in &self.model.held {
             assert_eq!(guard.as_ref().as_ptr() as usize, *address, "page {page} has moved");
             assert!(**guard == Specimen::page(PageNo(*page), SIZE), "page {page} has changed");

@@ -56,8 +56,8 @@ impl Disk {
         // Beside the frames: 12 bytes a page for table and checksums.
         let frames = self.device.page_count() / PAGES_PER_FRAME;
         let memory_bytes = frames * Pool::frame_bytes(PAGE) + 12 * self.device.page_count();
-        let options =
-            PoolOptions { memory_bytes, page_size: PAGE, policy, ..PoolOptions::default() };
+        let rest = PoolOptions { whole_tables: true, ..PoolOptions::default() };
+        let options = PoolOptions { memory_bytes, page_size: PAGE, policy, ..rest };
         let pool = Pool::new(&options).expect("a budget that does");
         pool.attach(self.device.clone(), checksums).expect("a file that fits")
     }

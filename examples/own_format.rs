@@ -29,7 +29,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use ringpool::EngineChoice;
-use ringpool::bufferpool::{Pool, PoolFile, PoolOptions};
+use ringpool::bufferpool::{Pool, PoolFile, PoolOptions, Reading};
 use ringpool::storage::{self, Checksums, FileKey, PageNo, PageSize, PageSource};
 use ringpool::uring::Engine;
 
@@ -68,6 +68,11 @@ fn main() -> Result<()> {
     for (&number, record) in wanted.iter().zip(&found) {
         assert_eq!(record.as_ref(), Some(&measured[number]));
     }
+
+    // The same without waiting, beside whatever else the runtime does.
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let later = runtime.block_on(log.fetch_later(&wanted[..50]))?;
+    assert_eq!(later, found[..50]);
 
     // One by its time.
     let number = log.first_at_or_after(1_000_000)?;
@@ -137,6 +142,17 @@ impl Log {
         // A batch may be larger than the pool. It may also list a page twice, as this one does.
         let pages: Vec<PageNo> = numbers.iter().map(|&number| place(number).0).collect();
         self.file.visit(&pages, &mut |i, page| each(i, &page[place(numbers[i]).1]))
+    }
+
+    /// `numbers` read by a task. Pages come in order of arrival, each pinned until it is dropped.
+    async fn fetch_later(&self, numbers: &[usize]) -> storage::Result<Vec<Option<Record>>> {
+        let pages: Vec<PageNo> = numbers.iter().map(|&number| place(number).0).collect();
+        let mut arrivals = self.file.fetch_many(&pages, &Reading::default());
+        let mut found = vec![None; numbers.len()];
+        while let Some((i, page)) = arrivals.next().await {
+            found[i] = Record::read(&page?[place(numbers[i]).1]);
+        }
+        Ok(found)
     }
 
     /// One record, for as long as the caller likes.

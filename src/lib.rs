@@ -26,6 +26,83 @@
 //! # }
 //! ```
 //!
+//! # The pool alone, under a file format of your own
+//!
+//! What the pool asks of a format is that the file is a whole number of pages and that nobody
+//! writes to it any more. Here page 0 holds the number of records, and each record has a page of
+//! its own. The same pages are had in four ways: held, as a batch, looked at, and awaited.
+//!
+//! ```
+//! use ringpool::EngineChoice;
+//! use ringpool::bufferpool::{Pool, PoolOptions, Reading};
+//! use ringpool::storage::{Checksums, FileKey, PageNo, PageSize, PageSource};
+//! use ringpool::uring::Engine;
+//!
+//! const PAGE: PageSize = PageSize::KIB_4;
+//! /// Keys the checksums: a page of another file does not pass for one of ours.
+//! const KEY: FileKey = FileKey(0x7371_7561_7265_7331);
+//!
+//! fn number(page: &[u8]) -> u64 {
+//!     page.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let temporary = tempfile::tempdir()?;
+//! # let path = temporary.path().join("squares");
+//! // The file: 1,000 records, and their checksums, which a format keeps where it likes.
+//! let mut bytes = vec![0; 1001 * PAGE.bytes()];
+//! for (page, place) in (0_u64..).zip(bytes.chunks_mut(PAGE.bytes())) {
+//!     let number = if page == 0 { 1000 } else { page * page };
+//!     place[..8].copy_from_slice(&number.to_le_bytes());
+//! }
+//! let checksums = Checksums::of_pages(KEY, PAGE, &bytes);
+//! std::fs::write(&path, &bytes)?;
+//!
+//! // A ring where the kernel allows one, else blocking reads; and a pool for a quarter of it.
+//! let engine = Engine::start(EngineChoice::Auto)?;
+//! let pool = Pool::new(&PoolOptions { memory_bytes: 1 << 20, ..PoolOptions::default() })?;
+//! let file = pool.attach(engine.open(&path, PAGE)?.device, Some(checksums))?;
+//!
+//! // Held: the page stays in memory as long as its guard, or the `Bytes` made of it.
+//! let header = file.pin(PageNo(0))?;
+//! assert_eq!(number(&header), 1000);
+//! let header: bytes::Bytes = header.into_bytes();
+//!
+//! // A batch, read side by side, in order of arrival. Numbers from a file are compared with it.
+//! let records = number(&header).min(file.page_count() - 1);
+//! let all: Vec<PageNo> = (1..=records).map(PageNo).collect();
+//! let mut sum = 0;
+//! file.visit(&all, &mut |_, page| sum += number(page))?;
+//! assert_eq!(sum, 333_833_500);
+//!
+//! // Looked at, if it is in memory, for the price of a load.
+//! let mut reader = pool.reader()?;
+//! let stay = reader.enter();
+//! if let Some(page) = stay.get(&file, PageNo(1000)) {
+//!     assert_eq!(number(page), 1_000_000);
+//! }
+//! drop(stay);
+//!
+//! // Awaited, on whatever runtime there is.
+//! let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+//! let sum = runtime.block_on(async {
+//!     let mut arrivals = file.fetch_many(&[PageNo(3), PageNo(4)], &Reading::default());
+//!     let mut sum = 0;
+//!     while let Some((_, page)) = arrivals.next().await {
+//!         sum += number(&page?);
+//!     }
+//!     Ok::<u64, ringpool::storage::Error>(sum)
+//! })?;
+//! assert_eq!(sum, 9 + 16);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A longer one, with an index page, searches by time and a damaged page, is in
+//! `examples/own_format.rs`.
+//!
+//! # Modules
+//!
 //! This crate is the place where the others meet, and the only one that needs to be imported:
 //!
 //! | module | crate | owns |

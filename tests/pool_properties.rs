@@ -3,8 +3,9 @@
 //!
 //! The model knows what every page contains, which pages are broken and which guards are held; it
 //! knows nothing of frames, clocks or reads. After each step of any sequence of *pin*, *try to
-//! pin*, *unpin*, *batch*, *forget*, *look while others read*, *break* and *mend*, on a pool with a
-//! sixth of the file and any eviction policy:
+//! pin*, *unpin*, *batch*, *forget*, *look while others read*, *read with a hint and a deadline*,
+//! *read ahead*, *visit what is there*, *fetch as futures and drop them at any await*, *change the
+//! file's share*, *break* and *mend*, on a pool with a sixth of the file and any eviction policy:
 //!
 //! 1. No page is in two frames, and no frame is lost: free + resident + loading + limbo + retired
 //!    are all the frames there are ([`Pool::audit`] looks at every page and every frame).
@@ -16,23 +17,32 @@
 //! 5. A page is read when it is absent and only then; a page that was forgotten is absent.
 //! 6. It fails if and only if a page of the batch is broken, or every frame is pinned. The error
 //!    names which, and nothing is left behind.
-//! 7. The budget is never passed: no more pages are resident than it has frames.
+//! 7. The budget is never passed: no more pages are resident than it has frames, and no more
+//!    than the file's ceiling allows, those apart that were pinned when it was lowered.
 //! 8. Each page asked for is a hit or a miss, unless no frame came free to read it into.
 //! 9. A reader finds a page if and only if it is resident, and what it looks at stays as it was
 //!    until it lets go, whatever is read, evicted and forgotten meanwhile.
-//! 10. A file's own figures are the pool's, which has no other; what it says is pinned is held, and
+//! 10. A scan evicts nothing while frames are free, and leaves none of what it alone has read.
+//! 11. A deadline that has passed fails the call unless everything was there, and leaves nothing
+//!     behind; so does a future that is dropped, wherever it waits.
+//! 12. Reading ahead hands nothing over and tells nobody of a failure: it reads at most what is
+//!     absent, and what is broken is absent after it as before.
+//! 13. A file's own figures are the pool's, which has no other; what it says is pinned is held, and
 //!     what it says is resident, the audit finds.
-//! 11. What is restored from a hot set was forgotten since; it pushes nothing out and counts as
+//! 14. What is restored from a hot set was forgotten since; it pushes nothing out and counts as
 //!     neither hit nor miss.
 //!
 //! `PROPTEST_CASES=20000 cargo test --release --test pool_properties` tries more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use ringpool::bufferpool::{Ended, OwnedPage, Policy, Pool, PoolFile, PoolOptions};
+use ringpool::bufferpool::{
+    Ended, Hint, OwnedPage, Policy, Pool, PoolError, PoolFile, PoolOptions, Reading, Share,
+};
 use ringpool::storage::conformance::Specimen;
 use ringpool::storage::{
     Checksums, Error, Fault, FaultyDevice, FileKey, MemoryDevice, MemorySource, PageNo, PageSize,
@@ -41,8 +51,8 @@ use ringpool::storage::{
 
 const SIZE: PageSize = PageSize::KIB_4;
 const PAGES: u64 = 400;
-/// The fewest that a pool may have, and what the tables take.
-const FRAMES: usize = Pool::MIN_FRAMES as usize + 2;
+/// The fewest that a pool may have, what the tables take, and some to promise and to pay books with.
+const FRAMES: usize = Pool::MIN_FRAMES as usize + 2 + 8;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -55,6 +65,12 @@ enum Step {
     Scan(u64, u64),
     Forget(u64),
     Look(Vec<u64>, Vec<u64>),
+    Read(Vec<u64>, Hint, bool),
+    Ahead(Vec<u64>, Hint),
+    TryBatch(Vec<u64>),
+    /// So many pages are taken, and the rest is dropped.
+    Fetch(Vec<u64>, usize),
+    Share(u64, Option<u64>),
     Restore(Vec<u64>),
     Break(u64, Fault),
     Mend,
@@ -75,6 +91,23 @@ fn fault() -> impl Strategy<Value = Fault> {
     ]
 }
 
+fn numbers(pages: &[u64]) -> Vec<PageNo> {
+    pages.iter().copied().map(PageNo).collect()
+}
+
+fn pages() -> impl Strategy<Value = Vec<u64>> {
+    proptest::collection::vec(page(), 0..60)
+}
+
+fn hint() -> impl Strategy<Value = Hint> {
+    proptest::sample::select(vec![Hint::Random, Hint::ScanOnce, Hint::Hot])
+}
+
+/// A floor and a ceiling in frames, some of which cannot be promised.
+fn share() -> impl Strategy<Value = (u64, Option<u64>)> {
+    (0..3_u64, proptest::option::weighted(0.7, 0..FRAMES as u64 + 10))
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => page().prop_map(Step::Pin),
@@ -82,11 +115,17 @@ fn step() -> impl Strategy<Value = Step> {
         3 => page().prop_map(Step::TryPin),
         5 => any::<usize>().prop_map(Step::Unpin),
         1 => Just(Step::UnpinAll),
-        6 => proptest::collection::vec(page(), 0..60).prop_map(Step::Batch),
+        6 => pages().prop_map(Step::Batch),
         1 => (page(), 1..PAGES).prop_map(|(first, count)| Step::Scan(first, count)),
         3 => page().prop_map(Step::Forget),
-        3 => (proptest::collection::vec(page(), 0..20), proptest::collection::vec(page(), 0..60))
+        3 => (proptest::collection::vec(page(), 0..20), pages())
             .prop_map(|(looked_at, meanwhile)| Step::Look(looked_at, meanwhile)),
+        3 => (pages(), hint(), proptest::bool::weighted(0.2))
+            .prop_map(|(pages, hint, late)| Step::Read(pages, hint, late)),
+        2 => (pages(), hint()).prop_map(|(pages, hint)| Step::Ahead(pages, hint)),
+        2 => pages().prop_map(Step::TryBatch),
+        4 => (pages(), 0..70_usize).prop_map(|(pages, taken)| Step::Fetch(pages, taken)),
+        1 => share().prop_map(|(floor, ceiling)| Step::Share(floor, ceiling)),
         1 => proptest::collection::vec(page(), 0..40).prop_map(Step::Restore),
         1 => (page(), fault()).prop_map(|(page, fault)| Step::Break(page, fault)),
         1 => Just(Step::Mend),
@@ -99,6 +138,8 @@ struct Model {
     /// The guards held: page and the address of its bytes.
     held: Vec<(u64, usize, OwnedPage)>,
     asked: u64,
+    /// The frames that the file may hold, and how many it held when that was said.
+    ceiling: Option<(usize, usize)>,
 }
 
 struct Bench {
@@ -125,7 +166,7 @@ impl Bench {
         });
         let pool = pool.unwrap();
         let file = pool.attach(device.clone(), Some(checksums)).unwrap();
-        let model = Model { broken, held: Vec::new(), asked: 0 };
+        let model = Model { broken, held: Vec::new(), asked: 0, ceiling: None };
         Self { pool, file, device, model }
     }
 
@@ -146,6 +187,11 @@ impl Bench {
             Step::Scan(first, count) => self.batch((first..PAGES.min(first + count)).collect()),
             Step::Forget(page) => self.forget(page),
             Step::Look(looked_at, meanwhile) => self.look(&looked_at, &meanwhile),
+            Step::Read(pages, hint, late) => self.read(&pages, hint, late),
+            Step::Ahead(pages, hint) => self.ahead(&pages, hint),
+            Step::TryBatch(pages) => self.try_batch(&pages),
+            Step::Fetch(pages, taken) => self.fetch(&pages, taken),
+            Step::Share(floor, ceiling) => self.share(floor, ceiling),
             Step::Restore(forgotten) => self.restore(&forgotten),
             Step::Break(page, fault) => drop(self.model.broken.lock().unwrap().insert(page, fault)),
             Step::Mend => self.model.broken.lock().unwrap().clear(),
@@ -155,7 +201,8 @@ impl Bench {
     fn pin(&mut self, page: u64) {
         let (resident, reads) = (self.is_resident(page), self.device.reads());
         let pinned = self.file.pin(PageNo(page));
-        self.model.asked += u64::from(!matches!(pinned, Err(Error::Exhausted { .. })));
+        let starved = matches!(pinned, Err(Error::Exhausted { .. } | Error::AtCeiling { .. }));
+        self.model.asked += u64::from(!starved);
         match pinned {
             Ok(guard) => {
                 assert!(resident || self.is_sound(page), "page {page} is broken, and was absent");
@@ -263,6 +310,117 @@ impl Bench {
         }
     }
 
+    fn read(&mut self, pages: &[u64], hint: Hint, late: bool) {
+        let numbers = numbers(pages);
+        let missing = pages.iter().any(|&page| !self.is_resident(page));
+        let before = (self.pool.stats(), self.device.reads());
+        let mut seen = vec![0; pages.len()];
+        let reading = Reading::default().hint(hint);
+        let reading = if late { reading.until(Instant::now()) } else { reading };
+        let visited = self.file.visit_with(&numbers, &reading, &mut |i, bytes| {
+            assert!(bytes == Specimen::page(numbers[i], SIZE), "bytes of page {}", numbers[i]);
+            seen[i] += 1;
+        });
+        let after = self.pool.stats();
+        self.model.asked += (after.hits + after.misses) - (before.0.hits + before.0.misses);
+        match visited {
+            Ok(()) => {
+                assert!(seen.iter().all(|&times| times == 1), "each page once: {seen:?}");
+                // What is read and handed over in the first round is not late.
+                assert!(missing || before.1 == self.device.reads(), "all was there");
+            }
+            Err(Error::DeadlinePassed { page, .. }) => {
+                assert!(late && missing && pages.contains(&page.0), "page {page}");
+                assert!(seen.contains(&0), "something was missing");
+            }
+            Err(error) => self.expect(&error, pages),
+        }
+        if hint == Hint::ScanOnce {
+            assert!(after.resident() <= before.0.resident(), "a scan leaves nothing");
+            let evicted = after.evictions - before.0.evictions;
+            assert!(evicted == 0 || before.0.free < FRAMES / 16 || self.model.ceiling.is_some());
+        }
+    }
+
+    fn ahead(&mut self, pages: &[u64], hint: Hint) {
+        let absent: Vec<u64> =
+            pages.iter().copied().filter(|&page| !self.is_resident(page)).collect();
+        let (stats, reads) = (self.pool.stats(), self.device.reads());
+        let started = self.file.prefetch(&numbers(pages), &Reading::default().hint(hint));
+        let after = self.pool.stats();
+        assert_eq!((after.hits, after.misses), (stats.hits, stats.misses), "nobody has asked");
+        assert_eq!(self.device.reads() - reads, started as u64);
+        assert!(started <= absent.len(), "{started} of {} that were absent", absent.len());
+        for &page in &absent {
+            assert!(self.is_sound(page) || !self.is_resident(page), "page {page} is broken");
+        }
+    }
+
+    fn try_batch(&mut self, pages: &[u64]) {
+        let there: Vec<usize> = (0..pages.len()).filter(|&i| self.is_resident(pages[i])).collect();
+        let (numbers, reads) = (numbers(pages), self.device.reads());
+        let mut seen = Vec::new();
+        let found = self.file.try_visit(&numbers, &mut |i, bytes| {
+            assert!(bytes == Specimen::page(numbers[i], SIZE), "bytes of page {}", numbers[i]);
+            seen.push(i);
+        });
+        self.model.asked += found as u64;
+        assert_eq!((found, self.device.reads()), (there.len(), reads), "trying reads nothing");
+        assert_eq!(seen, there, "what is in memory, in its order");
+    }
+
+    /// Takes so many pages as futures, keeps them to the end, and drops the rest.
+    fn fetch(&mut self, pages: &[u64], taken: usize) {
+        let numbers = numbers(pages);
+        let before = self.pool.stats();
+        let mut kept = Vec::new();
+        let mut arrivals = self.file.fetch_many(&numbers, &Reading::default());
+        let mut context = Context::from_waker(Waker::noop());
+        while kept.len() < taken {
+            match arrivals.poll_next(&mut context) {
+                Poll::Ready(Some(arrival)) => kept.push(arrival),
+                Poll::Ready(None) => break,
+                Poll::Pending => panic!("this disk makes nobody wait"),
+            }
+        }
+        drop(arrivals);
+        let after = self.pool.stats();
+        self.model.asked += (after.hits + after.misses) - (before.hits + before.misses);
+        let places: BTreeSet<usize> = kept.iter().map(|(place, _)| *place).collect();
+        assert_eq!((places.len(), kept.len()), (kept.len(), taken.min(pages.len())), "each once");
+        let mine: BTreeSet<u64> = kept
+            .iter()
+            .filter_map(|(place, page)| page.as_ref().ok().map(|_| pages[*place]))
+            .collect();
+        for (place, page) in &kept {
+            match page {
+                Ok(page) => assert!(**page == Specimen::page(numbers[*place], SIZE)),
+                Err(error) => self.expect_beside(error, &[pages[*place]], &mine),
+            }
+        }
+        let pins = self.model.held.len() + kept.iter().filter(|(_, page)| page.is_ok()).count();
+        assert_eq!(self.pool.audit().unwrap().pins, pins as u64, "what was dropped is given back");
+    }
+
+    fn share(&mut self, floor: u64, ceiling: Option<u64>) {
+        let frame_bytes = Pool::frame_bytes(SIZE);
+        let share = Share::default().floor_bytes(floor * frame_bytes);
+        let share = ceiling.map_or(share, |most| share.ceiling_bytes(most * frame_bytes));
+        let pinned = self.pinned().len();
+        match self.file.set_share(share) {
+            Ok(()) => {
+                self.model.ceiling = ceiling.map(|most| (most as usize, pinned));
+            }
+            Err(PoolError::BadShare { .. }) => {
+                assert!(ceiling.is_some_and(|most| most < floor.max(1)), "{floor}, {ceiling:?}");
+            }
+            Err(PoolError::Pinned { .. }) => {
+                assert_eq!(pinned, FRAMES - self.pool.stats().retired, "frames were left");
+            }
+            Err(error) => panic!("no share of these can lead to: {error}"),
+        }
+    }
+
     /// Looks without a trace in the model: counts as asked when it is a hit.
     fn is_resident(&mut self, page: u64) -> bool {
         let resident = self.file.try_pin(PageNo(page)).is_some();
@@ -280,12 +438,26 @@ impl Bench {
         }
     }
 
+    /// The pages of which guards are held.
+    fn pinned(&self) -> BTreeSet<u64> {
+        self.model.held.iter().map(|held| held.0).collect()
+    }
+
     fn expect(&self, error: &Error, asked: &[u64]) {
+        self.expect_beside(error, asked, &BTreeSet::new());
+    }
+
+    /// The same while these pages are pinned beside those of the model.
+    fn expect_beside(&self, error: &Error, asked: &[u64], mine: &BTreeSet<u64>) {
+        let pinned = self.pinned().union(mine).count();
         match error {
             Error::Exhausted { page, .. } => {
-                let pinned: BTreeSet<u64> = self.model.held.iter().map(|held| held.0).collect();
                 let frames = FRAMES - self.pool.stats().retired;
-                assert_eq!(pinned.len(), frames, "page {page}: frames were left");
+                assert_eq!(pinned, frames, "page {page}: frames were left");
+            }
+            Error::AtCeiling { page, frames, .. } => {
+                assert_eq!(Some(*frames), self.model.ceiling.map(|(most, _)| most));
+                assert!(pinned >= *frames, "page {page}: {pinned} pinned of {frames}");
             }
             Error::Io { .. } => assert!(asked.iter().any(|&page| !self.is_sound(page)), "{error}"),
             Error::Checksum { page, .. } | Error::Truncated { page, .. } => {
@@ -304,6 +476,10 @@ impl Bench {
         assert!(audit.resident <= FRAMES - audit.retired, "the budget");
         assert_eq!(audit.pins, self.model.held.len() as u64, "a pin a guard");
         assert_eq!(stats.hits + stats.misses, self.model.asked, "hits and misses");
+        assert_eq!(self.file.frames_held(), audit.resident, "frames are counted for their file");
+        if let Some((most, pinned_then)) = self.model.ceiling {
+            assert!(audit.resident <= most.max(pinned_then), "the ceiling");
+        }
         let of_file = self.file.stats();
         assert_eq!((of_file.hits, of_file.misses), (stats.hits, stats.misses));
         assert_eq!((of_file.reads, of_file.failed_reads), (stats.reads, stats.failed_reads));

@@ -10,8 +10,9 @@ use crate::hint::Reading;
 use crate::landing::Asker;
 use crate::pool::PoolFile;
 
-/// One frame of so many may be on its way for pages that nobody has asked for yet.
-const FRAMES_PER_PAGE_AHEAD: usize = 4;
+/// One frame of so many may be on its way for pages that nobody has asked for yet, and be taken by
+/// one call: a few less than are on probation, so that what comes does not push out what has come.
+const FRAMES_PER_PAGE_AHEAD: usize = 16;
 
 /// How many pages are being read ahead.
 #[derive(Default)]
@@ -21,9 +22,8 @@ pub(crate) struct Ahead {
 
 // Relaxed: a count. It bounds how much is read ahead, and orders nothing.
 impl Ahead {
-    /// Reserves a place among those of a pool with so many frames.
-    fn begin(&self, frames: usize) -> bool {
-        let most = frames / FRAMES_PER_PAGE_AHEAD;
+    /// Reserves one of `most` places.
+    fn begin(&self, most: usize) -> bool {
         let more = |now: usize| (now < most).then_some(now + 1);
         self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
@@ -39,8 +39,9 @@ impl PoolFile {
     /// how many reads it has started.
     ///
     /// It stops early, without an error, where the device's queue is full, no frame is free or
-    /// can be made so, the deadline of `reading` has passed, or a quarter of the pool's frames are
-    /// being read ahead already. Nobody is told of a read that fails: whoever asks for the page
+    /// can be made so, or the deadline of `reading` has passed; and after a sixteenth of the
+    /// pool's frames or of the file's ceiling, those included that are being read ahead already.
+    /// Nobody is told of a read that fails: whoever asks for the page
     /// reads it again. A page that is never used goes like any other; with
     /// [`Hint::ScanOnce`](crate::Hint::ScanOnce) it is not kept for having come early.
     pub fn prefetch(&self, pages: &[PageNo], reading: &Reading) -> usize {
@@ -53,11 +54,17 @@ impl PoolFile {
             Some((page, file.table.word(page)?.content().ghost()?))
         };
         let (absent, ghosts): (Vec<PageNo>, Vec<Ghost>) = pages.iter().filter_map(seen).unzip();
+        let usable = pool.frames.usable_count();
+        let ceiling = file.table.holdings.ceiling().map_or(usable, |ceiling| ceiling.min(usable));
+        let most = |frames: usize| (frames / FRAMES_PER_PAGE_AHEAD).max(1);
         let mut asking = Asking::new(file, absent.len(), 0, reading, || Asker::Nobody);
         let mut started = 0;
         for (index, (&page, ghost)) in absent.iter().zip(ghosts).enumerate() {
+            if started == most(ceiling) {
+                break;
+            }
             let Some(word) = file.table.word(page) else { continue };
-            if reading.is_late() || !pool.ahead.begin(pool.frames.usable_count()) {
+            if reading.is_late() || !pool.ahead.begin(most(usable)) {
                 break;
             }
             match asking.claim(word, ghost, index, file, &absent) {

@@ -1,15 +1,20 @@
-//! The memory of all frames: one anonymous mapping, as long as the budget says and no longer.
+//! The memory of all frames: one anonymous mapping, as long as the pool may ever need it.
 //!
-//! On huge pages where the system has them, since a random page then costs half the time; not
-//! copied into children, since a read in flight would land in the parent's page alone.
+//! What is not in use costs nothing but addresses. Frames in use are on huge pages where the system
+//! has them, since a random page then costs half the time, but for the last, incomplete huge page:
+//! the system would fill that up with memory that nobody has paid for. Not copied into children,
+//! since a read in flight would land in the parent's page alone.
 
 #![allow(unsafe_code)]
 
 use std::io;
+use std::ops::Range;
 use std::ptr::NonNull;
 
+use parking_lot::Mutex;
 use ringpool_storage::ForkMark;
 
+use crate::error::PoolError;
 use crate::word::Frame;
 
 /// Huge pages begin at multiples of this on x86-64 and (with 4 KiB pages) on aarch64.
@@ -22,7 +27,18 @@ pub(crate) struct Arena {
     first: NonNull<u8>,
     frames: u32,
     frame_bytes: usize,
+    locked: bool,
+    used: Mutex<Used>,
     mark: ForkMark,
+}
+
+/// How much of the arena is in use, as the system was told.
+#[derive(Default)]
+struct Used {
+    /// Up to here it may use huge pages.
+    huge_bytes: usize,
+    /// Up to here it keeps what it has given in memory.
+    locked_bytes: usize,
 }
 
 // SAFETY: the arena only says where frames are; who may touch one is the page words' business.
@@ -31,8 +47,10 @@ unsafe impl Send for Arena {}
 unsafe impl Sync for Arena {}
 
 impl Arena {
-    /// Maps `frames` frames of `frame_bytes` bytes. They take memory when they are first used.
-    pub(crate) fn new(frames: u32, frame_bytes: usize) -> io::Result<Self> {
+    /// Maps `frames` frames of `frame_bytes` bytes. They take memory when they are first used,
+    /// which they are to be after [`use_below`](Self::use_below). With `locked`, they are not
+    /// swapped out.
+    pub(crate) fn new(frames: u32, frame_bytes: usize, locked: bool) -> io::Result<Self> {
         let len_bytes = frames as usize * frame_bytes;
         let mapping_bytes = len_bytes + HUGE_PAGE_BYTES;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
@@ -47,10 +65,10 @@ impl Arena {
         let skipped = mapping.as_ptr().align_offset(HUGE_PAGE_BYTES);
         // SAFETY: less than a huge page is skipped, and the mapping is that much longer.
         let first = unsafe { mapping.add(skipped) };
-        let mark = ForkMark::new();
-        let this = Self { mapping, mapping_bytes, first, frames, frame_bytes, mark };
+        let (used, mark) = (Mutex::default(), ForkMark::new());
+        let this = Self { mapping, mapping_bytes, first, frames, frame_bytes, locked, used, mark };
         // Both are wishes: without them the arena is slower, or a fork dearer, but right.
-        this.advise(first, len_bytes, libc::MADV_HUGEPAGE);
+        this.advise(mapping, mapping_bytes, libc::MADV_NOHUGEPAGE);
         this.advise(mapping, mapping_bytes, libc::MADV_DONTFORK);
         Ok(this)
     }
@@ -81,12 +99,75 @@ impl Arena {
         self.mark.is_child()
     }
 
-    /// Gives a free frame's memory back to the system until it is used again.
-    pub(crate) fn release(&self, frame: Frame) {
-        self.advise(self.address(frame), self.frame_bytes, libc::MADV_DONTNEED);
+    /// How many frames there can be.
+    pub(crate) fn frames(&self) -> u32 {
+        self.frames
+    }
+
+    /// Says that the frames below `limit` are in use from now on, and no others.
+    ///
+    /// # Errors
+    /// [`PoolError::NotLocked`] when they are to be locked, and that is refused. Then nothing has
+    /// changed.
+    pub(crate) fn use_below(&self, limit: Frame) -> Result<(), PoolError> {
+        let mut used = self.used.lock();
+        let used_bytes = limit as usize * self.frame_bytes;
+        if self.locked {
+            self.lock_below(used.locked_bytes, used_bytes)?;
+            used.locked_bytes = used_bytes;
+        }
+        let huge_bytes = used_bytes / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+        let (from, to) = (used.huge_bytes.min(huge_bytes), used.huge_bytes.max(huge_bytes));
+        if from < to {
+            let wish = if huge_bytes == to { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE };
+            // SAFETY: below `limit` frames, or what once was.
+            self.advise(unsafe { self.first.add(from) }, to - from, wish);
+            used.huge_bytes = huge_bytes;
+        }
+        Ok(())
+    }
+
+    /// Locks what is now used, or unlocks what no longer is.
+    fn lock_below(&self, before_bytes: usize, now_bytes: usize) -> Result<(), PoolError> {
+        let (from, to) = (before_bytes.min(now_bytes), before_bytes.max(now_bytes));
+        if from == to || self.is_the_parents() {
+            return Ok(());
+        }
+        // SAFETY: within the mapping, below frames that are used or were used.
+        let start = unsafe { self.first.add(from) }.as_ptr();
+        // SAFETY: our own mapping; locking does not change its content. Asked for by its number,
+        // since not every C library has it.
+        let refused = unsafe {
+            if now_bytes < before_bytes {
+                libc::munlock(start.cast(), to - from);
+                false
+            } else {
+                libc::syscall(libc::SYS_mlock2, start, to - from, libc::MLOCK_ONFAULT) != 0
+            }
+        };
+        if refused {
+            let (source, limit_bytes) = (io::Error::last_os_error(), lock_limit_bytes());
+            return Err(PoolError::NotLocked { locked_bytes: to as u64, limit_bytes, source });
+        }
+        Ok(())
+    }
+
+    /// Gives the memory of frames back to the system, until they are used again. They are the
+    /// caller's, and empty.
+    pub(crate) fn release(&self, frames: Range<Frame>) {
+        let (start, len_bytes) = (self.address(frames.start), frames.len() * self.frame_bytes);
+        if self.locked && !self.is_the_parents() {
+            // SAFETY: our own mapping. Locked memory is not given back, and these frames are out
+            // of use.
+            unsafe { libc::munlock(start.as_ptr().cast(), len_bytes) };
+        }
+        self.advise(start, len_bytes, libc::MADV_DONTNEED);
     }
 
     fn advise(&self, from: NonNull<u8>, len_bytes: usize, advice: libc::c_int) {
+        if self.is_the_parents() {
+            return; // Here this may be somebody else's memory.
+        }
         // SAFETY: the range is within our own mapping. The one advice that changes its content,
         // MADV_DONTNEED, is given only for frames that hold no page.
         unsafe { libc::madvise(from.as_ptr().cast(), len_bytes, advice) };
@@ -102,4 +183,12 @@ impl Drop for Arena {
         // nobody is left who could look at it.
         unsafe { libc::munmap(self.mapping.as_ptr().cast(), self.mapping_bytes) };
     }
+}
+
+/// How much memory a process may lock, in bytes.
+fn lock_limit_bytes() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes to `limit` and to nothing else.
+    unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) };
+    limit.rlim_cur
 }

@@ -216,9 +216,9 @@ impl Asking {
         pages: &[PageNo],
     ) -> std::result::Result<bool, Lack> {
         let pool = &file.pool;
-        let frame = pool.frame_for(file)?;
+        let frame = pool.frame_for(file, pages[index])?;
         if !word.claim(ghost, frame, file.start(ghost, self.reading.hinted())) {
-            file.table.holdings.lost();
+            file.left(pages[index]);
             pool.frames.give(frame);
             return Ok(false);
         }

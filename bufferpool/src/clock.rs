@@ -15,10 +15,9 @@
 //! takes the next. Several victims are taken at a time and laid in store, so that most misses find
 //! a free frame.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-use parking_lot::RwLock;
 
 use crate::counters::{Count, Counters};
 use crate::frames::Frames;
@@ -28,6 +27,7 @@ use crate::policy::Policy;
 use crate::probation::Probation;
 use crate::share::Holdings;
 use crate::table::{FileNo, Table};
+use crate::tables::Tables;
 use crate::word::{Frame, MAX_CHANCES, Start, Sweep, Verdict, Word};
 
 /// Victims that one miss looks for at most, to spare the next ones the search; and frames that it
@@ -41,8 +41,8 @@ const FRAMES_PER_STORED: u64 = 32;
 /// more meanwhile and every other lap was the other hand's: what is left is pinned.
 pub(crate) const MAX_LAPS: u64 = 4 * (MAX_CHANCES + 1);
 
-/// The tables of the attached files, by their numbers.
-pub(crate) type Tables = RwLock<Vec<Option<Arc<Table>>>>;
+/// Frames that leave together: their memory goes back in few pieces.
+const VACATED: usize = 64;
 
 pub(crate) struct Clock {
     policy: Policy,
@@ -58,10 +58,16 @@ impl Clock {
     /// What a frame costs in the ring of probation, in bytes.
     pub(crate) const BYTES_PER_FRAME: u64 = Probation::BYTES_PER_FRAME;
 
-    pub(crate) fn new(policy: Policy, frames: usize) -> Self {
-        let probation = Probation::new(frames);
+    /// A clock for up to `capacity` frames.
+    pub(crate) fn new(policy: Policy, capacity: u32) -> std::io::Result<Self> {
+        let probation = Probation::new(capacity as usize)?;
         let (is_full, hand, steps, evictions) = Default::default();
-        Self { policy, is_full, hand, probation, steps, evictions }
+        Ok(Self { policy, is_full, hand, probation, steps, evictions })
+    }
+
+    /// Takes note that there are many free frames: nobody has to go for a while.
+    pub(crate) fn has_grown(&self) {
+        self.is_full.store(false, Ordering::Relaxed);
     }
 
     /// What an absent page begins with that is read now.
@@ -110,13 +116,13 @@ impl Clock {
         own: Option<FileNo>,
     ) -> Option<Frame> {
         self.is_full.store(true, Ordering::Relaxed);
-        let tables = tables.read();
-        let count = frames.count() as u64;
-        let wanted = (count / FRAMES_PER_STORED).clamp(1, IN_STORE);
-        self.search(frames, &tables, counters, None, wanted).unwrap_or_else(|| {
+        let files = tables.read();
+        let wanted = (frames.span() as u64 / FRAMES_PER_STORED).clamp(1, IN_STORE);
+        let search = |own, wanted| self.search(frames, tables, &files, counters, own, wanted);
+        search(None, wanted).unwrap_or_else(|| {
             let has_floor = own
-                .is_some_and(|own| table_of(&tables, own).is_some_and(|t| t.holdings.floor() > 0));
-            has_floor.then(|| self.search(frames, &tables, counters, own, 1)).flatten().flatten()
+                .is_some_and(|own| table_of(&files, own).is_some_and(|t| t.holdings.floor() > 0));
+            has_floor.then(|| search(own, 1)).flatten().flatten()
         })
     }
 
@@ -125,16 +131,18 @@ impl Clock {
     fn search(
         &self,
         frames: &Frames,
-        tables: &[Option<Arc<Table>>],
+        tables: &Tables,
+        files: &[Option<Arc<Table>>],
         counters: &Counters,
         own: Option<FileNo>,
         wanted: u64,
     ) -> Option<Option<Frame>> {
-        let count = frames.count() as u64;
+        let count = frames.span() as u64;
         let mut search = Search {
             clock: self,
             frames,
             tables,
+            files,
             counters,
             own,
             // Relaxed: a count.
@@ -161,6 +169,38 @@ impl Clock {
         }
     }
 
+    /// Evicts the pages in `range` that nobody pins, whatever their chances, down to the floors of
+    /// their files: the frames leave.
+    pub(crate) fn vacate(
+        &self,
+        frames: &Frames,
+        tables: &Tables,
+        counters: &Counters,
+        range: Range<Frame>,
+    ) {
+        let files = tables.read();
+        let mut vacated = Vec::with_capacity(VACATED);
+        for frame in range {
+            if let Some((file, page)) = frames.owner(frame).get()
+                && let Some(table) = table_of(&files, file)
+                && let Some(word) = table.word(page)
+                && word.content().frame() == frame
+                && !frames.limbo_is_full()
+                && table.holdings.lose(false, || evicts(word, &mut vacated)) == Some(true)
+            {
+                counters.add(file, Count::Evicted, 1);
+                // Relaxed: a count.
+                let evictions = self.evictions.fetch_add(1, Ordering::Relaxed);
+                tables.left(file, table, page, evictions);
+            }
+            if vacated.len() == VACATED {
+                frames.vacated(&mut vacated);
+                vacated.clear();
+            }
+        }
+        frames.vacated(&mut vacated);
+    }
+
     /// Evicts every page of `file`, which nobody pins or reads any more.
     pub(crate) fn clear(
         &self,
@@ -169,7 +209,7 @@ impl Clock {
         table: &Table,
         file: FileNo,
     ) {
-        for frame in 0..frames.count() as Frame {
+        for frame in 0..frames.span() as Frame {
             let Some((owner, page)) = frames.owner(frame).get() else {
                 continue;
             };
@@ -186,7 +226,7 @@ impl Clock {
                 frames.give(evicted);
             }
         }
-        self.is_full.store(false, Ordering::Relaxed);
+        self.has_grown();
         // Once around the ring, so that no places are taken by who has left.
         for _ in 0..self.probation.len() {
             let Some(frame) = self.probation.next() else { return };
@@ -195,6 +235,13 @@ impl Clock {
             }
         }
     }
+}
+
+/// Evicts a page that nobody pins, and adds its frame to `vacated`. Returns whether it did.
+fn evicts(word: &Word, vacated: &mut Vec<Frame>) -> bool {
+    let evicted = word.evict();
+    vacated.extend(evicted);
+    evicted.is_some()
 }
 
 /// The word of the page that is in `frame`, unless the frame's owner is out of date.
@@ -215,7 +262,8 @@ fn table_of(tables: &[Option<Arc<Table>>], file: FileNo) -> Option<&Table> {
 struct Search<'a> {
     clock: &'a Clock,
     frames: &'a Frames,
-    tables: &'a [Option<Arc<Table>>],
+    tables: &'a Tables,
+    files: &'a [Option<Arc<Table>>],
     counters: &'a Counters,
     /// The file whose floor does not count, since the search is for a page of its own.
     own: Option<FileNo>,
@@ -236,7 +284,7 @@ impl Search<'_> {
     /// That is for probation to say, by whether more are in it than are due; but a hand that has
     /// gone a lap in vain leaves the next one to the other.
     fn advance(&mut self) {
-        let count = self.frames.count() as u64;
+        let count = self.frames.span() as u64;
         let due = self.clock.probation.is_overfull(self.frames.usable_count());
         let in_vain = (self.steps - self.last_found) / count % 2 == 1;
         if due != in_vain
@@ -281,8 +329,8 @@ impl Search<'_> {
     /// One step of the main hand. Returns whether the page in `frame` was evicted.
     fn sweep(&self, frame: Frame) -> bool {
         let taken = match self.clock.policy {
-            Policy::Probation => 1,
-            Policy::Clock => MAX_CHANCES,
+            Policy::Probation if self.frames.room.holds(frame) => 1,
+            _ => MAX_CHANCES,
         };
         self.page_in(frame).is_some_and(|(holdings, is_its_own, word)| {
             let sweep = || word.sweep(frame, taken) == Sweep::Evicted;
@@ -294,13 +342,18 @@ impl Search<'_> {
     /// whether the search is for that file, and the page's word.
     fn page_in(&self, frame: Frame) -> Option<(&Holdings, bool, &Word)> {
         let (file, page) = self.frames.owner(frame).get()?;
-        let table = table_of(self.tables, file)?;
+        let table = table_of(self.files, file)?;
         Some((&table.holdings, self.own == Some(file), table.word(page)?))
     }
 
     fn found(&mut self, frame: Frame) {
         let owner = self.frames.owner(frame);
-        owner.get().inspect(|&(file, _)| self.counters.add(file, Count::Evicted, 1));
+        if let Some((file, page)) = owner.get() {
+            self.counters.add(file, Count::Evicted, 1);
+            if let Some(table) = table_of(self.files, file) {
+                self.tables.left(file, table, page, self.evicted_before + self.found);
+            }
+        }
         owner.clear();
         self.victims[self.found as usize] = frame;
         self.found += 1;

@@ -1,4 +1,4 @@
-//! Why a pool cannot be made, or a file not be attached. What goes wrong with a page is
+//! Why a pool cannot be made or resized, or a file not be attached. What goes wrong with a page is
 //! [`ringpool_storage::Error`].
 
 use std::io;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ringpool_storage::PageSize;
 
-/// Why a pool cannot be made, or a file not be attached to it.
+/// Why a pool cannot be made or resized, or a file not be attached to it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PoolError {
@@ -52,6 +52,45 @@ pub enum PoolError {
     Pinned {
         /// Path of the file.
         file: Arc<str>,
+    },
+
+    /// A budget past the one that addresses were reserved for when the pool was made.
+    #[error(
+        "a budget of {memory_bytes} bytes is above the {max_memory_bytes} bytes that were reserved \
+         for the pool; make it with a larger max_memory_bytes"
+    )]
+    AboveMaximum {
+        /// The budget asked for, in bytes.
+        memory_bytes: u64,
+        /// The largest that the pool can have, in bytes.
+        max_memory_bytes: u64,
+    },
+
+    /// Too few frames came free to give the pool a smaller budget.
+    #[error(
+        "the pool cannot shrink to {memory_bytes} bytes and stays at {pool_bytes}: too many pages \
+         are pinned, loading or looked at by readers; drop guards, then shrink it again"
+    )]
+    NotNow {
+        /// The budget asked for, in bytes.
+        memory_bytes: u64,
+        /// The budget that the pool has, in bytes.
+        pool_bytes: u64,
+    },
+
+    /// The system does not lock the pool's memory.
+    #[error(
+        "{locked_bytes} bytes cannot be locked in memory: {source}; the process may lock \
+         {limit_bytes} bytes in all: raise that (ulimit -l, LimitMEMLOCK=, CAP_IPC_LOCK), or make \
+         the pool without `locked`"
+    )]
+    NotLocked {
+        /// How much was to be locked, in bytes.
+        locked_bytes: u64,
+        /// How much the process may lock, in bytes.
+        limit_bytes: u64,
+        /// The system's answer.
+        source: io::Error,
     },
 
     /// A pool of another page size, or a file with another number of checksums.

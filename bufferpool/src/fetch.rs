@@ -77,7 +77,7 @@ impl PoolFile {
         fetch_as(file, &[page], reading, &mut |_, _| kept = file.pin_again(page))?;
         let frame = kept.ok_or_else(|| {
             // It was handed over, so that there are as many guards of it as can be counted.
-            let (file, frames) = (file.device.file().clone(), file.pool.frames.count());
+            let (file, frames) = (file.device.file().clone(), file.pool.frames.usable_count());
             Error::Exhausted { file, page, frames, waited: Duration::ZERO }
         })?;
         Ok(PageGuard::of_pin(file, page, frame))

@@ -1,97 +1,130 @@
 //! The frames: which are free, and which page each of the others holds.
 
 use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crossbeam_queue::ArrayQueue;
 use parking_lot::Mutex;
 use ringpool_storage::PageNo;
 
 use crate::arena::Arena;
 use crate::epochs::Epochs;
+use crate::error::PoolError;
+use crate::room::Room;
 use crate::table::{FileNo, Owner};
 use crate::word::Frame;
+use crate::zeroed::Zeroed;
 
 /// One frame of so many may be in limbo.
 const LIMBO_SHARE: usize = 16;
 /// More may be there when several threads evict at once.
 const LIMBO_EXCESS: usize = 256;
+/// Frames that are retired together, at most: what is next to each other goes in one piece.
+const TOGETHER: usize = 512;
 
 pub(crate) struct Frames {
     pub(crate) arena: Arena,
-    owners: Box<[Owner]>,
-    /// Frames that hold no page, the last one evicted last.
-    free: ArrayQueue<Frame>,
+    owners: Zeroed<Owner>,
+    pub(crate) room: Room,
     /// Frames whose pages were unlinked while readers were inside, each with the epoch that ended
     /// with that.
     limbo: Mutex<VecDeque<(u64, Frame)>>,
     /// How many those are.
     waiting: AtomicUsize,
     pub(crate) epochs: Epochs,
-    /// Frames out of use: their memory pays for the tables of attached files.
-    retired: Mutex<Vec<Frame>>,
-    usable: AtomicUsize,
+}
+
+/// The frames that hold no page, at rest.
+pub(crate) struct Idle {
+    pub(crate) free: Vec<Frame>,
+    pub(crate) limbo: Vec<Frame>,
+    pub(crate) retired: Vec<Frame>,
 }
 
 impl Frames {
     /// What a frame costs beside its page, in bytes: its owner, its place in the free list, and a
     /// sixteenth of a place in limbo.
-    pub(crate) const OVERHEAD_BYTES: u64 = 8 + 16 + 1;
+    pub(crate) const OVERHEAD_BYTES: u64 = size_of::<Owner>() as u64
+        + Room::BYTES_PER_FRAME
+        + (size_of::<(u64, Frame)>() / LIMBO_SHARE) as u64;
 
-    pub(crate) fn new(arena: Arena, count: u32) -> Self {
-        let free = ArrayQueue::new(count as usize);
-        for frame in 0..count {
-            free.push(frame).expect("room for each frame");
-        }
-        let owners = (0..count).map(|_| Owner::nobody()).collect();
-        let usable = AtomicUsize::new(count as usize);
-        let limbo =
-            Mutex::new(VecDeque::with_capacity(Self::limbo_room(count as usize) + LIMBO_EXCESS));
-        let waiting = AtomicUsize::new(0);
-        let epochs = Epochs::new();
-        Self { arena, owners, free, limbo, waiting, epochs, retired: Mutex::default(), usable }
+    /// The frames of `arena`, `count` of them in use.
+    pub(crate) fn new(arena: Arena, count: u32) -> io::Result<Self> {
+        let capacity = arena.frames();
+        let limbo_room = Self::limbo_room(capacity as usize) + LIMBO_EXCESS;
+        Ok(Self {
+            owners: Zeroed::new(capacity as usize, false)?,
+            room: Room::new(count, capacity)?,
+            limbo: Mutex::new(VecDeque::with_capacity(limbo_room)),
+            waiting: AtomicUsize::new(0),
+            epochs: Epochs::new(),
+            arena,
+        })
     }
 
-    /// How many frames there are, whatever they are used for.
+    /// How many frames there can be.
     pub(crate) fn count(&self) -> usize {
-        self.owners.len()
+        self.room.capacity() as usize
+    }
+
+    /// All frames that hold pages have numbers below this.
+    pub(crate) fn span(&self) -> usize {
+        self.room.span() as usize
     }
 
     pub(crate) fn free_count(&self) -> usize {
-        self.free.len()
-    }
-
-    pub(crate) fn retired_count(&self) -> usize {
-        self.count() - self.usable_count()
+        self.room.free_count()
     }
 
     /// How many frames may hold pages.
     #[inline]
     pub(crate) fn usable_count(&self) -> usize {
-        // Relaxed: a count. It bounds how much a batch asks for, not what it gets.
-        self.usable.load(Ordering::Relaxed)
+        self.room.usable() as usize
     }
 
     /// Takes a frame that is free already.
     #[inline]
     pub(crate) fn take(&self) -> Option<Frame> {
-        self.free.pop()
+        loop {
+            match self.room.pop() {
+                None => return self.room.take_fresh(),
+                Some(frame) if self.room.holds(frame) => return Some(frame),
+                Some(frame) => self.retire(&mut [frame]),
+            }
+        }
     }
 
     /// Takes over frames whose pages were just unlinked. Returns one that is free at once.
     pub(crate) fn unlinked(&self, frames: &[Frame]) -> Option<Frame> {
+        if !self.are_unseen(frames) {
+            return None;
+        }
+        let kept = frames.iter().copied().rfind(|&frame| self.room.holds(frame));
+        frames.iter().filter(|&&frame| Some(frame) != kept).for_each(|&frame| self.give(frame));
+        kept
+    }
+
+    /// Takes over frames whose pages were just unlinked in order to take them out of use.
+    pub(crate) fn vacated(&self, frames: &mut [Frame]) {
+        if self.are_unseen(frames) {
+            self.retire(frames);
+        }
+    }
+
+    /// Whether nobody can look any more at `frames`, whose pages were just unlinked. Otherwise they
+    /// are in limbo now.
+    fn are_unseen(&self, frames: &[Frame]) -> bool {
         frames.iter().for_each(|&frame| self.owner(frame).clear());
         let ended = self.epochs.close();
         if self.epochs.oldest() > ended {
-            let (&last, rest) = frames.split_last()?;
-            rest.iter().for_each(|&frame| self.give(frame));
-            return Some(last);
+            return true;
         }
         let mut limbo = self.limbo.lock();
         limbo.extend(frames.iter().map(|&frame| (ended, frame)));
         // Relaxed, here and below: a count. The lock guards what it counts.
         self.waiting.store(limbo.len(), Ordering::Relaxed);
-        None
+        false
     }
 
     /// Frees what no reader can have seen any more, of that which is in limbo. Returns one of it.
@@ -106,9 +139,10 @@ impl Frames {
             && ended < oldest
         {
             limbo.pop_front();
-            match kept {
-                None => kept = Some(frame),
-                Some(_) => self.give(frame),
+            if kept.is_none() && self.room.holds(frame) {
+                kept = Some(frame);
+            } else {
+                self.give(frame);
             }
         }
         self.waiting.store(limbo.len(), Ordering::Relaxed);
@@ -121,12 +155,12 @@ impl Frames {
 
     /// Whether as many frames wait for readers to leave as may.
     pub(crate) fn limbo_is_full(&self) -> bool {
-        self.limbo_count() >= Self::limbo_room(self.count())
+        self.limbo_count() >= Self::limbo_room(self.usable_count())
     }
 
     /// Whether there are few free frames, and room in limbo.
     pub(crate) fn are_scarce(&self) -> bool {
-        self.free.len() < Self::limbo_room(self.count()) / 2 && !self.limbo_is_full()
+        self.free_count() < Self::limbo_room(self.usable_count()) / 2 && !self.limbo_is_full()
     }
 
     /// How many frames may be in limbo before no further page is evicted.
@@ -138,8 +172,11 @@ impl Frames {
     #[inline]
     pub(crate) fn give(&self, frame: Frame) {
         self.owner(frame).clear();
-        let given = self.free.push(frame);
-        debug_assert!(given.is_ok(), "frame {frame} was given back twice");
+        if self.room.holds(frame) {
+            self.room.push(frame);
+        } else {
+            self.retire(&mut [frame]);
+        }
     }
 
     #[inline]
@@ -149,37 +186,57 @@ impl Frames {
 
     /// Each frame that holds a page, or is about to, with the page. A hint: its word decides.
     pub(crate) fn owned(&self) -> impl Iterator<Item = (Frame, FileNo, PageNo)> {
-        let owned = (0..).zip(&self.owners);
+        let owned = (0..).zip(&self.owners[..self.span()]);
         owned.filter_map(|(frame, owner)| owner.get().map(|(file, page)| (frame, file, page)))
     }
 
-    /// Takes a frame, which the caller has taken, out of use.
-    pub(crate) fn retire(&self, frame: Frame) {
-        self.arena.release(frame);
-        self.usable.fetch_sub(1, Ordering::Relaxed);
-        self.retired.lock().push(frame);
+    /// Takes frames that are the caller's, and empty, out of use.
+    fn retire(&self, frames: &mut [Frame]) {
+        frames.sort_unstable();
+        for run in frames.chunk_by(|&frame, &next| frame + 1 == next) {
+            self.arena.release(run[0]..run[0] + run.len() as Frame);
+        }
+        self.room.retire(frames);
     }
 
-    /// Puts up to `count` retired frames back to use.
-    pub(crate) fn reinstate(&self, count: usize) {
-        let mut retired = self.retired.lock();
-        let kept = retired.len().saturating_sub(count);
-        for frame in retired.drain(kept..) {
-            self.usable.fetch_add(1, Ordering::Relaxed);
-            self.give(frame);
+    /// Retires what is free, or comes out of limbo, above the limit.
+    pub(crate) fn retire_idle(&self) {
+        self.reclaim().into_iter().for_each(|frame| self.give(frame));
+        let mut above = Vec::with_capacity(TOGETHER);
+        for frame in self.room.pop_all() {
+            if self.room.holds(frame) {
+                self.room.push(frame);
+                continue;
+            }
+            above.push(frame);
+            if above.len() == TOGETHER {
+                self.retire(&mut above);
+                above.clear();
+            }
+        }
+        self.retire(&mut above);
+    }
+
+    /// Gives back what is kept for the frames above the limit, once all of them are retired.
+    /// One thread at a time, which lets none of them be used meanwhile.
+    pub(crate) fn retreat(&self) {
+        if let Some(Range { start, end }) = self.room.retreat() {
+            self.owners.release(start as usize..end as usize);
         }
     }
 
-    /// The frames that are free, in limbo or retired at this moment: for an audit of a pool at rest.
-    pub(crate) fn idle(&self) -> Vec<Frame> {
-        let mut idle = self.retired.lock().clone();
-        idle.extend(self.limbo.lock().iter().map(|&(_, frame)| frame));
-        // Each free frame once around the queue.
-        for _ in 0..self.free.len() {
-            let Some(frame) = self.free.pop() else { break };
-            idle.push(frame);
-            self.give(frame);
-        }
-        idle
+    /// Tells the arena which frames are in use.
+    pub(crate) fn follow_limit(&self) -> Result<(), PoolError> {
+        self.arena.use_below(self.room.limit())
+    }
+
+    /// The frames that hold no page at this moment: for an audit of a pool at rest.
+    pub(crate) fn idle(&self) -> Idle {
+        let (fresh, retired) = self.room.unlisted();
+        let mut free: Vec<Frame> = self.room.pop_all().collect();
+        free.iter().rev().for_each(|&frame| self.room.push(frame));
+        free.extend(fresh);
+        let limbo = self.limbo.lock().iter().map(|&(_, frame)| frame).collect();
+        Idle { free, limbo, retired }
     }
 }

@@ -78,7 +78,7 @@ pub(crate) enum Arrival {
 #[derive(Clone, Copy)]
 pub(crate) struct Pinned {
     pub(crate) frame: Frame,
-    /// Whether it was read for a scan, and for nobody else.
+    /// Whether it was read for scans, and for nobody else.
     unwanted: bool,
 }
 
@@ -128,6 +128,11 @@ impl Batch {
         if let Arrival::Here(pinned) = arrival {
             self.file.let_go(self.page(index), *pinned);
         }
+    }
+
+    /// Whether nobody looks at its pages a second time.
+    fn is_scan(&self) -> bool {
+        self.hint == Hint::ScanOnce && !matches!(self.asker, Asker::Nobody)
     }
 
     pub(crate) fn page(&self, index: u32) -> PageNo {
@@ -200,13 +205,12 @@ impl Batch {
             return;
         };
         let waiters = pool.waiting.publish(word, file.number, page, frame);
-        let is_scan = self.hint == Hint::ScanOnce && !matches!(self.asker, Asker::Nobody);
-        let unwanted = is_scan && waiters.is_empty();
+        let unwanted = self.is_scan() && waiters.iter().all(|(batch, _)| batch.is_scan());
         if !unwanted {
             pool.clock.arrived(word, frame);
         }
         for (batch, index) in waiters {
-            batch.deliver(index, Arrival::Here(Pinned { frame, unwanted: false }));
+            batch.deliver(index, Arrival::Here(Pinned { frame, unwanted }));
         }
         self.deliver(index, Arrival::Here(Pinned { frame, unwanted }));
     }
@@ -226,7 +230,7 @@ impl Batch {
         // may be claimed again; the frame is given back after.
         pool.frames.owner(frame).clear();
         let told = pool.waiting.fail(word, file.number, page, frame);
-        file.table.holdings.lost();
+        file.left(page);
         pool.frames.give(frame);
         for (batch, index) in told {
             batch.deliver(index, why());
@@ -318,8 +322,8 @@ impl Drop for Batch {
 }
 
 impl File {
-    /// Gives back a pin of a page that has arrived. A page that was read for a scan alone goes
-    /// with it, unless somebody has used it since.
+    /// Gives back a pin of a page that has arrived. A page that was read for scans alone goes
+    /// with the last one, unless somebody has used it since.
     pub(crate) fn let_go(&self, page: PageNo, pinned: Pinned) {
         let Pinned { frame, unwanted } = pinned;
         let Some(word) = self.table.word(page) else {
@@ -329,9 +333,7 @@ impl File {
             return word.unpin();
         }
         if word.unpin_unwanted(frame) {
-            self.table.holdings.lost();
-            let frames = &self.pool.frames;
-            frames.unlinked(&[frame]).into_iter().for_each(|frame| frames.give(frame));
+            self.unlinked(page, frame).into_iter().for_each(|frame| self.pool.frames.give(frame));
         } else {
             self.pool.clock.arrived(word, frame);
             word.unpin();

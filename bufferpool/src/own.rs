@@ -7,6 +7,8 @@
 
 use std::collections::VecDeque;
 
+use ringpool_storage::PageNo;
+
 use crate::clock::MAX_LAPS;
 use crate::frames::Frames;
 use crate::ghost::Ghost;
@@ -28,7 +30,7 @@ pub(crate) struct Own {
     evictions: u64,
     /// Whether a page had to go since the ceiling was set.
     is_full: bool,
-    paid_frames: usize,
+    paid_bytes: u64,
 }
 
 impl Own {
@@ -38,24 +40,24 @@ impl Own {
         (numbers + count.div_ceil(64) * size_of::<u64>()) as u64
     }
 
-    /// Books that list nothing yet, and that were paid for with `paid_frames`.
-    pub(crate) fn new(ceiling: usize, count: usize, paid_frames: usize) -> Self {
+    /// Books that list nothing yet, and that were paid for with `paid_bytes`.
+    pub(crate) fn new(ceiling: usize, count: usize, paid_bytes: u64) -> Self {
         let queue = || VecDeque::with_capacity(Self::room(ceiling));
         let listed = vec![0; count.div_ceil(64)];
-        Self { young: queue(), old: queue(), listed, evictions: 0, is_full: false, paid_frames }
+        Self { young: queue(), old: queue(), listed, evictions: 0, is_full: false, paid_bytes }
     }
 
     fn room(ceiling: usize) -> usize {
         ceiling + ceiling / 4 + SLACK
     }
 
-    pub(crate) fn paid_frames(&self) -> usize {
-        self.paid_frames
+    pub(crate) fn paid_bytes(&self) -> u64 {
+        self.paid_bytes
     }
 
     /// Lists what the file has in memory, past probation.
     pub(crate) fn list_all(&mut self, frames: &Frames, table: &Table, file: FileNo) {
-        for frame in 0..frames.count() as Frame {
+        for frame in 0..frames.span() as Frame {
             if let Some(word) = word_of(frames, table, file, frame)
                 && self.enlist(frame)
             {
@@ -85,15 +87,15 @@ impl Own {
         }
     }
 
-    /// Evicts a page of the file. Returns its frame, if it is free at once; `None` when all are
-    /// pinned or loading.
+    /// Evicts a page of the file. Returns which, and its frame, for the caller to take over; `None`
+    /// when all are pinned or loading.
     pub(crate) fn evict(
         &mut self,
         frames: &Frames,
         table: &Table,
         file: FileNo,
         ceiling: usize,
-    ) -> Option<Option<Frame>> {
+    ) -> Option<(PageNo, Frame)> {
         self.is_full = true;
         let victim = self.victim(frames, table, file, ceiling).or_else(|| {
             // Pages that were on their way when the ceiling was set are not listed.
@@ -101,8 +103,8 @@ impl Own {
             self.victim(frames, table, file, ceiling)
         })?;
         self.evictions += 1;
-        table.holdings.lost();
-        Some(frames.unlinked(&[victim]))
+        // Its owner is still set: the frame is ours.
+        frames.owner(victim).get().map(|(_, page)| (page, victim))
     }
 
     fn victim(

@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use ringpool_storage::{Checksums, Error, PageDevice, PageNo, PageSize, PageSource, Result};
 
 use crate::ahead::Ahead;
 use crate::arena::Arena;
-use crate::clock::{Clock, Tables};
+use crate::budget::{self, Accounts, Unpaid};
+use crate::clock::Clock;
 use crate::counters::{Count, Counters};
 use crate::epochs::Epochs;
 use crate::error::PoolError;
 use crate::events;
 use crate::fetch;
-use crate::frames::Frames;
+use crate::frames::{Frames, Idle};
+use crate::free::FreeList;
 use crate::guard::PageGuard;
 use crate::hint::Reading;
 use crate::landing::Batch;
@@ -24,19 +26,31 @@ use crate::policy::Policy;
 use crate::starved::Starved;
 use crate::stats::Audit;
 use crate::table::{FileNo, Table};
+use crate::tables::Tables;
 use crate::waiting::Waiting;
 use crate::word::{Frame, Look, Word};
 
 /// How a pool is made.
 #[derive(Clone, Debug)]
 pub struct PoolOptions {
-    /// The budget in bytes. It covers the frames, what is kept for each of them, and the page
-    /// tables and checksums of the attached files.
+    /// The budget in bytes. It covers the frames, what is kept for each of them and for the pool,
+    /// and the page tables and checksums of the attached files.
     pub memory_bytes: u64,
+    /// The largest budget that [`Pool::resize`] can give the pool later, in bytes; `None` for
+    /// `memory_bytes`. What is reserved costs addresses, and two bytes a page.
+    pub max_memory_bytes: Option<u64>,
     /// The size of a page, the same for all files of the pool.
     pub page_size: PageSize,
     /// Which pages are evicted.
     pub policy: Policy,
+    /// Whether the frames are locked in memory (mlock). Otherwise a system that swaps may take
+    /// some away that count as resident, and a hit then waits for its swap: as slow as a miss,
+    /// and unseen by the statistics. What has been read stays; what was never read takes nothing.
+    pub locked: bool,
+    /// Whether page tables are paid for whole when their files are attached, however large they
+    /// are. Then the number of frames does not change while a file is read, and the table may be
+    /// on huge pages; otherwise that is so of tables up to a 32nd of the budget.
+    pub whole_tables: bool,
     /// How long a thread that finds every frame pinned or loading waits for one.
     pub frame_patience: Duration,
     /// How long a thread waits for the next page of its batch to arrive from the device.
@@ -48,6 +62,9 @@ impl Default for PoolOptions {
     fn default() -> Self {
         Self {
             memory_bytes: 64 << 20,
+            max_memory_bytes: None,
+            locked: false,
+            whole_tables: false,
             page_size: PageSize::KIB_4,
             policy: Policy::default(),
             frame_patience: Duration::from_secs(1),
@@ -82,7 +99,8 @@ pub(crate) struct Core {
     pub(crate) miss_times: MissTimes,
     pub(crate) frame_patience: Duration,
     pub(crate) device_patience: Duration,
-    pub(crate) memory_bytes: u64,
+    pub(crate) accounts: Accounts,
+    pub(crate) whole_tables: bool,
 }
 
 impl Pool {
@@ -98,42 +116,55 @@ impl Pool {
     /// # Errors
     /// [`PoolError::BelowMinimum`] when the budget holds fewer than
     /// [`MIN_FRAMES`](Self::MIN_FRAMES) frames, [`PoolError::NoMemory`] when the address space
-    /// for it cannot be had.
+    /// for it cannot be had, [`PoolError::NotLocked`] when its frames may not be locked.
     pub fn new(options: &PoolOptions) -> std::result::Result<Self, PoolError> {
-        let &PoolOptions { memory_bytes, page_size, policy, frame_patience, device_patience } =
-            options;
+        let &PoolOptions { memory_bytes, page_size, policy, .. } = options;
         let frame_bytes = Self::frame_bytes(page_size);
-        let count = (memory_bytes / frame_bytes).min(u64::from(u32::MAX)) as u32;
+        let most = u64::from(FreeList::MOST);
+        let max_memory_bytes = options.max_memory_bytes.unwrap_or(0).max(memory_bytes);
+        let capacity = (max_memory_bytes / frame_bytes).min(most) as u32;
+        // What is kept for frames in reserve.
+        let spent_bytes = (u64::from(capacity) - (memory_bytes / frame_bytes).min(most))
+            .saturating_mul(Clock::BYTES_PER_FRAME);
+        let count = (memory_bytes.saturating_sub(spent_bytes) / frame_bytes).min(most) as u32;
         if count < Self::MIN_FRAMES {
             return Err(PoolError::BelowMinimum {
                 memory_bytes,
                 minimum_frames: Self::MIN_FRAMES,
-                minimum_bytes: u64::from(Self::MIN_FRAMES) * frame_bytes,
+                minimum_bytes: u64::from(Self::MIN_FRAMES) * frame_bytes + spent_bytes,
                 page_size,
             });
         }
-        let arena = Arena::new(count, page_size.bytes())
-            .map_err(|source| PoolError::NoMemory { memory_bytes, source })?;
+        let no_memory = |source| PoolError::NoMemory { memory_bytes: max_memory_bytes, source };
+        let arena = Arena::new(capacity, page_size.bytes(), options.locked).map_err(no_memory)?;
+        arena.use_below(count)?;
         let core = Core {
             page_size,
-            frames: Frames::new(arena, count),
-            clock: Clock::new(policy, count as usize),
-            tables: RwLock::default(),
+            frames: Frames::new(arena, count).map_err(no_memory)?,
+            clock: Clock::new(policy, capacity).map_err(no_memory)?,
+            tables: Tables::default(),
             waiting: Waiting::new(),
             starved: Starved::default(),
             ahead: Ahead::default(),
             floors: Mutex::default(),
             counters: Counters::new(),
             miss_times: MissTimes::new(),
-            frame_patience,
-            device_patience,
-            memory_bytes,
+            frame_patience: options.frame_patience,
+            device_patience: options.device_patience,
+            accounts: Accounts::new(memory_bytes, max_memory_bytes, spent_bytes),
+            whole_tables: options.whole_tables,
         };
         Ok(Self { core: Arc::new(core) })
     }
 
-    /// Attaches a file. Its page table (8 bytes a page) and its checksums (4 bytes a page) are
+    /// Attaches a file. Its checksums (4 bytes a page) and its page table (8 bytes a page) are
     /// paid for with frames, which are free again once the [`PoolFile`] and its guards are gone.
+    ///
+    /// Of a page table that takes more than a 32nd of the budget (unless it is to be
+    /// [whole](PoolOptions::whole_tables)), only the parts are in memory that pages were read of,
+    /// 4 KiB for 512 pages; they are given back when all of those have
+    /// been evicted, and as many pages again as the pool has frames. A file of any length can be
+    /// attached, and costs nothing but its checksums until it is read.
     ///
     /// With `checksums`, each page is checked when it is read, before anybody sees it.
     ///
@@ -159,15 +190,17 @@ impl Pool {
             return mismatch(format!("{} checksums for {pages} pages", sums.page_count()));
         }
         let sum_bytes = checksums.as_ref().map_or(0, Checksums::memory_bytes);
-        let table_bytes = Table::memory_bytes(pages).saturating_add(sum_bytes);
-        let paid_frames = core.pay(&name, table_bytes, *core.floors.lock())?;
-        let attached = Table::new(pages)
-            .ok_or_else(|| PoolError::NoMemory {
-                memory_bytes: table_bytes,
-                source: std::io::ErrorKind::OutOfMemory.into(),
+        let whole = core.is_paid_whole(pages);
+        let table_bytes = sum_bytes + if whole { Table::memory_bytes(pages) } else { 0 };
+        let later_bytes = if whole { 0 } else { Core::least_stretch_bytes(pages) };
+        core.pay(&name, table_bytes, later_bytes, *core.floors.lock())?;
+        let attached = Table::new(pages, whole)
+            .map_err(|source| PoolError::NoMemory {
+                memory_bytes: Table::memory_bytes(pages),
+                source,
             })
             .and_then(|table| core.enter(&name, table));
-        let (number, table) = attached.inspect_err(|_| core.frames.reinstate(paid_frames))?;
+        let (number, table) = attached.inspect_err(|_| core.refund(table_bytes))?;
         core.counters.list(number, name, pages);
         let pool = core.clone();
         let file = File {
@@ -178,7 +211,7 @@ impl Pool {
             checksums,
             in_flight: AtomicUsize::new(0),
             is_closing: AtomicBool::new(false),
-            paid_frames,
+            paid_bytes: table_bytes,
         };
         Ok(PoolFile { file: Arc::new(file) })
     }
@@ -192,7 +225,7 @@ impl Pool {
     pub fn audit(&self) -> std::result::Result<Audit, String> {
         let frames = &self.core.frames;
         let mut audit = Audit::default();
-        let mut used_by = vec![None; frames.count()];
+        let mut used_by = vec![None; frames.room.capacity() as usize];
         for (number, table) in self.core.tables.read().iter().enumerate() {
             for (page, word) in table.iter().flat_map(|table| table.words()) {
                 let content = word.content();
@@ -207,17 +240,23 @@ impl Pool {
                 audit.pins += content.pins();
                 *if content.is_loading() { &mut audit.loading } else { &mut audit.resident } += 1;
             }
+            let miscount = table.as_ref().and_then(|table| table.miscount());
+            if let Some((stretch, counted, pages)) = miscount {
+                return Err(format!(
+                    "stretch {stretch} of file {number} counts {counted} pages and has {pages}"
+                ));
+            }
         }
-        audit.retired = frames.retired_count();
-        let idle = frames.idle();
-        audit.limbo = frames.limbo_count();
-        audit.free = idle.len() - audit.retired - audit.limbo;
-        for frame in idle {
+        let Idle { free, limbo, retired } = frames.idle();
+        (audit.free, audit.limbo) = (free.len(), limbo.len());
+        audit.retired = self.core.frames_of_budget().saturating_sub(frames.usable_count());
+        for frame in free.into_iter().chain(limbo).chain(retired) {
             if let Some(user) = used_by[frame as usize].replace((usize::MAX, PageNo(0))) {
                 return Err(format!("frame {frame} is idle and holds {user:?}"));
             }
         }
-        match used_by.iter().position(Option::is_none) {
+        // Above the span, frames are out of use without anybody keeping count of them.
+        match used_by[..frames.span()].iter().position(Option::is_none) {
             Some(lost) => Err(format!("frame {lost} is lost: neither used nor free")),
             None => Ok(audit),
         }
@@ -236,9 +275,17 @@ impl Pool {
         table_frames.saturating_add(u64::from(Self::MIN_FRAMES)).saturating_mul(frame_bytes)
     }
 
-    /// What a frame costs of the budget, in bytes: its page and what is kept for it.
+    /// What each frame pays for what the pool has beside its frames, in bytes: counters, readers'
+    /// seats, and the batches of those who wait for the device (about 10 KiB a thread).
+    const SHARED_BYTES_PER_FRAME: u64 = 16;
+
+    /// What a frame costs of the budget, in bytes: its page, what is kept for it, and its share of
+    /// what the pool has beside.
     pub fn frame_bytes(page_size: PageSize) -> u64 {
-        page_size.bytes() as u64 + Frames::OVERHEAD_BYTES + Clock::BYTES_PER_FRAME
+        page_size.bytes() as u64
+            + Frames::OVERHEAD_BYTES
+            + Clock::BYTES_PER_FRAME
+            + Self::SHARED_BYTES_PER_FRAME
     }
 }
 
@@ -252,53 +299,46 @@ impl Core {
         let victim = || self.clock.victim(frames, &self.tables, &self.counters, own);
         let found = frames.take().or_else(|| frames.reclaim());
         let found = found.or_else(|| if frames.limbo_is_full() { None } else { victim() });
+        // A victim may have been one of those that are to leave, and another is used for it.
+        let found = found.or_else(|| frames.take());
         // While readers are inside, what they may look at is evicted ahead of the need: its frames
         // are free again once they have left.
         if found.is_some() && frames.are_scarce() && frames.epochs.inside() > 0 {
             victim().into_iter().for_each(|frame| frames.give(frame));
         }
+        if found.is_some() {
+            self.tend_tables();
+        }
         found
     }
 
-    /// Takes frames out of use that are worth `table_bytes`, and leaves as many as the `floors`
-    /// of all files take. Returns how many.
+    /// Spends `table_bytes` on the table and the checksums of `file`, or on what else is kept for
+    /// it, and leaves as many frames as the `floors` of all files take. There must be `later_bytes`
+    /// left for what comes later.
     pub(crate) fn pay(
         &self,
         file: &Arc<str>,
         table_bytes: u64,
+        later_bytes: u64,
         floors: usize,
-    ) -> std::result::Result<usize, PoolError> {
-        let frame_bytes = Pool::frame_bytes(self.page_size);
-        let wanted = table_bytes.div_ceil(frame_bytes);
-        let usable = self.frames.usable_count() as u64;
-        let least = floors as u64 + u64::from(Pool::MIN_FRAMES);
-        if wanted + least > usable {
-            let frames = self.frames.count();
-            return Err(PoolError::TableTooLarge {
-                file: file.clone(),
-                table_bytes,
-                frames,
-                minimum_frames: least as u32,
-                minimum_bytes: (frames as u64 - usable + wanted + least)
-                    .saturating_mul(frame_bytes),
-            });
-        }
-        let deadline = Instant::now() + self.frame_patience;
-        let mut paid = 0;
-        while paid < wanted {
-            match self.frame(None) {
-                Some(frame) => {
-                    self.frames.retire(frame);
-                    paid += 1;
-                }
-                None if Instant::now() < deadline => std::thread::yield_now(),
-                None => {
-                    self.frames.reinstate(paid as usize);
-                    return Err(PoolError::Pinned { file: file.clone() });
+    ) -> std::result::Result<(), PoolError> {
+        let needed_bytes = table_bytes.saturating_add(later_bytes);
+        let least = budget::least_beside(floors);
+        let paid = self.spend_patiently(needed_bytes, least).map_err(|unpaid| match unpaid {
+            Unpaid::NotNow => PoolError::Pinned { file: file.clone() },
+            Unpaid::TooMuch => {
+                let spent_bytes = self.accounts.spent_bytes();
+                let least_bytes = Pool::frame_bytes(self.page_size) * u64::from(least);
+                PoolError::TableTooLarge {
+                    file: file.clone(),
+                    table_bytes: needed_bytes,
+                    frames: self.frames_of_budget(),
+                    minimum_frames: least,
+                    minimum_bytes: (least_bytes + spent_bytes).saturating_add(needed_bytes),
                 }
             }
-        }
-        Ok(paid as usize)
+        });
+        paid.inspect(|()| self.refund(later_bytes))
     }
 
     /// Gives the table the first number that is not taken.
@@ -334,8 +374,8 @@ pub(crate) struct File {
     pub(crate) in_flight: AtomicUsize,
     /// Its `PoolFile` is gone: nobody is to begin anything new.
     pub(crate) is_closing: AtomicBool,
-    /// The frames that pay for `table` and `checksums`.
-    paid_frames: usize,
+    /// What was spent on `table` and `checksums`.
+    paid_bytes: u64,
 }
 
 impl File {
@@ -387,7 +427,10 @@ impl Drop for File {
         if let Some(place) = tables.get_mut(usize::from(self.number)) {
             *place = None;
         }
-        self.pool.frames.reinstate(self.paid_frames);
+        self.pool.tables.forget(self.number);
+        drop(tables);
+        let stretch_bytes = self.pool.tables.detach(&self.table);
+        self.pool.refund(self.paid_bytes + stretch_bytes);
     }
 }
 
@@ -433,9 +476,8 @@ impl PoolFile {
     pub fn forget(&self, page: PageNo) -> bool {
         let evicted = self.file.table.word(page).and_then(Word::evict);
         if let Some(frame) = evicted {
-            self.file.table.holdings.lost();
-            let frames = &self.file.pool.frames;
-            frames.unlinked(&[frame]).into_iter().for_each(|frame| frames.give(frame));
+            let free = self.file.unlinked(page, frame);
+            free.into_iter().for_each(|frame| self.file.pool.frames.give(frame));
         }
         evicted.is_some()
     }

@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use ringpool_storage::PageNo;
 
 use crate::counters::Count;
 use crate::error::PoolError;
@@ -144,19 +145,24 @@ pub(crate) enum Lack {
 }
 
 impl Core {
-    /// A frame for a page of `file`, which holds one more from now on.
+    /// A frame for `page` of `file`, which holds one more from now on, and a place in the table to
+    /// say so. Whoever does not claim the page then gives the frame back, and says that the page
+    /// has [left](File::left).
     #[inline]
-    pub(crate) fn frame_for(&self, file: &File) -> Result<Frame, Lack> {
+    pub(crate) fn frame_for(&self, file: &File, page: PageNo) -> Result<Frame, Lack> {
+        if !self.enter_stretch(&file.table, page) {
+            return Err(Lack::OfThePool);
+        }
         let holdings = &file.table.holdings;
         let freed = match holdings.ceiling() {
             None => {
                 holdings.held.fetch_add(1, Ordering::Relaxed);
                 None
             }
-            Some(_) => self.make_room(file)?,
+            Some(_) => self.make_room(file).inspect_err(|_| file.left_stretch(page))?,
         };
         freed.or_else(|| self.frame(Some(file.number))).ok_or_else(|| {
-            holdings.lost();
+            file.left(page);
             Lack::OfThePool
         })
     }
@@ -170,12 +176,15 @@ impl Core {
         let mut freed = None;
         if let (Some(own), Some(ceiling)) = (own.as_mut(), holdings.ceiling()) {
             while holdings.held() >= ceiling {
-                let Some(free) = own.evict(&self.frames, &file.table, file.number, ceiling) else {
+                let victim = own.evict(&self.frames, &file.table, file.number, ceiling);
+                let Some((page, frame)) = victim else {
                     freed.into_iter().for_each(|frame| self.frames.give(frame));
                     return Err(Lack::OfTheFile);
                 };
                 file.count(Count::Evicted, 1);
-                if let Some(spare) = free.and_then(|frame| freed.replace(frame)) {
+                if let Some(spare) =
+                    file.unlinked(page, frame).and_then(|frame| freed.replace(frame))
+                {
                     self.frames.give(spare);
                 }
             }
@@ -212,6 +221,7 @@ impl Core {
         }
         holdings.floor.store(floor, Ordering::Relaxed);
         *floors = all_floors;
+        self.accounts.leave_for_floors(all_floors);
         Ok(())
     }
 
@@ -220,39 +230,65 @@ impl Core {
         // More frames than there are come to no more than all of them.
         let count = self.frames.count();
         let books_bytes = Own::memory_bytes(ceiling.min(count), count);
-        let paid = self.pay(file.device.file(), books_bytes, floors)?;
+        self.pay(file.device.file(), books_bytes, 0, floors)?;
         let mut own = holdings.own.lock();
-        let mut new = Own::new(ceiling.min(count), count, paid);
+        let mut new = Own::new(ceiling.min(count), count, books_bytes);
         new.list_all(&self.frames, &file.table, file.number);
         let old = own.replace(new);
         holdings.ceiling.store(ceiling, Ordering::Relaxed);
         if let Some(own) = own.as_mut() {
             while holdings.held() > ceiling {
-                let Some(free) = own.evict(&self.frames, &file.table, file.number, ceiling) else {
+                let victim = own.evict(&self.frames, &file.table, file.number, ceiling);
+                let Some((page, frame)) = victim else {
                     break; // The rest is pinned or loading, and goes when room is next made.
                 };
                 file.count(Count::Evicted, 1);
+                let free = file.unlinked(page, frame);
                 free.into_iter().for_each(|frame| self.frames.give(frame));
             }
         }
-        self.frames.reinstate(old.map_or(0, |old| old.paid_frames()));
+        drop(own);
+        self.refund(old.map_or(0, |old| old.paid_bytes()));
         Ok(())
     }
 
     fn lift_ceiling(&self, file: &File) {
         let mut own = file.table.holdings.own.lock();
         file.table.holdings.ceiling.store(NO_CEILING, Ordering::Relaxed);
-        self.frames.reinstate(own.take().map_or(0, |own| own.paid_frames()));
+        let old = own.take();
+        drop(own);
+        self.refund(old.map_or(0, |own| own.paid_bytes()));
     }
 
     /// Ends the share of a file that goes.
     pub(crate) fn forget_share(&self, file: &File) {
-        *self.floors.lock() -= file.table.holdings.floor();
+        let mut floors = self.floors.lock();
+        *floors -= file.table.holdings.floor();
+        self.accounts.leave_for_floors(*floors);
+        drop(floors);
         self.lift_ceiling(file);
     }
 }
 
 impl File {
+    /// The file has a page less, or none of one that was to come: its word is absent. Every
+    /// transition of a word to that is followed by this, once.
+    pub(crate) fn left(&self, page: PageNo) {
+        self.table.holdings.lost();
+        self.left_stretch(page);
+    }
+
+    fn left_stretch(&self, page: PageNo) {
+        let evictions = self.pool.clock.evictions.load(Ordering::Relaxed);
+        self.pool.tables.left(self.number, &self.table, page, evictions);
+    }
+
+    /// Takes over the frame of a page that was just made absent. Returns it if it is free at once.
+    pub(crate) fn unlinked(&self, page: PageNo, frame: Frame) -> Option<Frame> {
+        self.left(page);
+        self.pool.frames.unlinked(&[frame])
+    }
+
     /// What an absent page begins with that is read now.
     pub(crate) fn start(&self, ghost: Ghost, hint: Hint) -> Start {
         match (self.table.holdings.ceiling(), hint) {

@@ -48,6 +48,9 @@ pub struct Stats {
     pub readers: usize,
     /// Frames out of use, whose memory pays for page tables and checksums.
     pub retired: usize,
+    /// The memory of page tables, in bytes: of those paid for whole, and of the parts of others
+    /// that are in memory.
+    pub table_bytes: u64,
     /// The budget in bytes: frames, what they cost beside their pages, tables and checksums.
     pub memory_bytes: u64,
 }
@@ -152,7 +155,7 @@ impl Pool {
     /// What the pool has done, and what its frames hold.
     pub fn stats(&self) -> Stats {
         let core = self.core();
-        let sum = core.counters.sum();
+        let (sum, frames) = (core.counters.sum(), core.frames_of_budget());
         Stats {
             hits: sum.of(Count::Hit),
             misses: sum.of(Count::Miss),
@@ -162,13 +165,14 @@ impl Pool {
             // Relaxed: a count, read for its value alone.
             sweep_steps: core.clock.steps.load(Ordering::Relaxed),
             miss_latency: MissLatency::from(&self.miss_latencies()),
-            frames: core.frames.count(),
+            frames,
             free: core.frames.free_count(),
             loading: sum.in_flight(),
             limbo: core.frames.limbo_count(),
             readers: core.frames.epochs.inside(),
-            retired: core.frames.retired_count(),
-            memory_bytes: core.memory_bytes,
+            retired: frames.saturating_sub(core.frames.usable_count()),
+            table_bytes: core.tables.memory_bytes(),
+            memory_bytes: core.accounts.memory_bytes(),
         }
     }
 

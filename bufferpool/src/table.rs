@@ -1,51 +1,77 @@
 //! The page table of one file: a flat array of words, one a page.
 //!
 //! Pages of a file are dense, so that no hash is needed: finding a page is one index. The array is
-//! zeroed memory fresh from the system, which costs nothing until a page of it is touched.
+//! zeroed memory fresh from the system, which costs nothing until a page of it is touched. A small
+//! one is paid for whole, and may be on huge pages; of a large one, [stretches](crate::stretch)
+//! come and go.
 
 #![allow(unsafe_code)]
 
-use std::sync::atomic::Ordering;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_utils::CachePadded;
 use ringpool_storage::PageNo;
 
 use crate::share::Holdings;
+use crate::stretch::Stretches;
 use crate::sync::AtomicU64;
 use crate::word::Word;
+use crate::zeroed::{Zeroable, Zeroed};
 
 pub(crate) struct Table {
-    words: Box<[Word]>,
+    words: Zeroed<Word>,
+    /// Which words are in memory; `None` where all are paid for.
+    stretches: Option<Stretches>,
+    /// Which parts of the stretches' states are paid for.
+    states_paid: Box<[AtomicBool]>,
+    /// What was spent on stretches of this table, in bytes.
+    pub(crate) paid_bytes: std::sync::atomic::AtomicU64,
     /// What the file holds; apart from the words, which hits look at.
     pub(crate) holdings: CachePadded<Holdings>,
 }
 
-impl Table {
-    /// A table of `pages` absent pages; `None` when the memory cannot be had.
-    #[cfg(not(loom))]
-    pub(crate) fn new(pages: u64) -> Option<Self> {
-        let pages = usize::try_from(pages).ok()?;
-        let mut zeros: Vec<u64> = Vec::new();
-        zeros.try_reserve_exact(pages).ok()?;
-        drop(zeros); // Asked for only to learn that it can be had; the next comes zeroed.
-        let zeros = vec![0_u64; pages].into_boxed_slice();
-        const { assert!(size_of::<Word>() == size_of::<u64>()) };
-        const { assert!(align_of::<Word>() == align_of::<u64>()) };
-        // SAFETY: a word is a transparent atomic, which has the size, alignment and bit patterns
-        // of its integer (asserted above); the box is ours alone.
-        let words = unsafe { Box::from_raw(Box::into_raw(zeros) as *mut [Word]) };
-        Some(Self { words, holdings: CachePadded::default() })
-    }
-
+// SAFETY: transparent around an atomic.
+unsafe impl Zeroable for Word {
     #[cfg(loom)]
-    pub(crate) fn new(pages: u64) -> Option<Self> {
-        let words = (0..pages).map(|_| Word::default()).collect();
-        Some(Self { words, holdings: CachePadded::default() })
+    fn zero(&self) {
+        self.clear();
+    }
+}
+
+impl Table {
+    /// The states of so many stretches are in one page of the system's, or less.
+    pub(crate) const STATES_TOGETHER: usize = 1024;
+
+    /// A table of `pages` absent pages, all of it paid for, or none of it.
+    ///
+    /// # Errors
+    /// The system's, when the memory cannot be had.
+    pub(crate) fn new(pages: u64, whole: bool) -> io::Result<Self> {
+        let len = usize::try_from(pages).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        let in_page = Stretches::words_per_system_page();
+        let stretches = if whole { None } else { Some(Stretches::new(pages, in_page)?) };
+        let states_paid = match &stretches {
+            Some(stretches) => stretches.count().div_ceil(Self::STATES_TOGETHER),
+            None => 0,
+        };
+        Ok(Self {
+            words: Zeroed::new(len, whole)?,
+            stretches,
+            states_paid: (0..states_paid).map(|_| AtomicBool::new(false)).collect(),
+            paid_bytes: Default::default(),
+            holdings: CachePadded::default(),
+        })
     }
 
-    /// The bytes that a table of `pages` pages takes.
+    /// The bytes that a table of `pages` pages takes, whole.
     pub(crate) fn memory_bytes(pages: u64) -> u64 {
         pages.saturating_mul(size_of::<Word>() as u64)
+    }
+
+    /// The bytes that were paid for when the file was attached.
+    pub(crate) fn whole_bytes(&self) -> u64 {
+        if self.stretches.is_none() { Self::memory_bytes(self.page_count()) } else { 0 }
     }
 
     pub(crate) fn page_count(&self) -> u64 {
@@ -64,36 +90,80 @@ impl Table {
         self.words.get(usize::try_from(page.0).ok()?)
     }
 
+    #[inline]
+    pub(crate) fn stretches(&self) -> Option<&Stretches> {
+        self.stretches.as_ref()
+    }
+
+    /// Whether the memory of the state of `stretch` is paid for; `None` where there is none.
+    pub(crate) fn states_paid(&self, stretch: usize) -> Option<&AtomicBool> {
+        self.states_paid.get(stretch / Self::STATES_TOGETHER)
+    }
+
+    /// Gives back the words of a stretch that the caller is closing.
+    pub(crate) fn give_back(&self, stretch: usize) {
+        if let Some(stretches) = &self.stretches {
+            self.words.release(stretches.words(stretch, self.words.len()));
+            stretches.closed(stretch);
+        }
+    }
+
+    /// The words that are in memory, with their pages.
     pub(crate) fn words(&self) -> impl Iterator<Item = (PageNo, &Word)> {
-        self.words.iter().enumerate().map(|(no, word)| (PageNo(no as u64), word))
+        let all = self.stretches.is_none().then_some(0..self.words.len());
+        let live = self.stretches.iter().flat_map(|stretches| {
+            let live = (0..stretches.count()).filter(|&no| stretches.pages(no).is_some());
+            live.map(|no| stretches.words(no, self.words.len()))
+        });
+        let pages = all.into_iter().chain(live).flatten();
+        pages.map(|no| (PageNo(no as u64), &self.words[no]))
+    }
+
+    /// The first stretch that counts other than the pages it has, at rest: with what it counts and
+    /// what it has.
+    pub(crate) fn miscount(&self) -> Option<(usize, u32, u32)> {
+        let stretches = self.stretches.as_ref()?;
+        (0..stretches.count()).find_map(|no| {
+            let counted = stretches.pages(no)?;
+            let words = &self.words[stretches.words(no, self.words.len())];
+            let pages = words.iter().filter(|word| !word.content().is_absent()).count() as u32;
+            (counted != pages).then_some((no, counted, pages))
+        })
     }
 }
 
-/// Which page a frame holds, as the clock finds it: the file's number and the page's.
+/// Which page a frame holds, as the clock finds it: the file's number and the page's. Zero is
+/// nobody, so that frames that were never used cost nothing.
+#[derive(Default)]
+#[repr(transparent)]
 pub(crate) struct Owner(AtomicU64);
 
-const NOBODY: u64 = u64::MAX;
+// SAFETY: transparent around an atomic.
+unsafe impl Zeroable for Owner {
+    #[cfg(loom)]
+    fn zero(&self) {
+        self.clear();
+    }
+}
+
+const NOBODY: u64 = 0;
 const PAGE_BITS: u32 = 48;
 
-/// The number under which a pool knows a file.
+/// The number under which a pool knows a file. The highest one is no file's.
 pub(crate) type FileNo = u16;
 
 impl Owner {
-    pub(crate) fn nobody() -> Self {
-        Self(AtomicU64::new(NOBODY))
-    }
-
     pub(crate) fn set(&self, file: FileNo, page: PageNo) {
-        debug_assert!(page.0 < 1 << PAGE_BITS);
+        debug_assert!(page.0 < 1 << PAGE_BITS && file < FileNo::MAX);
         // Relaxed: a hint. The hand believes it only after the page's word has confirmed it.
-        self.0.store(u64::from(file) << PAGE_BITS | page.0, Ordering::Relaxed);
+        self.0.store((u64::from(file) + 1) << PAGE_BITS | page.0, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> Option<(FileNo, PageNo)> {
         // Relaxed: as in `set`.
         let owner = self.0.load(Ordering::Relaxed);
-        let (file, page) = ((owner >> PAGE_BITS) as FileNo, owner & ((1 << PAGE_BITS) - 1));
-        (owner != NOBODY).then_some((file, PageNo(page)))
+        let file = ((owner >> PAGE_BITS) as FileNo).checked_sub(1)?;
+        Some((file, PageNo(owner & ((1 << PAGE_BITS) - 1))))
     }
 
     pub(crate) fn clear(&self) {

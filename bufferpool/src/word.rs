@@ -404,6 +404,12 @@ impl Word {
         }
     }
 
+    /// What giving back the memory of an absent word comes to.
+    #[cfg(loom)]
+    pub(crate) fn clear(&self) {
+        self.0.store(0, Relaxed);
+    }
+
     /// Evicts the page at once, chances or not, if it is resident and unpinned. Returns its frame.
     pub(crate) fn evict(&self) -> Option<Frame> {
         let mut word = self.0.load(Relaxed);
@@ -561,6 +567,62 @@ mod tests {
     }
 
     #[test]
+    fn a_use_gives_as_many_chances_as_it_says() {
+        for (given, chances) in [(0, 0), (1, 1), (2, 2), (MAX_CHANCES, 3), (MAX_CHANCES + 2, 3)] {
+            let word = resident(9, Start::Main);
+            assert_eq!(word.pin_giving(given), Look::Pinned(9));
+            (0..2).for_each(|_| word.unpin());
+            let spared = (0..).take_while(|_| word.sweep(9, 1) == Sweep::Spared).count();
+            assert_eq!(spared, chances, "{given} given");
+        }
+        for start in [Start::Probation, Start::MainWithAll] {
+            let word = resident(9, start);
+            if start == Start::Probation {
+                word.favour();
+            }
+            word.unpin();
+            assert!(!word.content().is_on_probation());
+            let spared = (0..).take_while(|_| word.sweep(9, 1) == Sweep::Spared).count();
+            assert_eq!(spared as u64, MAX_CHANCES);
+        }
+    }
+
+    #[test]
+    fn only_what_nobody_else_wants_goes_with_its_last_pin() {
+        for start in [Start::Probation, Start::Main] {
+            let word = resident(9, start);
+            assert!(!word.unpin_unwanted(8), "in another frame");
+            assert_eq!(word.pin_giving(0), Look::Pinned(9));
+            assert!(!word.unpin_unwanted(9), "somebody else has pinned it");
+            word.unpin();
+            assert!(word.unpin_unwanted(9), "and wants it no more");
+            assert_eq!(word.pin(), Look::Absent(NEVER));
+            let word = resident(9, start);
+            used(&word, 9, 1);
+            assert!(!word.unpin_unwanted(9), "somebody has used it");
+            assert_eq!(word.content().pins(), 1);
+            let word = resident(9, start);
+            assert_eq!(word.look(), Some(9));
+            assert!(!word.unpin_unwanted(9), "a reader has looked at it");
+        }
+    }
+
+    #[test]
+    fn a_file_may_keep_a_probation_of_its_own() {
+        let word = resident(9, Start::Main);
+        assert_eq!(word.judge_own(9, 2, LATER), Verdict::Pinned);
+        word.unpin();
+        assert_eq!(word.judge_own(8, 2, LATER), Verdict::Gone, "in another frame");
+        used(&word, 9, 2);
+        assert_eq!(word.judge_own(9, 2, LATER), Verdict::Promoted);
+        assert_eq!(word.judge_own(9, 2, LATER), Verdict::Evicted, "its uses are spent");
+        assert_eq!(word.pin(), Look::Absent(LATER));
+        let word = resident(9, Start::Probation);
+        word.unpin();
+        assert_eq!(word.judge_own(9, 2, LATER), Verdict::Gone, "it is on the pool's");
+    }
+
+    #[test]
     fn pins_do_not_overflow() {
         let word = Word::default();
         assert!(word.claim(NEVER, 1, Start::Probation) && word.wait());
@@ -651,6 +713,30 @@ mod loom_tests {
             model.sweep(0);
             model.sweep(0);
             readers.into_iter().for_each(|reader| reader.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn loom_a_scan_lets_go_while_others_want_the_page() {
+        loom::model(|| {
+            let model = Model::new();
+            // Read for a scan, which has it pinned.
+            assert!(model.word.claim(Ghost::NEVER, 0, Start::Probation));
+            // SAFETY: as in `load`.
+            model.frames[0].with_mut(|bytes| unsafe { *bytes = 42 });
+            assert!(model.word.publish_unwaited(0));
+            let others = [(); 2].map(|()| {
+                let model = model.clone();
+                thread::spawn(move || model.look())
+            });
+            // It takes the page with it, and the frame is its own; or the page stays.
+            let gone = model.word.unpin_unwanted(0);
+            if !model.scribble_if(0, gone) {
+                model.word.unpin();
+            }
+            others.into_iter().for_each(|other| other.join().unwrap());
+            assert_eq!(model.word.content().is_absent(), gone);
+            assert_eq!(model.word.content().pins(), 0);
         });
     }
 

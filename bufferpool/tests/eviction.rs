@@ -20,7 +20,8 @@ fn file(frames: u64, policy: Policy) -> PoolFile {
     let source = MemorySource::new("pages", page_size, bytes).unwrap();
     let frame_bytes = Pool::frame_bytes(page_size);
     let memory_bytes = (frames + (8 * PAGES).div_ceil(frame_bytes)) * frame_bytes;
-    let options = PoolOptions { memory_bytes, page_size, policy, ..PoolOptions::default() };
+    let rest = PoolOptions { whole_tables: true, ..PoolOptions::default() };
+    let options = PoolOptions { memory_bytes, page_size, policy, ..rest };
     let pool = Pool::new(&options).unwrap();
     let file = pool.attach(Arc::new(MemoryDevice::new(source)), None).unwrap();
     let stats = pool.stats();

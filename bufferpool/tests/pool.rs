@@ -104,9 +104,10 @@ fn tables_are_paid_for_with_frames_and_paid_back() {
     assert_whole(&pool, 0);
     drop(file);
     assert_eq!((pool.stats().retired, pool.stats().free), (0, 80));
-    // 80 frames minus the least leaves 16 to pay with: 5,461 pages of 12 bytes are too many.
-    let many = MemorySource::new("large", SIZE, vec![0; 9_000 * 4096]).unwrap();
-    let sums = ringpool_storage::Checksums::new(ringpool_storage::FileKey(0), vec![0; 9_000]);
+    // 80 frames minus the least leaves 16 to pay with: 4 bytes for each of 17,000 pages are too
+    // many, before anything is read.
+    let many = MemorySource::new("large", SIZE, vec![0; 17_000 * 4096]).unwrap();
+    let sums = ringpool_storage::Checksums::new(ringpool_storage::FileKey(0), vec![0; 17_000]);
     let refused = pool.attach(Arc::new(MemoryDevice::new(many)), Some(sums));
     assert!(matches!(refused, Err(PoolError::TableTooLarge { minimum_frames: 64, .. })));
     assert_whole(&pool, 0);

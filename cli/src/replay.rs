@@ -172,7 +172,9 @@ impl Rehearsal {
         let table_frames = (pages * size_of::<u64>() as u64).div_ceil(Pool::frame_bytes(page_size));
         let all_frames = u64::from(frames.max(Pool::MIN_FRAMES)) + table_frames;
         let memory_bytes = all_frames * Pool::frame_bytes(page_size);
-        let options = PoolOptions { memory_bytes, page_size, policy, ..PoolOptions::default() };
+        // The number of frames is what is asked for, all the time.
+        let rest = PoolOptions { whole_tables: true, ..PoolOptions::default() };
+        let options = PoolOptions { memory_bytes, page_size, policy, ..rest };
         let pool = Pool::new(&options).map_err(|error| Failure::of(&error))?;
         let device = Arc::new(NumberedPages::new("the trace", page_size, pages));
         let file = pool.attach(device, None).map_err(|error| Failure::of(&error))?;

@@ -1,0 +1,252 @@
+//! The budget: what a pool's bytes are spent on.
+//!
+//! ```text
+//!   memory_bytes  >=  usable frames * what a frame costs  +  what was spent on tables
+//! ```
+//!
+//! A frame's cost is its page, what is kept for it, and a share of what is kept for the pool as a
+//! whole ([`Pool::frame_bytes`]). Page tables and checksums are *spent* on as they come, and frames
+//! taken out of use for them, from the top (`room`); they are *refunded* as they go. Growing and
+//! shrinking a live pool is the same with another `memory_bytes`.
+//!
+//! All of this is off the path of hits and of most misses, under one lock.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::error::PoolError;
+use crate::pool::{Core, Pool};
+
+/// How often those are looked after again that leave, before others leave in their stead.
+const SECOND_LOOKS: usize = 16;
+/// How long a thread that waits for frames to come free lets others work.
+const LOOK_AGAIN: Duration = Duration::from_micros(100);
+
+pub(crate) struct Accounts {
+    /// Who takes frames out of use, or gives them back to it, has this.
+    settling: Mutex<()>,
+    // Relaxed throughout: the lock orders those who act on them. Spending is under it.
+    memory_bytes: AtomicU64,
+    spent_bytes: AtomicU64,
+    max_memory_bytes: u64,
+    /// The frames that are left at least: those of the floors of all files, and a few.
+    least_frames: AtomicU32,
+}
+
+/// Why bytes cannot be spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unpaid {
+    /// Too few frames would be left.
+    TooMuch,
+    /// The frames that would have to go are pinned or loading, or readers may look at them.
+    NotNow,
+}
+
+impl Accounts {
+    pub(crate) fn new(memory_bytes: u64, max_memory_bytes: u64, spent_bytes: u64) -> Self {
+        Self {
+            settling: Mutex::default(),
+            memory_bytes: AtomicU64::new(memory_bytes),
+            spent_bytes: AtomicU64::new(spent_bytes),
+            max_memory_bytes,
+            least_frames: AtomicU32::new(Pool::MIN_FRAMES),
+        }
+    }
+
+    /// From now on `floors` frames are for files that were promised them.
+    pub(crate) fn leave_for_floors(&self, floors: usize) {
+        self.least_frames.store(least_beside(floors), Ordering::Relaxed);
+    }
+
+    fn least_frames(&self) -> u32 {
+        self.least_frames.load(Ordering::Relaxed)
+    }
+
+    /// The budget.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What is spent on tables.
+    pub(crate) fn spent_bytes(&self) -> u64 {
+        self.spent_bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// The frames that a pool has at least, when so many are promised to files.
+pub(crate) fn least_beside(floors: usize) -> u32 {
+    u32::try_from(floors).unwrap_or(u32::MAX).saturating_add(Pool::MIN_FRAMES)
+}
+
+/// How many frames of `frame_bytes` there are bytes for.
+fn frames_in(bytes: u64, frame_bytes: u64) -> u32 {
+    (bytes / frame_bytes).min(u64::from(u32::MAX)) as u32
+}
+
+impl Core {
+    /// What a frame costs, in bytes.
+    fn frame_bytes(&self) -> u64 {
+        Pool::frame_bytes(self.page_size)
+    }
+
+    /// How many frames the budget would hold, were nothing spent on tables.
+    pub(crate) fn frames_of_budget(&self) -> usize {
+        let frames = frames_in(self.accounts.memory_bytes(), self.frame_bytes());
+        frames.min(self.frames.room.capacity()) as usize
+    }
+
+    /// Spends `bytes`, and takes frames out of use where they are not left: `spare_frames` more
+    /// than it takes, so that the next to come need not. Does not wait.
+    pub(crate) fn spend_now(&self, bytes: u64, spare_frames: u32) -> Result<(), Unpaid> {
+        let _settling = self.accounts.settling.try_lock().ok_or(Unpaid::NotNow)?;
+        let least = self.accounts.least_frames();
+        self.spend(bytes, spare_frames, least, Instant::now())
+    }
+
+    /// Spends `bytes`, and leaves `least` frames. Waits for those that have to go, within the
+    /// patience for a frame.
+    pub(crate) fn spend_patiently(&self, bytes: u64, least: u32) -> Result<(), Unpaid> {
+        let _settling = self.accounts.settling.lock();
+        self.spend(bytes, 0, least, Instant::now() + self.frame_patience)
+    }
+
+    fn spend(
+        &self,
+        bytes: u64,
+        spare_frames: u32,
+        least: u32,
+        deadline: Instant,
+    ) -> Result<(), Unpaid> {
+        let accounts = &self.accounts;
+        let spent_bytes = accounts.spent_bytes().saturating_add(bytes);
+        let left_bytes = accounts.memory_bytes().saturating_sub(spent_bytes);
+        let left = frames_in(left_bytes, self.frame_bytes());
+        if left < self.frames.usable_count() as u32 {
+            if left < least {
+                return Err(Unpaid::TooMuch);
+            }
+            self.shrink(left.saturating_sub(spare_frames).max(least), deadline)?;
+        }
+        accounts.spent_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes back `bytes` that were spent, and uses frames again that there are bytes for.
+    pub(crate) fn refund(&self, bytes: u64) {
+        self.accounts.spent_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let _settling = self.accounts.settling.lock();
+        self.use_what_is_left(0);
+    }
+
+    /// As [`refund`](Self::refund), but leaves the frames to others when they are at it, or when
+    /// there are bytes for fewer than `spare_frames` more than are used.
+    pub(crate) fn refund_now(&self, bytes: u64, spare_frames: u32) {
+        self.accounts.spent_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(_settling) = self.accounts.settling.try_lock() {
+            self.use_what_is_left(spare_frames);
+        }
+    }
+
+    fn use_what_is_left(&self, spare_frames: u32) {
+        let accounts = &self.accounts;
+        let left_bytes = accounts.memory_bytes().saturating_sub(accounts.spent_bytes());
+        let frames = frames_in(left_bytes, self.frame_bytes()).min(self.frames.room.capacity());
+        if frames > self.frames.usable_count() as u32 + spare_frames {
+            // Where the system locks no more, less is used than there are bytes for.
+            if self.frames.arena.use_below(frames).is_ok() {
+                self.frames.room.raise(frames);
+            }
+        }
+    }
+
+    /// Takes frames out of use until `wanted` are left, or until `deadline`. Called while settling.
+    ///
+    /// Those that cannot go at once are looked after a few times; then others go in their stead.
+    fn shrink(&self, wanted: u32, deadline: Instant) -> Result<(), Unpaid> {
+        let (frames, room, before) = (&self.frames, &self.frames.room, self.frames.room.usable());
+        loop {
+            let leaving = room.lower(wanted);
+            let _ = frames.follow_limit(); // Unlocking is not refused.
+            for _ in 0..SECOND_LOOKS {
+                frames.retire_idle();
+                let above = room.limit()..room.span();
+                self.clock.vacate(frames, &self.tables, &self.counters, above);
+                if room.leaving() == 0 {
+                    break;
+                }
+                std::thread::yield_now();
+            }
+            if room.usable() <= wanted {
+                frames.retreat();
+                return Ok(());
+            }
+            // Where limbo is full, others would only follow them there.
+            if leaving.is_none() || frames.limbo_is_full() {
+                if Instant::now() >= deadline {
+                    break;
+                }
+                std::thread::sleep(LOOK_AGAIN);
+            }
+        }
+        room.raise(before);
+        let _ = frames.follow_limit();
+        Err(Unpaid::NotNow)
+    }
+}
+
+impl Pool {
+    /// Gives the pool another budget, while it is used: fewer frames, whose pages are evicted and
+    /// whose memory goes back to the system, or more, up to
+    /// [`max_memory_bytes`](crate::PoolOptions::max_memory_bytes).
+    ///
+    /// When this returns, the budget holds. Pages that are pinned stay where they are, and others
+    /// go in their stead.
+    ///
+    /// # Errors
+    /// Nothing has changed then but that pages were evicted. [`PoolError::BelowMinimum`] when too
+    /// few frames would be left beside the tables and the floors of the attached files,
+    /// [`PoolError::AboveMaximum`] past what was reserved, [`PoolError::NotNow`] when within
+    /// [`frame_patience`](crate::PoolOptions::frame_patience) too few frames come free,
+    /// [`PoolError::NotLocked`] when a locked pool may not lock more.
+    pub fn resize(&self, memory_bytes: u64) -> Result<(), PoolError> {
+        let core = self.core();
+        let max_memory_bytes = core.accounts.max_memory_bytes;
+        if memory_bytes > max_memory_bytes {
+            return Err(PoolError::AboveMaximum { memory_bytes, max_memory_bytes });
+        }
+        core.resize(memory_bytes)
+    }
+}
+
+impl Core {
+    fn resize(&self, memory_bytes: u64) -> Result<(), PoolError> {
+        let accounts = &self.accounts;
+        let least = least_beside(*self.floors.lock());
+        let _settling = accounts.settling.lock();
+        let (frame_bytes, spent_bytes) = (self.frame_bytes(), accounts.spent_bytes());
+        let wanted = frames_in(memory_bytes.saturating_sub(spent_bytes), frame_bytes);
+        let wanted = wanted.min(self.frames.room.capacity());
+        if wanted < least {
+            return Err(PoolError::BelowMinimum {
+                memory_bytes,
+                minimum_frames: least,
+                minimum_bytes: u64::from(least) * frame_bytes + spent_bytes,
+                page_size: self.page_size,
+            });
+        }
+        let (before, pool_bytes) = (self.frames.room.usable(), accounts.memory_bytes());
+        if wanted < before {
+            let deadline = Instant::now() + self.frame_patience;
+            self.shrink(wanted, deadline)
+                .map_err(|_| PoolError::NotNow { memory_bytes, pool_bytes })?;
+        } else if wanted > before {
+            self.frames.arena.use_below(wanted)?;
+            self.frames.room.raise(wanted);
+            self.clock.has_grown();
+        }
+        accounts.memory_bytes.store(memory_bytes, Ordering::Relaxed);
+        Ok(())
+    }
+}

@@ -42,6 +42,7 @@
 //!   a [`Policy`].
 //! - One read serves everybody who waits for a page: `waiting`. Its bytes are checked once, before
 //!   anybody sees them, and its failure is told to each and kept by nobody: `landing`.
+//! - What was done is counted by each thread for itself: `counters`. Nothing hangs on it.
 //! - Between submission and landing a frame belongs to its read: `landing` again, on the promise
 //!   of [`PageRead`](ringpool_storage::PageRead).
 

@@ -196,7 +196,10 @@ fn checksums_are_paid_for_at_once_and_may_be_too_many() {
 
 #[test]
 fn threads_see_right_pages_while_words_come_and_go() {
-    let pool = pool(MIB);
+    // On a busy machine a thread may be away for long in the middle of a stay.
+    let frame_patience = Duration::from_secs(20);
+    let options = PoolOptions { memory_bytes: MIB, frame_patience, ..PoolOptions::default() };
+    let pool = Pool::new(&options).unwrap();
     // Two files take turns with the words, and one of them comes and goes.
     let file = attach(&pool, 300 * STRETCH);
     thread::scope(|scope| {

@@ -59,6 +59,7 @@
 //!   against anybody else's use.
 //! - A file is not pushed below its floor and does not grow above its ceiling: `share`, and `own`,
 //!   the clock of a file that has to make room by itself.
+//! - What was done is counted by each thread for itself: `counters`. Nothing hangs on it.
 //! - Between submission and landing a frame belongs to its read: `landing` again, on the promise
 //!   of [`PageRead`](ringpool_storage::PageRead).
 

@@ -30,11 +30,27 @@ impl Index {
     /// # Errors
     /// When the segment is damaged, a file cannot be read, or the budget is too small.
     pub fn open(dir: impl AsRef<Path>, options: &OpenOptions) -> Result<Self, Error> {
+        Self::open_through(dir, options, &|source| source)
+    }
+
+    /// Opens as [`open`](Self::open) does, and reads the originals through what `through` makes of
+    /// their backend: to note, count or refuse what searches ask for.
+    ///
+    /// # Errors
+    /// As those of `open`.
+    pub fn open_through(
+        dir: impl AsRef<Path>,
+        options: &OpenOptions,
+        through: &dyn Fn(Arc<dyn PageSource>) -> Arc<dyn PageSource>,
+    ) -> Result<Self, Error> {
         let mut opening = Opening::new(options)?;
         // What fails within a component's opener and is no storage error is told from here.
         let mut refused = None;
         let segment = Segment::open(dir.as_ref(), &mut |file| {
-            opening.source(file).map_err(|error| match error {
+            let paged = file.kind == ComponentKind::Vectors;
+            let source = opening.source(file);
+            let source = source.map(|source| if paged { through(source) } else { source });
+            source.map_err(|error| match error {
                 Error::Storage(error) => error,
                 other => {
                     let path: Arc<str> = file.path.display().to_string().into();

@@ -10,9 +10,8 @@ use std::sync::Arc;
 use std::thread;
 
 use ringpool::bufferpool::{HotSetError, Pool, PoolOptions};
-use ringpool::mmap::MmapSource;
 use ringpool::storage::conformance::{self, Specimen};
-use ringpool::storage::{Error as PageError, FaultyDevice, PageSource};
+use ringpool::storage::{Error as PageError, FaultyDevice};
 use ringpool::uring::Engine;
 use ringpool::{
     Advice, Backend, BuildOptions, EngineChoice, Error, Hit, Index, Memory, MmapOptions,
@@ -62,31 +61,6 @@ fn a_pool_over_a_faulty_device_over_a_ring_is_a_source() {
         let opened = engine.open(&specimen.path, specimen.page_size).unwrap();
         let device = Arc::new(FaultyDevice::new(opened.device, |_, _| None));
         Box::new(pool(70).attach(device, Some(specimen.checksums.clone())).unwrap())
-    });
-}
-
-#[test]
-fn pool_mmap_and_disk_agree_on_any_batch() {
-    let dir = dir();
-    let specimen = Specimen::write(dir.path(), "pages", ringpool::storage::PageSize::KIB_4, 500);
-    let engine = Engine::start(EngineChoice::Auto).unwrap();
-    let opened = engine.open(&specimen.path, specimen.page_size).unwrap();
-    let sums = Some(specimen.checksums.clone());
-    let pooled = pool(80).attach(opened.device, sums.clone()).unwrap();
-    let mapped = MmapSource::open(&specimen.path, specimen.page_size, sums, MmapOptions::default());
-    let (mapped, disk) = (mapped.unwrap(), fs::read(&specimen.path).unwrap());
-    proptest::proptest!(|(numbers in proptest::collection::vec(0..500_u64, 0..200))| {
-        let pages: Vec<_> = numbers.into_iter().map(ringpool::storage::PageNo).collect();
-        for source in [&pooled as &dyn PageSource, &mapped] {
-            let mut seen = 0;
-            let visited = source.visit(&pages, &mut |i, bytes| {
-                let start = pages[i].0 as usize * 4096;
-                assert!(bytes == &disk[start..start + 4096]);
-                seen += 1;
-            });
-            visited.unwrap();
-            proptest::prop_assert_eq!(seen, pages.len());
-        }
     });
 }
 

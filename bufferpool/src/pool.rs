@@ -1,10 +1,8 @@
 //! The pool and its files: everything put together.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use ringpool_storage::{Checksums, Error, PageDevice, PageNo, PageSize, PageSource, Result};
 
 use crate::ahead::Ahead;
@@ -25,6 +23,7 @@ use crate::miss_times::MissTimes;
 use crate::options::PoolOptions;
 use crate::starved::Starved;
 use crate::stats::Audit;
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
 use crate::table::{FileNo, Table};
 use crate::tables::Tables;
 use crate::waiting::Waiting;
@@ -63,7 +62,7 @@ pub(crate) struct Core {
 impl Pool {
     /// The frames that a pool has at least, whatever their size: below, threads would wait for
     /// each other rather than for the disk.
-    pub const MIN_FRAMES: u32 = 64;
+    pub const MIN_FRAMES: u32 = if cfg!(shuttle) { 4 } else { 64 };
 
     /// The readers that a pool has at once, at most.
     pub const MAX_READERS: usize = Epochs::SEATS;

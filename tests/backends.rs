@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use ringpool::bufferpool::{Pool, PoolOptions};
+use ringpool::bufferpool::{HotSetError, Pool, PoolOptions};
 use ringpool::storage::conformance::{self, Specimen};
 use ringpool::storage::{Error as PageError, FaultyDevice};
 use ringpool::uring::Engine;
@@ -141,6 +141,36 @@ fn ids_and_distances_are_the_same_through_everything() {
             }
         }
     }
+}
+
+#[test]
+fn an_index_starts_warm_with_what_was_hot() {
+    let dir = dir();
+    let queries = shipped("query.bvecs.gz", 40);
+    let (segment, hot) = (segment(dir.path(), &BuildOptions::default()), dir.path().join("hot"));
+    let memory = Some(Memory::Percent(100.0));
+    for engine in engines() {
+        let options = OpenOptions { engine, memory, ..OpenOptions::default() };
+        let cold = Index::open(&segment, &options).unwrap();
+        let expected = bits(&answers(&cold, &queries, 2));
+        assert!(cold.save_hot_set(&hot).unwrap());
+        let reads = cold.stats().reads;
+        drop(cold);
+
+        let warm = Index::open(&segment, &options).unwrap();
+        let restored = warm.restore_hot_set(&hot).unwrap().expect("a pool").wait();
+        assert_eq!(Some(restored.read), reads, "{restored:?}");
+        assert!(bits(&answers(&warm, &queries, 2)) == expected);
+        assert_eq!((warm.stats().reads, warm.stats().misses), (reads, Some(0)), "nothing more");
+    }
+    let memory = OpenOptions { backend: Backend::Memory, ..OpenOptions::default() };
+    let index = Index::open(&segment, &memory).unwrap();
+    assert!(!index.save_hot_set(&hot).unwrap() && index.restore_hot_set(&hot).unwrap().is_none());
+    let other = dir.path().join("other");
+    let seed = BuildOptions { seed: 7, ..BuildOptions::default() };
+    let index = Index::open(self::segment(&other, &seed), &OpenOptions::default()).unwrap();
+    let foreign = index.restore_hot_set(&hot).map(drop);
+    assert!(matches!(foreign, Err(Error::HotSet(HotSetError::Foreign { .. }))), "{foreign:?}");
 }
 
 #[test]

@@ -216,12 +216,13 @@ impl Asking {
         pages: &[PageNo],
     ) -> std::result::Result<bool, Lack> {
         let pool = &file.pool;
-        let frame = pool.frame_for(file, pages[index])?;
+        let room = pool.frame_for(file, pages[index])?;
+        let frame = room.frame;
         if !word.claim(ghost, frame, file.start(ghost, self.reading.hinted())) {
-            file.left(pages[index]);
-            pool.frames.give(frame);
+            file.not_claimed(pages[index], room);
             return Ok(false);
         }
+        file.table.holdings.gained(&room);
         pool.frames.owner(frame).set(file.number, pages[index]);
         file.list(frame, ghost);
         file.count(Count::Started, 1);

@@ -85,6 +85,40 @@ fn take<T>(waiters: &mut Vec<Waiter<T>>, file: FileNo, page: PageNo) -> Vec<T> {
     waiters.extract_if(.., theirs).map(|waiter| waiter.who).collect()
 }
 
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::ghost::Ghost;
+    use crate::word::Start;
+
+    const PAGE: PageNo = PageNo(3);
+    /// Several for each list, so that some share one.
+    const FILES: FileNo = 3 * STRIPES as FileNo;
+
+    #[test]
+    fn who_waits_is_told_of_the_page_of_that_file_alone_unless_he_left() {
+        let waiting = Waiting::new();
+        let words: Vec<Word> = (0..FILES).map(|_| Word::default()).collect();
+        for (file, word) in (0..).zip(&words) {
+            assert!(!waiting.join(word, file, PAGE, (file, "too early")), "nobody reads it");
+            assert!(word.claim(Ghost::NEVER, file.into(), Start::Main));
+            for who in ["first", "second", "gone"] {
+                assert!(waiting.join(word, file, PAGE, (file, who)));
+            }
+            waiting.leave(file, PAGE, |who| *who == (file, "gone"));
+        }
+        for (file, word) in (0..).zip(&words) {
+            let told = match file % 2 {
+                0 => waiting.publish(word, file, PAGE, file.into()),
+                _ => waiting.fail(word, file, PAGE, file.into()),
+            };
+            assert_eq!(told, [(file, "first"), (file, "second")]);
+            let pins = if file % 2 == 0 { 3 } else { 0 };
+            assert_eq!(word.content().pins(), pins, "one each, and one for the reader");
+        }
+    }
+}
+
 /// Single flight with an owner whose read fails or lands, and two who want the same page:
 /// `RUSTFLAGS="--cfg loom" cargo test --release -p ringpool-bufferpool --lib loom`.
 #[cfg(all(test, loom))]

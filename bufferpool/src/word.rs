@@ -673,7 +673,11 @@ mod loom_tests {
         }
 
         fn look(&self) {
-            if let Look::Pinned(frame) = self.word.pin() {
+            self.look_giving(1);
+        }
+
+        fn look_giving(&self, chances: u64) {
+            if let Look::Pinned(frame) = self.word.pin_giving(chances) {
                 // SAFETY: loom reports it if anybody writes to the cell.
                 self.frames[frame as usize].with(|bytes| assert_eq!(unsafe { *bytes }, 42));
                 self.word.unpin();
@@ -717,6 +721,21 @@ mod loom_tests {
     }
 
     #[test]
+    fn loom_two_readers_and_who_forgets() {
+        loom::model(|| {
+            let model = Model::new();
+            assert!(model.load(0, Start::Main));
+            let readers = [(); 2].map(|()| {
+                let model = model.clone();
+                thread::spawn(move || model.look())
+            });
+            let forgotten = model.word.evict() == Some(0);
+            model.scribble_if(0, forgotten);
+            readers.into_iter().for_each(|reader| reader.join().unwrap());
+        });
+    }
+
+    #[test]
     fn loom_a_scan_lets_go_while_others_want_the_page() {
         loom::model(|| {
             let model = Model::new();
@@ -725,9 +744,10 @@ mod loom_tests {
             // SAFETY: as in `load`.
             model.frames[0].with_mut(|bytes| unsafe { *bytes = 42 });
             assert!(model.word.publish_unwaited(0));
-            let others = [(); 2].map(|()| {
+            // One look of the others counts, one does not: a scan's own.
+            let others = [1, 0].map(|chances| {
                 let model = model.clone();
-                thread::spawn(move || model.look())
+                thread::spawn(move || model.look_giving(chances))
             });
             // It takes the page with it, and the frame is its own; or the page stays.
             let gone = model.word.unpin_unwanted(0);
@@ -752,6 +772,22 @@ mod loom_tests {
             if model.judge(0) == Verdict::Promoted {
                 model.sweep(0);
             }
+            readers.into_iter().for_each(|reader| reader.join().unwrap());
+        });
+    }
+
+    /// A look that counts as no use does not keep the page, but its last look comes before what is
+    /// written there next.
+    #[test]
+    fn loom_two_looks_that_count_as_nothing_and_the_end_of_probation() {
+        loom::model(|| {
+            let model = Model::new();
+            assert!(model.load(0, Start::Probation));
+            let readers = [(); 2].map(|()| {
+                let model = model.clone();
+                thread::spawn(move || model.look_giving(0))
+            });
+            model.judge(0);
             readers.into_iter().for_each(|reader| reader.join().unwrap());
         });
     }

@@ -18,7 +18,7 @@
 //! RINGPOOL_SCHEDULE_SEED=7 cargo test ...                            # other ones
 //! ```
 //!
-//! A failure at random prints its seed: run that one again with `RINGPOOL_SCHEDULE_SEED=` and
+//! A failure at random prints its seed: run that test again with `RINGPOOL_SCHEDULE_SEED=` and
 //! `RINGPOOL_SCHEDULES=1`. One by priorities prints its schedule: `RINGPOOL_REPLAY=`. The scheduler
 //! interleaves operations and does not reorder them: what weaker orderings allow is for the loom
 //! models to find.
@@ -48,30 +48,37 @@ fn asked<T: FromStr<Err: Display>>(name: &str, otherwise: T) -> T {
     }
 }
 
-fn run(scheduler: impl Scheduler + 'static) -> usize {
+fn run(scheduler: impl Scheduler + 'static, schedule: fn()) -> usize {
     let mut config = Config::new();
     config.stack_size = 1 << 18;
     // It warns that it takes every ordering for the strongest: said above.
     config.silence_warnings = true;
-    Runner::new(scheduler, config).run(work::schedule)
+    Runner::new(scheduler, config).run(schedule)
 }
 
-#[test]
-fn drawn_at_random_and_by_priorities() {
+/// Runs `schedule` as often as was asked for, at random and by priorities, or the one schedule
+/// that is to be run again. Returns how many of each.
+fn run_all(schedule: fn()) -> usize {
+    if let Ok(encoded) = env::var("RINGPOOL_REPLAY") {
+        return run(ReplayScheduler::new_from_encoded(&encoded), schedule);
+    }
     let schedules = asked("RINGPOOL_SCHEDULES", SCHEDULES);
     let seed = asked("RINGPOOL_SCHEDULE_SEED", 1);
     eprintln!("{schedules} schedules at random and by priorities each, seed {seed}");
-    assert_eq!(run(RandomScheduler::new_from_seed(seed, schedules)), schedules);
-    assert_eq!(run(PctScheduler::new_from_seed(seed, DEPTH, schedules)), schedules);
+    assert_eq!(run(RandomScheduler::new_from_seed(seed, schedules), schedule), schedules);
+    assert_eq!(run(PctScheduler::new_from_seed(seed, DEPTH, schedules), schedule), schedules);
+    schedules
+}
+
+#[test]
+fn whatever_three_threads_do() {
+    let schedules = run_all(work::schedule);
     let seen = work::seen();
     eprintln!("{seen:#?}");
     assert!(schedules < ENOUGH || seen.has_everything(), "something never happened: {seen:#?}");
 }
 
 #[test]
-fn replay_of_the_one_that_failed() {
-    match env::var("RINGPOOL_REPLAY") {
-        Ok(schedule) => _ = run(ReplayScheduler::new_from_encoded(&schedule)),
-        Err(_) => eprintln!("skipped: no RINGPOOL_REPLAY names a schedule"),
-    }
+fn a_reader_reads_what_others_forget() {
+    run_all(work::reader_and_who_forgets);
 }

@@ -126,6 +126,39 @@ pub fn schedule() {
     assert_eq!(after.free + after.limbo, before.free, "everything has come back: {after:?}");
 }
 
+/// One that narrows down on a reader: it reads a page that two others forget all the time, while
+/// they read others into whatever frame comes free.
+pub fn reader_and_who_forgets() {
+    let options = PoolOptions {
+        memory_bytes: bytes(FRAMES),
+        page_size: SIZE,
+        frame_patience: Duration::ZERO,
+        ..PoolOptions::default()
+    };
+    let pool = Pool::new(&options).expect("a budget that does");
+    let disk = Disk::new(PAGES, 0, true);
+    let file = Arc::new(pool.attach(disk.clone(), None).expect("a file that fits"));
+    let forgetters = [1, 2].map(|turn| {
+        let file = file.clone();
+        thread::spawn(move || {
+            for round in 0..4 {
+                file.forget(PageNo(0));
+                drop(allowed(file.pin(PageNo(turn + 2 * round))));
+            }
+        })
+    });
+    let mut reader = pool.reader().expect("a seat");
+    let mut stay = reader.enter();
+    for _ in 0..4 {
+        let read = allowed(stay.read(&file, PageNo(0)));
+        thread::yield_now();
+        assert!(read.is_none_or(|bytes| is_page(bytes, PageNo(0))), "it has changed");
+    }
+    drop(stay);
+    forgetters.into_iter().for_each(|forgetter| forgetter.join().unwrap());
+    pool.audit().unwrap();
+}
+
 /// Nothing is left behind, and nothing that failed is kept.
 fn at_rest(pool: &Pool, file: &PoolFile) {
     let audit = pool.audit().unwrap();

@@ -5,7 +5,8 @@
 //! knows nothing of frames, clocks or reads. After each step of any sequence of *pin*, *try to
 //! pin*, *unpin*, *batch*, *forget*, *look while others read*, *read with a hint and a deadline*,
 //! *read ahead*, *visit what is there*, *fetch as futures and drop them at any await*, *change the
-//! file's share*, *break* and *mend*, on a pool with a sixth of the file and any eviction policy:
+//! file's share*, *resize*, *break* and *mend*, on a pool with a sixth of the file and any eviction
+//! policy:
 //!
 //! 1. No page is in two frames, and no frame is lost: free + resident + loading + limbo + retired
 //!    are all the frames there are ([`Pool::audit`] looks at every page and every frame).
@@ -27,6 +28,13 @@
 //!     behind; so does a future that is dropped, wherever it waits.
 //! 12. Reading ahead hands nothing over and tells nobody of a failure: it reads at most what is
 //!     absent, and what is broken is absent after it as before.
+//! 13. A pool that was resized has the frames of its new budget from then on. It refuses only to
+//!     have fewer than the least, or than are pinned, or more than it was made for, and then
+//!     nothing has changed.
+//! 14. A file's own figures are the pool's, which has no other; what it says is pinned is held, and
+//!     what it says is resident, the audit finds.
+//! 15. What is restored from a hot set was forgotten since; it pushes nothing out and counts as
+//!     neither hit nor miss.
 //!
 //! `PROPTEST_CASES=20000 cargo test --release --test pool_properties` tries more.
 
@@ -37,7 +45,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use ringpool::bufferpool::{
-    Hint, OwnedPage, Policy, Pool, PoolError, PoolFile, PoolOptions, Reading, Share,
+    Ended, Hint, OwnedPage, Policy, Pool, PoolError, PoolFile, PoolOptions, Reading, Share,
 };
 use ringpool::storage::conformance::Specimen;
 use ringpool::storage::{
@@ -49,6 +57,13 @@ const SIZE: PageSize = PageSize::KIB_4;
 const PAGES: u64 = 400;
 /// The fewest that a pool may have, what the tables take, and some to promise and to pay books with.
 const FRAMES: usize = Pool::MIN_FRAMES as usize + 2 + 8;
+/// The most that it can grow to.
+const MOST_FRAMES: usize = 2 * FRAMES;
+
+/// The budget that holds so many frames, and what is kept for those in reserve.
+fn budget_bytes(frames: usize) -> u64 {
+    frames as u64 * Pool::frame_bytes(SIZE) + 2 * (MOST_FRAMES - FRAMES) as u64
+}
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -67,6 +82,8 @@ enum Step {
     /// So many pages are taken, and the rest is dropped.
     Fetch(Vec<u64>, usize),
     Share(u64, Option<u64>),
+    Resize(usize),
+    Restore(Vec<u64>),
     Break(u64, Fault),
     Mend,
 }
@@ -121,6 +138,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => pages().prop_map(Step::TryBatch),
         4 => (pages(), 0..70_usize).prop_map(|(pages, taken)| Step::Fetch(pages, taken)),
         1 => share().prop_map(|(floor, ceiling)| Step::Share(floor, ceiling)),
+        1 => (FRAMES - 10..MOST_FRAMES + 10).prop_map(Step::Resize),
+        1 => proptest::collection::vec(page(), 0..40).prop_map(Step::Restore),
         1 => (page(), fault()).prop_map(|(page, fault)| Step::Break(page, fault)),
         1 => Just(Step::Mend),
     ]
@@ -134,6 +153,10 @@ struct Model {
     asked: u64,
     /// The frames that the file may hold, and how many it held when that was said.
     ceiling: Option<(usize, usize)>,
+    /// The frames that the file is sure to keep.
+    floor: usize,
+    /// The frames that the budget holds.
+    frames: usize,
 }
 
 struct Bench {
@@ -153,14 +176,16 @@ impl Bench {
         let script = move |_, page: PageNo| asked_of.lock().unwrap().get(&page.0).copied();
         let device = Arc::new(FaultyDevice::new(Arc::new(memory), script));
         let pool = Pool::new(&PoolOptions {
-            memory_bytes: FRAMES as u64 * Pool::frame_bytes(SIZE),
+            memory_bytes: budget_bytes(FRAMES),
+            max_memory_bytes: Some(budget_bytes(MOST_FRAMES)),
             policy,
             frame_patience: Duration::from_millis(1),
             ..PoolOptions::default()
         });
         let pool = pool.unwrap();
         let file = pool.attach(device.clone(), Some(checksums)).unwrap();
-        let model = Model { broken, held: Vec::new(), asked: 0, ceiling: None };
+        let (held, ceiling) = (Vec::new(), None);
+        let model = Model { broken, held, asked: 0, ceiling, floor: 0, frames: FRAMES };
         Self { pool, file, device, model }
     }
 
@@ -186,6 +211,8 @@ impl Bench {
             Step::TryBatch(pages) => self.try_batch(&pages),
             Step::Fetch(pages, taken) => self.fetch(&pages, taken),
             Step::Share(floor, ceiling) => self.share(floor, ceiling),
+            Step::Resize(frames) => self.resize(frames),
+            Step::Restore(forgotten) => self.restore(&forgotten),
             Step::Break(page, fault) => drop(self.model.broken.lock().unwrap().insert(page, fault)),
             Step::Mend => self.model.broken.lock().unwrap().clear(),
         }
@@ -281,6 +308,28 @@ impl Bench {
         self.model.asked += (after.hits + after.misses) - (before.hits + before.misses);
     }
 
+    fn restore(&mut self, forgotten: &[u64]) {
+        let hot_set = self.file.hot_set(FileKey(1));
+        let gone = forgotten.iter().filter(|&&page| self.file.forget(PageNo(page))).count() as u64;
+        let before = self.pool.stats();
+        let restored = self.file.restore(hot_set.clone()).unwrap().wait();
+        let after = self.pool.stats();
+        assert_eq!(
+            (after.hits, after.misses, after.evictions),
+            (before.hits, before.misses, before.evictions)
+        );
+        assert_eq!(after.resident() - before.resident(), restored.read as usize);
+        assert_eq!(after.reads - before.reads, restored.read + restored.failed);
+        assert!(restored.read + restored.failed <= gone, "{gone} were forgotten: {restored:?}");
+        match restored.ended {
+            Ended::Complete => hot_set.pages().for_each(|(page, _)| {
+                assert!(self.is_resident(page.0) || !self.is_sound(page.0), "page {page}");
+            }),
+            Ended::PoolFull => assert!(restored.left > 0),
+            other => panic!("nobody stops it, and it has few pages to fail with: {other:?}"),
+        }
+    }
+
     fn read(&mut self, pages: &[u64], hint: Hint, late: bool) {
         let numbers = numbers(pages);
         let missing = pages.iter().any(|&page| !self.is_resident(page));
@@ -309,7 +358,11 @@ impl Bench {
         if hint == Hint::ScanOnce {
             assert!(after.resident() <= before.0.resident(), "a scan leaves nothing");
             let evicted = after.evictions - before.0.evictions;
-            assert!(evicted == 0 || before.0.free < FRAMES / 16 || self.model.ceiling.is_some());
+            assert!(
+                evicted == 0
+                    || before.0.free < self.model.frames / 16
+                    || self.model.ceiling.is_some()
+            );
         }
     }
 
@@ -381,12 +434,18 @@ impl Bench {
         match self.file.set_share(share) {
             Ok(()) => {
                 self.model.ceiling = ceiling.map(|most| (most as usize, pinned));
+                self.model.floor = floor as usize;
             }
             Err(PoolError::BadShare { .. }) => {
                 assert!(ceiling.is_some_and(|most| most < floor.max(1)), "{floor}, {ceiling:?}");
             }
             Err(PoolError::Pinned { .. }) => {
-                assert_eq!(pinned, FRAMES - self.pool.stats().retired, "frames were left");
+                assert_eq!(pinned, self.usable(), "frames were left");
+            }
+            Err(PoolError::TableTooLarge { .. } | PoolError::FloorsTooLarge { .. }) => {
+                // The books of a ceiling take a frame or two.
+                let least = Pool::MIN_FRAMES as usize + floor as usize;
+                assert!(self.usable() < least + 2, "{} frames", self.usable());
             }
             Err(error) => panic!("no share of these can lead to: {error}"),
         }
@@ -409,6 +468,29 @@ impl Bench {
         }
     }
 
+    fn resize(&mut self, frames: usize) {
+        let left = self.usable() as isize + frames as isize - self.model.frames as isize;
+        let least = (Pool::MIN_FRAMES as usize + self.model.floor) as isize;
+        match self.pool.resize(budget_bytes(frames)) {
+            Ok(()) => {
+                assert!(frames <= MOST_FRAMES && left >= least, "{frames} frames, {left} left");
+                self.model.frames = frames;
+            }
+            Err(PoolError::BelowMinimum { .. }) => assert!(left < least, "{left} are left"),
+            Err(PoolError::AboveMaximum { .. }) => assert!(frames > MOST_FRAMES, "{frames} frames"),
+            Err(PoolError::NotNow { .. }) => {
+                let pinned = self.pinned().len();
+                assert!(pinned as isize > left, "{pinned} pinned, {left} left");
+            }
+            Err(error) => panic!("resizing cannot lead to: {error}"),
+        }
+    }
+
+    /// The frames that may hold pages: those of the budget that do not pay for tables and books.
+    fn usable(&self) -> usize {
+        self.model.frames - self.pool.stats().retired
+    }
+
     /// The pages of which guards are held.
     fn pinned(&self) -> BTreeSet<u64> {
         self.model.held.iter().map(|held| held.0).collect()
@@ -423,8 +505,7 @@ impl Bench {
         let pinned = self.pinned().union(mine).count();
         match error {
             Error::Exhausted { page, .. } => {
-                let frames = FRAMES - self.pool.stats().retired;
-                assert_eq!(pinned, frames, "page {page}: frames were left");
+                assert_eq!(pinned, self.usable(), "page {page}: frames were left");
             }
             Error::AtCeiling { page, frames, .. } => {
                 assert_eq!(Some(*frames), self.model.ceiling.map(|(most, _)| most));
@@ -441,16 +522,25 @@ impl Bench {
     fn check(&self) {
         let (audit, stats) = (self.pool.audit().unwrap(), self.pool.stats());
         let used = audit.resident + audit.loading + audit.limbo + audit.retired;
-        assert_eq!(audit.free + used, FRAMES);
+        let frames = self.model.frames;
+        assert_eq!((audit.free + used, stats.frames), (frames, frames));
         assert_eq!(stats.resident(), audit.resident);
         assert_eq!(audit.loading, 0, "nothing is left behind");
-        assert!(audit.resident <= FRAMES - audit.retired, "the budget");
+        assert!(audit.resident <= frames - audit.retired, "the budget");
         assert_eq!(audit.pins, self.model.held.len() as u64, "a pin a guard");
         assert_eq!(stats.hits + stats.misses, self.model.asked, "hits and misses");
         assert_eq!(self.file.frames_held(), audit.resident, "frames are counted for their file");
         if let Some((most, pinned_then)) = self.model.ceiling {
             assert!(audit.resident <= most.max(pinned_then), "the ceiling");
         }
+        let of_file = self.file.stats();
+        assert_eq!((of_file.hits, of_file.misses), (stats.hits, stats.misses));
+        assert_eq!((of_file.reads, of_file.failed_reads), (stats.reads, stats.failed_reads));
+        assert_eq!((of_file.evictions, of_file.in_flight), (stats.evictions, 0));
+        assert_eq!((of_file.resident, of_file.pins), (audit.resident, audit.pins));
+        let held: BTreeSet<u64> = self.model.held.iter().map(|held| held.0).collect();
+        assert_eq!(of_file.pinned, held.len(), "pinned pages");
+        assert_eq!((stats.reads, stats.miss_latency.reads), (self.device.reads(), stats.reads));
         for (page, address, guard) in &self.model.held {
             assert_eq!(guard.as_ref().as_ptr() as usize, *address, "page {page} has moved");
             assert!(**guard == Specimen::page(PageNo(*page), SIZE), "page {page} has changed");
@@ -472,9 +562,10 @@ proptest! {
             bench.check();
         }
         let Bench { pool, file, model, .. } = bench;
+        let frames = model.frames;
         drop(file);
         drop(model);
         let stats = pool.stats();
-        prop_assert_eq!(stats.free + stats.limbo, FRAMES, "everything has come back");
+        prop_assert_eq!(stats.free + stats.limbo, frames, "everything has come back");
     }
 }

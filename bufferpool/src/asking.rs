@@ -8,7 +8,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ringpool_storage::{Awaited, Error, PageNo, PageRead, Result};
@@ -21,6 +20,7 @@ use crate::landing::{Arrival, Asker, Batch, Pinned};
 use crate::miss_times::Ticks;
 use crate::pool::File;
 use crate::share::Lack;
+use crate::sync::Ordering;
 use crate::word::{Frame, Look, Word};
 
 /// Pages that one batch waits for at once, at most: as many as a disk does anything useful with.

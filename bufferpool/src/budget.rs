@@ -11,22 +11,26 @@
 //!
 //! All of this is off the path of hits and of most misses, under one lock.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
 
 use crate::error::PoolError;
 use crate::pool::{Core, Pool};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, thread};
 
 /// How often those are looked after again that leave, before others leave in their stead.
 const SECOND_LOOKS: usize = 16;
+/// Frames that a pool shrinks by at a time, between which others may settle their accounts.
+const FRAMES_A_STEP: u32 = 4096;
+/// How long a miss waits for others who settle theirs.
+const BRIEFLY: Duration = Duration::from_millis(10);
 /// How long a thread that waits for frames to come free lets others work.
 const LOOK_AGAIN: Duration = Duration::from_micros(100);
 
 pub(crate) struct Accounts {
-    /// Who takes frames out of use, or gives them back to it, has this.
+    /// Who takes frames out of use, or gives them back to it, has this; never while waiting.
     settling: Mutex<()>,
+    /// Whoever resizes the pool has this.
+    resizing: Mutex<()>,
     // Relaxed throughout: the lock orders those who act on them. Spending is under it.
     memory_bytes: AtomicU64,
     spent_bytes: AtomicU64,
@@ -48,6 +52,7 @@ impl Accounts {
     pub(crate) fn new(memory_bytes: u64, max_memory_bytes: u64, spent_bytes: u64) -> Self {
         Self {
             settling: Mutex::default(),
+            resizing: Mutex::default(),
             memory_bytes: AtomicU64::new(memory_bytes),
             spent_bytes: AtomicU64::new(spent_bytes),
             max_memory_bytes,
@@ -98,36 +103,40 @@ impl Core {
     }
 
     /// Spends `bytes`, and takes frames out of use where they are not left: `spare_frames` more
-    /// than it takes, so that the next to come need not. Does not wait.
+    /// than it takes, so that the next to come need not. Does not wait for them.
     pub(crate) fn spend_now(&self, bytes: u64, spare_frames: u32) -> Result<(), Unpaid> {
-        let _settling = self.accounts.settling.try_lock().ok_or(Unpaid::NotNow)?;
-        let least = self.accounts.least_frames();
-        self.spend(bytes, spare_frames, least, Instant::now())
+        let settling = self.accounts.settling.try_lock_for(BRIEFLY);
+        let _settling = settling.ok_or(Unpaid::NotNow)?;
+        self.spend(bytes, spare_frames, self.accounts.least_frames())
+            .inspect_err(|_| self.use_what_is_left(0))
     }
 
     /// Spends `bytes`, and leaves `least` frames. Waits for those that have to go, within the
     /// patience for a frame.
     pub(crate) fn spend_patiently(&self, bytes: u64, least: u32) -> Result<(), Unpaid> {
-        let _settling = self.accounts.settling.lock();
-        self.spend(bytes, 0, least, Instant::now() + self.frame_patience)
+        let deadline = Instant::now() + self.frame_patience;
+        loop {
+            let settling = self.accounts.settling.lock();
+            let spent = self.spend(bytes, 0, least);
+            if spent != Err(Unpaid::NotNow) || Instant::now() >= deadline {
+                return spent.inspect_err(|_| self.use_what_is_left(0));
+            }
+            drop(settling);
+            thread::sleep(LOOK_AGAIN);
+        }
     }
 
-    fn spend(
-        &self,
-        bytes: u64,
-        spare_frames: u32,
-        least: u32,
-        deadline: Instant,
-    ) -> Result<(), Unpaid> {
+    /// Called while settling. What goes of frames when it fails stays out of use.
+    fn spend(&self, bytes: u64, spare_frames: u32, least: u32) -> Result<(), Unpaid> {
         let accounts = &self.accounts;
         let spent_bytes = accounts.spent_bytes().saturating_add(bytes);
         let left_bytes = accounts.memory_bytes().saturating_sub(spent_bytes);
         let left = frames_in(left_bytes, self.frame_bytes());
-        if left < self.frames.usable_count() as u32 {
+        if left < self.frames.room.usable() {
             if left < least {
                 return Err(Unpaid::TooMuch);
             }
-            self.shrink(left.saturating_sub(spare_frames).max(least), deadline)?;
+            self.shrink(left.saturating_sub(spare_frames).max(least))?;
         }
         accounts.spent_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
@@ -144,16 +153,19 @@ impl Core {
     /// there are bytes for fewer than `spare_frames` more than are used.
     pub(crate) fn refund_now(&self, bytes: u64, spare_frames: u32) {
         self.accounts.spent_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        if let Some(_settling) = self.accounts.settling.try_lock() {
+        if !self.accounts.resizing.is_locked()
+            && let Some(_settling) = self.accounts.settling.try_lock()
+        {
             self.use_what_is_left(spare_frames);
         }
     }
 
+    /// Called while settling.
     fn use_what_is_left(&self, spare_frames: u32) {
         let accounts = &self.accounts;
         let left_bytes = accounts.memory_bytes().saturating_sub(accounts.spent_bytes());
         let frames = frames_in(left_bytes, self.frame_bytes()).min(self.frames.room.capacity());
-        if frames > self.frames.usable_count() as u32 + spare_frames {
+        if frames > self.frames.room.usable() + spare_frames {
             // Where the system locks no more, less is used than there are bytes for.
             if self.frames.arena.use_below(frames).is_ok() {
                 self.frames.room.raise(frames);
@@ -161,11 +173,12 @@ impl Core {
         }
     }
 
-    /// Takes frames out of use until `wanted` are left, or until `deadline`. Called while settling.
+    /// Takes frames out of use until `wanted` are left, or as many as can go now. Called while
+    /// settling.
     ///
-    /// Those that cannot go at once are looked after a few times; then others go in their stead.
-    fn shrink(&self, wanted: u32, deadline: Instant) -> Result<(), Unpaid> {
-        let (frames, room, before) = (&self.frames, &self.frames.room, self.frames.room.usable());
+    /// Those that do not come at once are looked after a few times; then others go in their stead.
+    fn shrink(&self, wanted: u32) -> Result<(), Unpaid> {
+        let (frames, room) = (&self.frames, &self.frames.room);
         loop {
             let leaving = room.lower(wanted);
             let _ = frames.follow_limit(); // Unlocking is not refused.
@@ -176,7 +189,7 @@ impl Core {
                 if room.leaving() == 0 {
                     break;
                 }
-                std::thread::yield_now();
+                thread::yield_now();
             }
             if room.usable() <= wanted {
                 frames.retreat();
@@ -184,15 +197,10 @@ impl Core {
             }
             // Where limbo is full, others would only follow them there.
             if leaving.is_none() || frames.limbo_is_full() {
-                if Instant::now() >= deadline {
-                    break;
-                }
-                std::thread::sleep(LOOK_AGAIN);
+                room.raise(room.usable());
+                return Err(Unpaid::NotNow);
             }
         }
-        room.raise(before);
-        let _ = frames.follow_limit();
-        Err(Unpaid::NotNow)
     }
 }
 
@@ -222,9 +230,30 @@ impl Pool {
 
 impl Core {
     fn resize(&self, memory_bytes: u64) -> Result<(), PoolError> {
+        let _resizing = self.accounts.resizing.lock();
+        let deadline = Instant::now() + self.frame_patience;
+        while !self.resize_a_step(memory_bytes).inspect_err(|_| self.stay_as_it_is())? {
+            if Instant::now() >= deadline {
+                self.stay_as_it_is();
+                let pool_bytes = self.accounts.memory_bytes();
+                return Err(PoolError::NotNow { memory_bytes, pool_bytes });
+            }
+        }
+        Ok(())
+    }
+
+    /// Uses all frames again that the budget as it was has room for.
+    fn stay_as_it_is(&self) {
+        let _settling = self.accounts.settling.lock();
+        self.use_what_is_left(0);
+    }
+
+    /// Takes some frames out of use that have to go, or all that come into use. Returns whether the
+    /// budget is `memory_bytes` now.
+    fn resize_a_step(&self, memory_bytes: u64) -> Result<bool, PoolError> {
         let accounts = &self.accounts;
         let least = least_beside(*self.floors.lock());
-        let _settling = accounts.settling.lock();
+        let settling = accounts.settling.lock();
         let (frame_bytes, spent_bytes) = (self.frame_bytes(), accounts.spent_bytes());
         let wanted = frames_in(memory_bytes.saturating_sub(spent_bytes), frame_bytes);
         let wanted = wanted.min(self.frames.room.capacity());
@@ -236,17 +265,22 @@ impl Core {
                 page_size: self.page_size,
             });
         }
-        let (before, pool_bytes) = (self.frames.room.usable(), accounts.memory_bytes());
-        if wanted < before {
-            let deadline = Instant::now() + self.frame_patience;
-            self.shrink(wanted, deadline)
-                .map_err(|_| PoolError::NotNow { memory_bytes, pool_bytes })?;
-        } else if wanted > before {
+        let usable = self.frames.room.usable();
+        let step = wanted.max(usable.saturating_sub(FRAMES_A_STEP));
+        if wanted < usable {
+            if self.shrink(step).is_err() {
+                drop(settling);
+                thread::sleep(LOOK_AGAIN);
+                return Ok(false);
+            }
+        } else if wanted > usable {
             self.frames.arena.use_below(wanted)?;
             self.frames.room.raise(wanted);
             self.clock.has_grown();
         }
-        accounts.memory_bytes.store(memory_bytes, Ordering::Relaxed);
-        Ok(())
+        if step == wanted {
+            accounts.memory_bytes.store(memory_bytes, Ordering::Relaxed);
+        }
+        Ok(step == wanted)
     }
 }

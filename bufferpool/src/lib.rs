@@ -40,8 +40,11 @@
 //!   word that each page has, one page of transitions without I/O or pointers.
 //! - A pinned page stays, and nobody writes to it: `word` (the hand passes pinned pages by), and
 //!   `guard` (a guard is a pin).
-//! - The budget is never passed: `arena` is mapped once; `frames` counts what is free; the tables
-//!   of attached files are paid for with frames (`pool`).
+//! - The budget is never passed: `budget` says what its bytes are spent on, `room` which frames may
+//!   be used at all, and `free` which of them are free. The memory of those that may not has gone
+//!   back to the system (`arena`).
+//! - Of a page table that is large beside the budget only the parts are in memory that pages were
+//!   read of: `stretch` is the law of one such part, and `tables` decides which of them go.
 //! - What a reader looks at stays, pinned or not, until it lets go: `epochs`, and `frames`, where a
 //!   frame whose page was unlinked is in limbo until nobody can have seen it.
 //! - A victim is an unpinned page that its uses do not speak for: `clock`, with `probation` for
@@ -56,6 +59,7 @@
 //!   against anybody else's use.
 //! - A file is not pushed below its floor and does not grow above its ceiling: `share`, and `own`,
 //!   the clock of a file that has to make room by itself.
+//! - What was done is counted by each thread for itself: `counters`. Nothing hangs on it.
 //! - Between submission and landing a frame belongs to its read: `landing` again, on the promise
 //!   of [`PageRead`](ringpool_storage::PageRead).
 
@@ -81,6 +85,7 @@ mod landing;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod miss_times;
+mod options;
 mod own;
 mod policy;
 mod pool;
@@ -106,8 +111,9 @@ pub use guard::{OwnedPage, PageGuard};
 pub use hint::{Hint, Reading};
 pub use hot_set::HotSet;
 pub use hot_set_file::HotSetError;
+pub use options::PoolOptions;
 pub use policy::{Policy, UnknownPolicy};
-pub use pool::{Pool, PoolFile, PoolOptions};
+pub use pool::{Pool, PoolFile};
 pub use reader::{Pages, Reader, Stay};
 pub use restoring::{Ended, Restored, Restoring};
 pub use share::Share;

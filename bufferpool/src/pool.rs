@@ -1,10 +1,8 @@
 //! The pool and its files: everything put together.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use ringpool_storage::{Checksums, Error, PageDevice, PageNo, PageSize, PageSource, Result};
 
 use crate::ahead::Ahead;
@@ -22,56 +20,14 @@ use crate::guard::PageGuard;
 use crate::hint::Reading;
 use crate::landing::Batch;
 use crate::miss_times::MissTimes;
-use crate::policy::Policy;
+use crate::options::PoolOptions;
 use crate::starved::Starved;
 use crate::stats::Audit;
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
 use crate::table::{FileNo, Table};
 use crate::tables::Tables;
 use crate::waiting::Waiting;
 use crate::word::{Frame, Look, Word};
-
-/// How a pool is made.
-#[derive(Clone, Debug)]
-pub struct PoolOptions {
-    /// The budget in bytes. It covers the frames, what is kept for each of them and for the pool,
-    /// and the page tables and checksums of the attached files.
-    pub memory_bytes: u64,
-    /// The largest budget that [`Pool::resize`] can give the pool later, in bytes; `None` for
-    /// `memory_bytes`. What is reserved costs addresses, and two bytes a page.
-    pub max_memory_bytes: Option<u64>,
-    /// The size of a page, the same for all files of the pool.
-    pub page_size: PageSize,
-    /// Which pages are evicted.
-    pub policy: Policy,
-    /// Whether the frames are locked in memory (mlock). Otherwise a system that swaps may take
-    /// some away that count as resident, and a hit then waits for its swap: as slow as a miss,
-    /// and unseen by the statistics. What has been read stays; what was never read takes nothing.
-    pub locked: bool,
-    /// Whether page tables are paid for whole when their files are attached, however large they
-    /// are. Then the number of frames does not change while a file is read, and the table may be
-    /// on huge pages; otherwise that is so of tables up to a 32nd of the budget.
-    pub whole_tables: bool,
-    /// How long a thread that finds every frame pinned or loading waits for one.
-    pub frame_patience: Duration,
-    /// How long a thread waits for the next page of its batch to arrive from the device.
-    pub device_patience: Duration,
-}
-
-impl Default for PoolOptions {
-    /// 64 MiB of pages of 4 KiB, the default policy; a second for a frame, thirty for a device.
-    fn default() -> Self {
-        Self {
-            memory_bytes: 64 << 20,
-            max_memory_bytes: None,
-            locked: false,
-            whole_tables: false,
-            page_size: PageSize::KIB_4,
-            policy: Policy::default(),
-            frame_patience: Duration::from_secs(1),
-            device_patience: Duration::from_secs(30),
-        }
-    }
-}
 
 /// Frames for the pages of any number of files, within a budget.
 ///
@@ -106,7 +62,7 @@ pub(crate) struct Core {
 impl Pool {
     /// The frames that a pool has at least, whatever their size: below, threads would wait for
     /// each other rather than for the disk.
-    pub const MIN_FRAMES: u32 = 64;
+    pub const MIN_FRAMES: u32 = if cfg!(shuttle) { 4 } else { 64 };
 
     /// The readers that a pool has at once, at most.
     pub const MAX_READERS: usize = Epochs::SEATS;

@@ -5,9 +5,6 @@
 //! more frames than that: the hand passes them by. A file with a *ceiling* that has reached it
 //! evicts one of its own pages for each that comes in (`own`).
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use parking_lot::Mutex;
 use ringpool_storage::PageNo;
 
 use crate::counters::Count;
@@ -16,6 +13,7 @@ use crate::ghost::Ghost;
 use crate::hint::Hint;
 use crate::own::Own;
 use crate::pool::{Core, File, Pool, PoolFile};
+use crate::sync::{AtomicUsize, Mutex, Ordering};
 use crate::word::{Frame, Start};
 
 /// What a file is sure to keep of its pool, and what it may take of it at most, in bytes of the

@@ -23,7 +23,10 @@ fn pool(memory_bytes: u64) -> Pool {
 }
 
 fn pool_with(memory_bytes: u64, policy: Policy) -> Pool {
-    let frame_patience = Duration::from_millis(50);
+    impatient_pool(memory_bytes, policy, Duration::from_secs(5))
+}
+
+fn impatient_pool(memory_bytes: u64, policy: Policy, frame_patience: Duration) -> Pool {
     let options = PoolOptions { memory_bytes, frame_patience, policy, ..PoolOptions::default() };
     Pool::new(&options).unwrap()
 }
@@ -131,7 +134,8 @@ fn a_pool_that_is_as_small_as_can_be_reads_all_of_a_large_file() {
 
 #[test]
 fn words_that_cannot_be_paid_for_are_an_error_in_time_and_recovery_comes_after() {
-    let pool = pool(90 * Pool::frame_bytes(SIZE));
+    let bytes = 90 * Pool::frame_bytes(SIZE);
+    let pool = impatient_pool(bytes, Policy::default(), Duration::from_millis(50));
     let file = attach(&pool, 1000 * STRETCH);
     let mut pins = Vec::new();
     // Each pinned page keeps the words of its stretch.
@@ -156,7 +160,7 @@ fn words_that_cannot_be_paid_for_are_an_error_in_time_and_recovery_comes_after()
 
 #[test]
 fn a_reader_that_never_leaves_stops_neither_looks_nor_recovery() {
-    let pool = pool(MIB);
+    let pool = impatient_pool(MIB, Policy::default(), Duration::from_millis(50));
     let file = attach(&pool, 1000 * STRETCH);
     read(&file, (0..100 * STRETCH).step_by(256)).unwrap();
     let mut reader = pool.reader().unwrap();

@@ -721,6 +721,24 @@ mod loom_tests {
     }
 
     #[test]
+    fn loom_a_page_that_was_waited_for_and_a_reader() {
+        loom::model(|| {
+            let model = Model::new();
+            assert!(model.word.claim(Ghost::NEVER, 0, Start::Main) && model.word.wait());
+            let reader = {
+                let model = model.clone();
+                thread::spawn(move || model.look())
+            };
+            // SAFETY: as in `load`.
+            model.frames[0].with_mut(|bytes| unsafe { *bytes = 42 });
+            model.word.publish(0, 2);
+            model.word.unpin();
+            model.word.unpin();
+            reader.join().unwrap();
+        });
+    }
+
+    #[test]
     fn loom_two_readers_and_who_forgets() {
         loom::model(|| {
             let model = Model::new();

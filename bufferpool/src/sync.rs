@@ -71,6 +71,15 @@ impl<T> Mutex<T> {
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         self.0.try_lock().ok()
     }
+
+    /// There are no clocks in a model: to wait for a while is to try.
+    pub(crate) fn try_lock_for(&self, _patience: std::time::Duration) -> Option<MutexGuard<'_, T>> {
+        self.try_lock()
+    }
+
+    pub(crate) fn is_locked(&self) -> bool {
+        self.try_lock().is_none()
+    }
 }
 
 #[cfg(any(loom, shuttle))]

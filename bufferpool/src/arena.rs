@@ -100,19 +100,23 @@ impl Arena {
         self.mark.is_child()
     }
 
+    pub(crate) fn is_locked(&self) -> bool {
+        self.locked
+    }
+
     /// How many frames there can be.
     pub(crate) fn frames(&self) -> u32 {
         self.frames
     }
 
-    /// Says that the frames below `limit` are in use from now on, and no others.
+    /// Says that the frames below what `limit` then says are in use from now on, and no others.
     ///
     /// # Errors
     /// [`PoolError::NotLocked`] when they are to be locked, and that is refused. Then nothing has
     /// changed.
-    pub(crate) fn use_below(&self, limit: Frame) -> Result<(), PoolError> {
+    pub(crate) fn use_below(&self, limit: impl FnOnce() -> Frame) -> Result<(), PoolError> {
         let mut used = self.used.lock();
-        let used_bytes = limit as usize * self.frame_bytes;
+        let used_bytes = limit() as usize * self.frame_bytes;
         if self.locked {
             self.lock_below(used.locked_bytes, used_bytes)?;
             used.locked_bytes = used_bytes;

@@ -17,8 +17,8 @@ use crate::error::PoolError;
 use crate::pool::{Core, Pool};
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, thread};
 
-/// How often those are looked after again that leave, before others leave in their stead.
-const SECOND_LOOKS: usize = 16;
+/// How often those that are to leave are looked after, before others leave in their stead.
+const LOOKS: usize = 2;
 /// Frames that a pool shrinks by at a time, between which others may settle their accounts.
 const FRAMES_A_STEP: u32 = 4096;
 /// How long a miss waits for others who settle theirs.
@@ -167,29 +167,33 @@ impl Core {
         let frames = frames_in(left_bytes, self.frame_bytes()).min(self.frames.room.capacity());
         if frames > self.frames.room.usable() + spare_frames {
             // Where the system locks no more, less is used than there are bytes for.
-            if self.frames.arena.use_below(frames).is_ok() {
-                self.frames.room.raise(frames);
-            }
+            let _ = self.raise(frames);
         }
+    }
+
+    /// Uses `wanted` frames, more than were used. Called while settling.
+    fn raise(&self, wanted: u32) -> Result<(), PoolError> {
+        self.frames.arena.use_below(|| wanted)?;
+        self.frames.room.raise(wanted);
+        self.frames.follow_limit()
     }
 
     /// Takes frames out of use until `wanted` are left, or as many as can go now. Called while
     /// settling.
     ///
-    /// Those that do not come at once are looked after a few times; then others go in their stead.
+    /// Those that do not come at once are looked after once more; then others go in their stead.
     fn shrink(&self, wanted: u32) -> Result<(), Unpaid> {
         let (frames, room) = (&self.frames, &self.frames.room);
         loop {
             let leaving = room.lower(wanted);
             let _ = frames.follow_limit(); // Unlocking is not refused.
-            for _ in 0..SECOND_LOOKS {
+            for _ in 0..LOOKS {
                 frames.retire_idle();
                 let above = room.limit()..room.span();
                 self.clock.vacate(frames, &self.tables, &self.counters, above);
                 if room.leaving() == 0 {
                     break;
                 }
-                thread::yield_now();
             }
             if room.usable() <= wanted {
                 frames.retreat();
@@ -231,21 +235,33 @@ impl Pool {
 impl Core {
     fn resize(&self, memory_bytes: u64) -> Result<(), PoolError> {
         let _resizing = self.accounts.resizing.lock();
-        let deadline = Instant::now() + self.frame_patience;
-        while !self.resize_a_step(memory_bytes).inspect_err(|_| self.stay_as_it_is())? {
-            if Instant::now() >= deadline {
-                self.stay_as_it_is();
-                let pool_bytes = self.accounts.memory_bytes();
+        let pool_bytes = self.accounts.memory_bytes();
+        if memory_bytes < pool_bytes {
+            // Nobody spends from now on what is to go.
+            self.accounts.memory_bytes.store(memory_bytes, Ordering::Relaxed);
+        }
+        let resized = self.resize_in_steps(memory_bytes, pool_bytes);
+        let (settling, holds) = (self.accounts.settling.lock(), resized.is_ok());
+        let bytes = if holds { memory_bytes } else { pool_bytes };
+        self.accounts.memory_bytes.store(bytes, Ordering::Relaxed);
+        if !holds {
+            self.use_what_is_left(0);
+        }
+        drop(settling);
+        resized
+    }
+
+    fn resize_in_steps(&self, memory_bytes: u64, pool_bytes: u64) -> Result<(), PoolError> {
+        let (mut fewest, mut deadline) = (u32::MAX, Instant::now());
+        while !self.resize_a_step(memory_bytes)? {
+            let usable = self.frames.room.usable();
+            if usable < fewest {
+                (fewest, deadline) = (usable, Instant::now() + self.frame_patience);
+            } else if Instant::now() >= deadline {
                 return Err(PoolError::NotNow { memory_bytes, pool_bytes });
             }
         }
         Ok(())
-    }
-
-    /// Uses all frames again that the budget as it was has room for.
-    fn stay_as_it_is(&self) {
-        let _settling = self.accounts.settling.lock();
-        self.use_what_is_left(0);
     }
 
     /// Takes some frames out of use that have to go, or all that come into use. Returns whether the
@@ -257,7 +273,14 @@ impl Core {
         let (frame_bytes, spent_bytes) = (self.frame_bytes(), accounts.spent_bytes());
         let wanted = frames_in(memory_bytes.saturating_sub(spent_bytes), frame_bytes);
         let wanted = wanted.min(self.frames.room.capacity());
+        let usable = self.frames.room.usable();
         if wanted < least {
+            // Tables take less when fewer pages are in memory: a few at a time.
+            let fewer = least.max(usable - usable / 8);
+            let leave = usable > least && self.shrink(fewer).is_ok();
+            if self.give_back_stretches() || leave {
+                return Ok(false);
+            }
             return Err(PoolError::BelowMinimum {
                 memory_bytes,
                 minimum_frames: least,
@@ -265,7 +288,6 @@ impl Core {
                 page_size: self.page_size,
             });
         }
-        let usable = self.frames.room.usable();
         let step = wanted.max(usable.saturating_sub(FRAMES_A_STEP));
         if wanted < usable {
             if self.shrink(step).is_err() {
@@ -274,13 +296,9 @@ impl Core {
                 return Ok(false);
             }
         } else if wanted > usable {
-            self.frames.arena.use_below(wanted)?;
-            self.frames.room.raise(wanted);
+            self.raise(wanted)?;
             self.clock.has_grown();
         }
-        if step == wanted {
-            accounts.memory_bytes.store(memory_bytes, Ordering::Relaxed);
-        }
-        Ok(step == wanted)
+        Ok(step <= wanted)
     }
 }

@@ -196,6 +196,10 @@ impl Frames {
             self.arena.release(run[0]..run[0] + run.len() as Frame);
         }
         self.room.retire(frames);
+        if self.arena.is_locked() {
+            // Others may be used for them now. What is refused stays unlocked until the next change.
+            let _ = self.follow_limit();
+        }
     }
 
     /// Retires what is free, or comes out of limbo, above the limit.
@@ -226,7 +230,7 @@ impl Frames {
 
     /// Tells the arena which frames are in use.
     pub(crate) fn follow_limit(&self) -> Result<(), PoolError> {
-        self.arena.use_below(self.room.limit())
+        self.arena.use_below(|| self.room.limit())
     }
 
     /// The frames that hold no page at this moment: for an audit of a pool at rest.

@@ -93,7 +93,7 @@ impl Pool {
         }
         let no_memory = |source| PoolError::NoMemory { memory_bytes: max_memory_bytes, source };
         let arena = Arena::new(capacity, page_size.bytes(), options.locked).map_err(no_memory)?;
-        arena.use_below(count)?;
+        arena.use_below(|| count)?;
         let core = Core {
             page_size,
             frames: Frames::new(arena, count).map_err(no_memory)?,

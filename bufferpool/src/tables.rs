@@ -265,6 +265,15 @@ impl Core {
         }
     }
 
+    /// Gives back some stretches that are empty of pages, whatever ghosts they hold. Returns whether
+    /// there were any.
+    pub(crate) fn give_back_stretches(&self) -> bool {
+        let now = self.clock.evictions.load(Ordering::Relaxed);
+        let given = (0..LOOKS).take_while(|_| self.tables.give_back_one(u64::MAX, now)).count();
+        self.refund_now(given as u64 * stretch_cost(), 0);
+        given > 0
+    }
+
     fn spare_frames(&self) -> u32 {
         (self.frames.usable_count() / SPARE_SHARE) as u32
     }

@@ -67,6 +67,8 @@ fn pool(memory_bytes: u64) -> Pool {
     let options = PoolOptions {
         memory_bytes,
         max_memory_bytes: Some(2 * memory_bytes),
+        // On a busy machine a thread may be put aside for long while its reader is inside.
+        frame_patience: Duration::from_secs(60),
         ..PoolOptions::default()
     };
     Pool::new(&options).unwrap()

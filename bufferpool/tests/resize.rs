@@ -197,7 +197,7 @@ fn what_is_promised_to_a_file_stays_while_a_pool_shrinks() {
 #[test]
 fn threads_see_right_pages_while_the_pool_grows_and_shrinks() {
     // A thread may be put aside while its reader is inside.
-    let pool = pool_with(400, 600, Duration::from_secs(5));
+    let pool = pool_with(400, 600, Duration::from_secs(60));
     let file = attach(&pool, PAGES);
     let (over, resized) = (AtomicBool::new(false), AtomicU64::new(0));
     let base = pool.stats().memory_bytes - bytes_of(400);

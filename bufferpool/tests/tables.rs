@@ -23,7 +23,7 @@ fn pool(memory_bytes: u64) -> Pool {
 }
 
 fn pool_with(memory_bytes: u64, policy: Policy) -> Pool {
-    impatient_pool(memory_bytes, policy, Duration::from_secs(5))
+    impatient_pool(memory_bytes, policy, Duration::from_secs(60))
 }
 
 fn impatient_pool(memory_bytes: u64, policy: Policy, frame_patience: Duration) -> Pool {
@@ -79,6 +79,36 @@ fn touches_all_over_a_tebibyte_stay_in_the_budget() {
     assert!(stats.resident() > 1_200, "{stats:?}");
     drop(file);
     assert_eq!((pool.stats().retired, pool.stats().table_bytes), (0, 0));
+}
+
+#[test]
+fn a_pool_shrinks_though_words_take_half_of_it() {
+    let options = PoolOptions {
+        memory_bytes: 12 * MIB,
+        max_memory_bytes: Some(20 * MIB),
+        ..PoolOptions::default()
+    };
+    let pool = Pool::new(&options).unwrap();
+    let file = attach(&pool, 64 * 8192 * STRETCH);
+    let mut random = SmallRng::seed_from_u64(3);
+    let mut touch = || {
+        for _ in 0..60 {
+            read(&file, (0..100).map(|_| random.random_range(0..file.page_count()))).unwrap();
+        }
+    };
+    for memory_bytes in [20 * MIB, 4 * MIB, 9 * MIB, 3 * MIB] {
+        pool.resize(memory_bytes).unwrap();
+        assert_whole(&pool, 0);
+        touch();
+        assert_whole(&pool, 0);
+        assert!(pool.stats().table_bytes > memory_bytes / 4, "{:?}", pool.stats());
+    }
+    // What is kept of the tables, come what may, is named.
+    match pool.resize(64 * Pool::frame_bytes(SIZE)) {
+        Err(PoolError::BelowMinimum { minimum_bytes, .. }) => pool.resize(minimum_bytes).unwrap(),
+        other => panic!("{other:?}"),
+    }
+    assert_whole(&pool, 0);
 }
 
 #[test]

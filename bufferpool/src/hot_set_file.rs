@@ -330,7 +330,6 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig {
             failure_persistence: None,
-            cases: if cfg!(miri) { 8 } else { ProptestConfig::default().cases },
             ..ProptestConfig::default()
         })]
 

@@ -34,7 +34,10 @@ const POOL_GAUGES: [Figure<Snapshot, usize>; 8] = [
     ("ringpool_pool_readers", "Readers that are inside.", |s| s.total.readers),
 ];
 
-const BUDGET_BYTES: (&str, &str) = ("ringpool_pool_memory_bytes", "The budget.");
+const POOL_BYTES: [Figure<Stats, u64>; 2] = [
+    ("ringpool_pool_memory_bytes", "The budget.", |s| s.memory_bytes),
+    ("ringpool_pool_table_bytes", "The memory of page tables.", |s| s.table_bytes),
+];
 
 const MISS_LATENCY_SECONDS: (&str, &str) =
     ("ringpool_pool_miss_latency_seconds", "From the claim of an absent page to its landing.");
@@ -77,7 +80,9 @@ impl Pool {
         for (name, meaning) in gauges.into_iter().chain(file_gauges) {
             describe_gauge!(name, Unit::Count, meaning);
         }
-        describe_gauge!(BUDGET_BYTES.0, Unit::Bytes, BUDGET_BYTES.1);
+        for (name, meaning, _) in POOL_BYTES {
+            describe_gauge!(name, Unit::Bytes, meaning);
+        }
         describe_gauge!(MISS_LATENCY_SECONDS.0, Unit::Seconds, MISS_LATENCY_SECONDS.1);
     }
 
@@ -93,7 +98,9 @@ impl Pool {
         for (name, _, of) in POOL_GAUGES {
             gauge!(name, "pool" => pool.clone()).set(of(&snapshot) as f64);
         }
-        gauge!(BUDGET_BYTES.0, "pool" => pool.clone()).set(snapshot.total.memory_bytes as f64);
+        for (name, _, of) in POOL_BYTES {
+            gauge!(name, "pool" => pool.clone()).set(of(&snapshot.total) as f64);
+        }
         for (quantile, of_us) in QUANTILES_US {
             let seconds = of_us(&snapshot.total.miss_latency) / 1e6;
             gauge!(MISS_LATENCY_SECONDS.0, "pool" => pool.clone(), "quantile" => quantile)

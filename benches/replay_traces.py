@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Miss ratios of a folder of traces: the table of docs/eviction.md.
+"""Miss ratios of folders of traces: the table of docs/eviction.md.
 
-Each trace is replayed through the pool with frames for 2, 10 and 30 % of its pages, by the default
+Without a folder, the traces that are shipped, of searches through an index. Each trace is replayed through the pool with frames for 2, 10 and 30 % of its pages, by the default
 policy and by the plain clock; `ringpool replay` gives LRU and the optimum beside them. A trace is
 a file of little-endian u32 page numbers, .u32 or .u32.gz.
 
     cargo build --release -p ringpool-cli
-    benches/replay_traces.py FOLDER               # about two minutes for the eight of the docs
-    benches/replay_traces.py FOLDER --threads 4   # one more column: four threads
+    benches/replay_traces.py                             # the shipped ones: seconds
+    benches/replay_traces.py FOLDER data/traces          # about two minutes for the ten of the docs
+    benches/replay_traces.py FOLDER --threads 4          # one more column: four threads
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RINGPOOL = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/ringpool"
+SHIPPED = ROOT / "data/traces"
 SHARES = ["2%", "10%", "30%"]
 DEFAULT = "probation"
 
@@ -46,14 +48,17 @@ def row(trace, share, threads):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folders", type=Path, nargs="*", default=[SHIPPED])
     parser.add_argument("--threads", type=int, default=1, help="replay with so many as well")
     asked = parser.parse_args()
     if not RINGPOOL.exists():
         sys.exit(f"{RINGPOOL} is not there: cargo build --release -p ringpool-cli")
-    traces = sorted(path for path in asked.folder.glob("*.u32*") if path.suffix in (".u32", ".gz"))
-    if not traces:
-        sys.exit(f"{asked.folder}: no .u32 or .u32.gz in it")
+    traces = []
+    for folder in asked.folders:
+        found = sorted(path for path in folder.glob("*.u32*") if path.suffix in (".u32", ".gz"))
+        if not found:
+            sys.exit(f"{folder}: no .u32 or .u32.gz in it")
+        traces += found
     several = [f"{DEFAULT}, {asked.threads} threads"] if asked.threads > 1 else []
     header = ["trace @ % of its pages", "OPT", "LRU", "clock", DEFAULT, *several, "steps an eviction"]
     print("|", " | ".join(header), "|")

@@ -1,6 +1,6 @@
 //! What goes wrong when a segment is opened, searched or verified.
 
-use ringpool_bufferpool::PoolError;
+use ringpool_bufferpool::{HotSetError, PoolError};
 use ringpool_index::{SearchError, SegmentError};
 
 /// An error of one of the parts, in its own words.
@@ -13,6 +13,9 @@ pub enum Error {
     /// The budget does not do.
     #[error(transparent)]
     Pool(#[from] PoolError),
+    /// A hot set that cannot be saved, or is not this segment's.
+    #[error(transparent)]
+    HotSet(#[from] HotSetError),
     /// A query that is no use, or a page that could not be had.
     #[error(transparent)]
     Search(#[from] SearchError),

@@ -10,6 +10,7 @@ use ringpool_storage::{MemorySource, PageNo, PageSource};
 use ringpool_uring::{DirectIo, Engine, OpenedFile, Rung};
 
 use crate::unpooled::Unpooled;
+use crate::warm::Pooled;
 use crate::{Backend, BackendStats, Error, Memory, OpenOptions};
 
 /// A segment that is open for searching. Any number of threads may search it.
@@ -18,6 +19,7 @@ pub struct Index {
     paged_files: Vec<PathBuf>,
     memory_budget_bytes: u64,
     pool: Option<Pool>,
+    pooled: Option<Pooled>,
     engine: Option<EngineReport>,
 }
 
@@ -28,11 +30,27 @@ impl Index {
     /// # Errors
     /// When the segment is damaged, a file cannot be read, or the budget is too small.
     pub fn open(dir: impl AsRef<Path>, options: &OpenOptions) -> Result<Self, Error> {
+        Self::open_through(dir, options, &|source| source)
+    }
+
+    /// Opens as [`open`](Self::open) does, and reads the originals through what `through` makes of
+    /// their backend: to note, count or refuse what searches ask for.
+    ///
+    /// # Errors
+    /// As those of `open`.
+    pub fn open_through(
+        dir: impl AsRef<Path>,
+        options: &OpenOptions,
+        through: &dyn Fn(Arc<dyn PageSource>) -> Arc<dyn PageSource>,
+    ) -> Result<Self, Error> {
         let mut opening = Opening::new(options)?;
         // What fails within a component's opener and is no storage error is told from here.
         let mut refused = None;
         let segment = Segment::open(dir.as_ref(), &mut |file| {
-            opening.source(file).map_err(|error| match error {
+            let paged = file.kind == ComponentKind::Vectors;
+            let source = opening.source(file);
+            let source = source.map(|source| if paged { through(source) } else { source });
+            source.map_err(|error| match error {
                 Error::Storage(error) => error,
                 other => {
                     let path: Arc<str> = file.path.display().to_string().into();
@@ -45,9 +63,9 @@ impl Index {
         if let Some(error) = refused {
             return Err(error);
         }
-        let Opening { paged_files, memory_budget_bytes, pool, reported, .. } = opening;
+        let Opening { paged_files, memory_budget_bytes, pool, pooled, reported, .. } = opening;
         let segment = segment?;
-        Ok(Self { segment, paged_files, memory_budget_bytes, pool, engine: reported })
+        Ok(Self { segment, paged_files, memory_budget_bytes, pool, pooled, engine: reported })
     }
 
     /// The segment, for searching with a scratch of one's own.
@@ -78,6 +96,10 @@ impl Index {
     /// The pool, where that is the backend.
     pub fn pool(&self) -> Option<&Pool> {
         self.pool.as_ref()
+    }
+
+    pub(crate) fn pooled(&self) -> Option<&Pooled> {
+        self.pooled.as_ref()
     }
 
     /// What the backend has done since the index was opened.
@@ -113,14 +135,22 @@ struct Opening<'a> {
     paged_files: Vec<PathBuf>,
     memory_budget_bytes: u64,
     pool: Option<Pool>,
+    pooled: Option<Pooled>,
     reported: Option<EngineReport>,
 }
 
 impl<'a> Opening<'a> {
     fn new(options: &'a OpenOptions) -> Result<Self, Error> {
         let engine = Engine::start(options.engine)?;
-        let (paged_files, memory_budget_bytes) = (Vec::new(), 0);
-        Ok(Self { options, engine, paged_files, memory_budget_bytes, pool: None, reported: None })
+        Ok(Self {
+            options,
+            engine,
+            paged_files: Vec::new(),
+            memory_budget_bytes: 0,
+            pool: None,
+            pooled: None,
+            reported: None,
+        })
     }
 
     fn source(&mut self, file: &ComponentFile) -> Result<Arc<dyn PageSource>, Error> {
@@ -154,12 +184,13 @@ impl<'a> Opening<'a> {
         let opened = self.open(file)?;
         let (memory_bytes, page_size) = (self.memory_budget_bytes, file.page_size);
         let pool = Pool::new(&PoolOptions { memory_bytes, page_size, ..PoolOptions::default() })?;
-        let source = pool.attach(opened.device, Some(file.checksums.clone()))?;
+        let source = Arc::new(pool.attach(opened.device, Some(file.checksums.clone()))?);
         self.pool = Some(pool);
+        self.pooled = Some(Pooled { file: source.clone(), key: file.checksums.key() });
         let direct = opened.direct_io == DirectIo::Yes;
         let (name, rung) = (opened.engine.to_string(), opened.rung);
         self.reported = Some(EngineReport { name, rung, reason: opened.reason, direct });
-        Ok(Arc::new(source))
+        Ok(source)
     }
 }
 

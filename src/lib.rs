@@ -120,6 +120,7 @@ mod memory;
 mod unpooled;
 pub mod vectors;
 mod verify;
+mod warm;
 
 pub use ringpool_bufferpool as bufferpool;
 pub use ringpool_compat_mmap as mmap;

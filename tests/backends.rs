@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use ringpool::bufferpool::{Pool, PoolOptions};
-use ringpool::mmap::MmapSource;
+use ringpool::bufferpool::{HotSetError, Pool, PoolOptions};
 use ringpool::storage::conformance::{self, Specimen};
-use ringpool::storage::{Error as PageError, FaultyDevice, PageSource};
+use ringpool::storage::{Error as PageError, FaultyDevice};
 use ringpool::uring::Engine;
 use ringpool::{
     Advice, Backend, BuildOptions, EngineChoice, Error, Hit, Index, Memory, MmapOptions,
@@ -62,31 +61,6 @@ fn a_pool_over_a_faulty_device_over_a_ring_is_a_source() {
         let opened = engine.open(&specimen.path, specimen.page_size).unwrap();
         let device = Arc::new(FaultyDevice::new(opened.device, |_, _| None));
         Box::new(pool(70).attach(device, Some(specimen.checksums.clone())).unwrap())
-    });
-}
-
-#[test]
-fn pool_mmap_and_disk_agree_on_any_batch() {
-    let dir = dir();
-    let specimen = Specimen::write(dir.path(), "pages", ringpool::storage::PageSize::KIB_4, 500);
-    let engine = Engine::start(EngineChoice::Auto).unwrap();
-    let opened = engine.open(&specimen.path, specimen.page_size).unwrap();
-    let sums = Some(specimen.checksums.clone());
-    let pooled = pool(80).attach(opened.device, sums.clone()).unwrap();
-    let mapped = MmapSource::open(&specimen.path, specimen.page_size, sums, MmapOptions::default());
-    let (mapped, disk) = (mapped.unwrap(), fs::read(&specimen.path).unwrap());
-    proptest::proptest!(|(numbers in proptest::collection::vec(0..500_u64, 0..200))| {
-        let pages: Vec<_> = numbers.into_iter().map(ringpool::storage::PageNo).collect();
-        for source in [&pooled as &dyn PageSource, &mapped] {
-            let mut seen = 0;
-            let visited = source.visit(&pages, &mut |i, bytes| {
-                let start = pages[i].0 as usize * 4096;
-                assert!(bytes == &disk[start..start + 4096]);
-                seen += 1;
-            });
-            visited.unwrap();
-            proptest::prop_assert_eq!(seen, pages.len());
-        }
     });
 }
 
@@ -167,6 +141,36 @@ fn ids_and_distances_are_the_same_through_everything() {
             }
         }
     }
+}
+
+#[test]
+fn an_index_starts_warm_with_what_was_hot() {
+    let dir = dir();
+    let queries = shipped("query.bvecs.gz", 40);
+    let (segment, hot) = (segment(dir.path(), &BuildOptions::default()), dir.path().join("hot"));
+    let memory = Some(Memory::Percent(100.0));
+    for engine in engines() {
+        let options = OpenOptions { engine, memory, ..OpenOptions::default() };
+        let cold = Index::open(&segment, &options).unwrap();
+        let expected = bits(&answers(&cold, &queries, 2));
+        assert!(cold.save_hot_set(&hot).unwrap());
+        let reads = cold.stats().reads;
+        drop(cold);
+
+        let warm = Index::open(&segment, &options).unwrap();
+        let restored = warm.restore_hot_set(&hot).unwrap().expect("a pool").wait();
+        assert_eq!(Some(restored.read), reads, "{restored:?}");
+        assert!(bits(&answers(&warm, &queries, 2)) == expected);
+        assert_eq!((warm.stats().reads, warm.stats().misses), (reads, Some(0)), "nothing more");
+    }
+    let memory = OpenOptions { backend: Backend::Memory, ..OpenOptions::default() };
+    let index = Index::open(&segment, &memory).unwrap();
+    assert!(!index.save_hot_set(&hot).unwrap() && index.restore_hot_set(&hot).unwrap().is_none());
+    let other = dir.path().join("other");
+    let seed = BuildOptions { seed: 7, ..BuildOptions::default() };
+    let index = Index::open(self::segment(&other, &seed), &OpenOptions::default()).unwrap();
+    let foreign = index.restore_hot_set(&hot).map(drop);
+    assert!(matches!(foreign, Err(Error::HotSet(HotSetError::Foreign { .. }))), "{foreign:?}");
 }
 
 #[test]

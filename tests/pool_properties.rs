@@ -31,6 +31,10 @@
 //! 13. A pool that was resized has the frames of its new budget from then on. It refuses only to
 //!     have fewer than the least, or than are pinned, or more than it was made for, and then
 //!     nothing has changed.
+//! 14. A file's own figures are the pool's, which has no other; what it says is pinned is held, and
+//!     what it says is resident, the audit finds.
+//! 15. What is restored from a hot set was forgotten since; it pushes nothing out and counts as
+//!     neither hit nor miss.
 //!
 //! `PROPTEST_CASES=20000 cargo test --release --test pool_properties` tries more.
 
@@ -41,7 +45,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use ringpool::bufferpool::{
-    Hint, OwnedPage, Policy, Pool, PoolError, PoolFile, PoolOptions, Reading, Share,
+    Ended, Hint, OwnedPage, Policy, Pool, PoolError, PoolFile, PoolOptions, Reading, Share,
 };
 use ringpool::storage::conformance::Specimen;
 use ringpool::storage::{
@@ -79,6 +83,7 @@ enum Step {
     Fetch(Vec<u64>, usize),
     Share(u64, Option<u64>),
     Resize(usize),
+    Restore(Vec<u64>),
     Break(u64, Fault),
     Mend,
 }
@@ -134,6 +139,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (pages(), 0..70_usize).prop_map(|(pages, taken)| Step::Fetch(pages, taken)),
         1 => share().prop_map(|(floor, ceiling)| Step::Share(floor, ceiling)),
         1 => (FRAMES - 10..MOST_FRAMES + 10).prop_map(Step::Resize),
+        1 => proptest::collection::vec(page(), 0..40).prop_map(Step::Restore),
         1 => (page(), fault()).prop_map(|(page, fault)| Step::Break(page, fault)),
         1 => Just(Step::Mend),
     ]
@@ -206,6 +212,7 @@ impl Bench {
             Step::Fetch(pages, taken) => self.fetch(&pages, taken),
             Step::Share(floor, ceiling) => self.share(floor, ceiling),
             Step::Resize(frames) => self.resize(frames),
+            Step::Restore(forgotten) => self.restore(&forgotten),
             Step::Break(page, fault) => drop(self.model.broken.lock().unwrap().insert(page, fault)),
             Step::Mend => self.model.broken.lock().unwrap().clear(),
         }
@@ -299,6 +306,28 @@ impl Bench {
         let after = self.pool.stats();
         assert!(after.hits >= before.hits + hits, "each look that finds is a hit");
         self.model.asked += (after.hits + after.misses) - (before.hits + before.misses);
+    }
+
+    fn restore(&mut self, forgotten: &[u64]) {
+        let hot_set = self.file.hot_set(FileKey(1));
+        let gone = forgotten.iter().filter(|&&page| self.file.forget(PageNo(page))).count() as u64;
+        let before = self.pool.stats();
+        let restored = self.file.restore(hot_set.clone()).unwrap().wait();
+        let after = self.pool.stats();
+        assert_eq!(
+            (after.hits, after.misses, after.evictions),
+            (before.hits, before.misses, before.evictions)
+        );
+        assert_eq!(after.resident() - before.resident(), restored.read as usize);
+        assert_eq!(after.reads - before.reads, restored.read + restored.failed);
+        assert!(restored.read + restored.failed <= gone, "{gone} were forgotten: {restored:?}");
+        match restored.ended {
+            Ended::Complete => hot_set.pages().for_each(|(page, _)| {
+                assert!(self.is_resident(page.0) || !self.is_sound(page.0), "page {page}");
+            }),
+            Ended::PoolFull => assert!(restored.left > 0),
+            other => panic!("nobody stops it, and it has few pages to fail with: {other:?}"),
+        }
     }
 
     fn read(&mut self, pages: &[u64], hint: Hint, late: bool) {
@@ -504,6 +533,14 @@ impl Bench {
         if let Some((most, pinned_then)) = self.model.ceiling {
             assert!(audit.resident <= most.max(pinned_then), "the ceiling");
         }
+        let of_file = self.file.stats();
+        assert_eq!((of_file.hits, of_file.misses), (stats.hits, stats.misses));
+        assert_eq!((of_file.reads, of_file.failed_reads), (stats.reads, stats.failed_reads));
+        assert_eq!((of_file.evictions, of_file.in_flight), (stats.evictions, 0));
+        assert_eq!((of_file.resident, of_file.pins), (audit.resident, audit.pins));
+        let held: BTreeSet<u64> = self.model.held.iter().map(|held| held.0).collect();
+        assert_eq!(of_file.pinned, held.len(), "pinned pages");
+        assert_eq!((stats.reads, stats.miss_latency.reads), (self.device.reads(), stats.reads));
         for (page, address, guard) in &self.model.held {
             assert_eq!(guard.as_ref().as_ptr() as usize, *address, "page {page} has moved");
             assert!(**guard == Specimen::page(PageNo(*page), SIZE), "page {page} has changed");

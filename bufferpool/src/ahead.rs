@@ -1,7 +1,5 @@
 //! Reading ahead: pages that are likely to be wanted soon, brought in while nobody waits.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use ringpool_storage::PageNo;
 
 use crate::asking::Asking;
@@ -9,6 +7,7 @@ use crate::ghost::Ghost;
 use crate::hint::Reading;
 use crate::landing::Asker;
 use crate::pool::PoolFile;
+use crate::sync::{AtomicUsize, Ordering};
 
 /// One frame of so many may be on its way for pages that nobody has asked for yet, and be taken by
 /// one call: a few less than are on probation, so that what comes does not push out what has come.

@@ -11,11 +11,12 @@ use std::io;
 use std::ops::Range;
 use std::ptr::NonNull;
 
-use parking_lot::Mutex;
 use ringpool_storage::ForkMark;
 
 use crate::error::PoolError;
+use crate::sync::Mutex;
 use crate::word::Frame;
+use crate::zeroed::system_page_bytes;
 
 /// Huge pages begin at multiples of this on x86-64 and (with 4 KiB pages) on aarch64.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
@@ -157,9 +158,16 @@ impl Arena {
     }
 
     /// Gives the memory of frames back to the system, until they are used again. They are the
-    /// caller's, and empty.
+    /// caller's, and empty. A page of the system's that they share with others stays.
     pub(crate) fn release(&self, frames: Range<Frame>) {
-        let (start, len_bytes) = (self.address(frames.start), frames.len() * self.frame_bytes);
+        let page_bytes = system_page_bytes();
+        let from = (frames.start as usize * self.frame_bytes).next_multiple_of(page_bytes);
+        let to = frames.end as usize * self.frame_bytes / page_bytes * page_bytes;
+        if from >= to {
+            return;
+        }
+        // SAFETY: within the frames, which lie within the mapping; the first is aligned.
+        let (start, len_bytes) = (unsafe { self.first.add(from) }, to - from);
         if self.locked && !self.is_the_parents() {
             // SAFETY: our own mapping. Locked memory is not given back, and these frames are out
             // of use.
@@ -195,4 +203,26 @@ fn lock_limit_bytes() -> u64 {
     // SAFETY: writes to `limit` and to nothing else.
     unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) };
     limit.rlim_cur
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    /// Frames may be smaller than the system's pages: what is given back of one page must not
+    /// take along the other frames in it.
+    #[test]
+    fn frames_beside_one_that_is_given_back_keep_their_bytes() {
+        let frame_bytes = system_page_bytes() / 8;
+        let arena = Arena::new(32, frame_bytes, false).unwrap();
+        // SAFETY: nobody else has the arena.
+        let fill = |byte: u8| unsafe { arena.first.write_bytes(byte, 32 * frame_bytes) };
+        // SAFETY: as above.
+        let is = |frame, byte| unsafe { arena.bytes(frame) }.iter().all(|&other| other == byte);
+        for (released, zeroed) in [(8..9, 8..8), (9..16, 8..8), (8..16, 8..16), (7..25, 8..24)] {
+            fill(7);
+            arena.release(released);
+            assert!((0..32).all(|frame| is(frame, if zeroed.contains(&frame) { 0 } else { 7 })));
+        }
+    }
 }

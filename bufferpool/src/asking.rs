@@ -7,7 +7,6 @@
 //! for tasks.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ringpool_storage::{Awaited, Error, PageNo, PageRead, Result};
@@ -20,6 +19,7 @@ use crate::landing::{Arrival, Asker, Batch, Pinned};
 use crate::miss_times::Ticks;
 use crate::pool::File;
 use crate::share::Lack;
+use crate::sync::Ordering;
 use crate::word::{Frame, Look, Word};
 
 /// Pages that one batch waits for at once, at most: as many as a disk does anything useful with.
@@ -216,12 +216,13 @@ impl Asking {
         pages: &[PageNo],
     ) -> std::result::Result<bool, Lack> {
         let pool = &file.pool;
-        let frame = pool.frame_for(file, pages[index])?;
+        let room = pool.frame_for(file, pages[index])?;
+        let frame = room.frame;
         if !word.claim(ghost, frame, file.start(ghost, self.reading.hinted())) {
-            file.left(pages[index]);
-            pool.frames.give(frame);
+            file.not_claimed(pages[index], room);
             return Ok(false);
         }
+        file.table.holdings.gained(&room);
         pool.frames.owner(frame).set(file.number, pages[index]);
         file.list(frame, ghost);
         file.count(Count::Started, 1);

@@ -11,13 +11,11 @@
 //!
 //! All of this is off the path of hits and of most misses, under one lock.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
 
 use crate::error::PoolError;
 use crate::pool::{Core, Pool};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, thread};
 
 /// How often those that are to leave are looked after, before others leave in their stead.
 const LOOKS: usize = 2;
@@ -124,7 +122,7 @@ impl Core {
                 return spent.inspect_err(|_| self.use_what_is_left(0));
             }
             drop(settling);
-            std::thread::sleep(LOOK_AGAIN);
+            thread::sleep(LOOK_AGAIN);
         }
     }
 
@@ -294,7 +292,7 @@ impl Core {
         if wanted < usable {
             if self.shrink(step).is_err() {
                 drop(settling);
-                std::thread::sleep(LOOK_AGAIN);
+                thread::sleep(LOOK_AGAIN);
                 return Ok(false);
             }
         } else if wanted > usable {

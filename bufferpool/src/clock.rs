@@ -17,7 +17,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::counters::{Count, Counters};
 use crate::frames::Frames;
@@ -26,6 +25,7 @@ use crate::hint::Hint;
 use crate::policy::Policy;
 use crate::probation::Probation;
 use crate::share::Holdings;
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::table::{FileNo, Table};
 use crate::tables::Tables;
 use crate::word::{Frame, MAX_CHANCES, Start, Sweep, Verdict, Word};

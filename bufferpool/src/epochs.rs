@@ -20,7 +20,7 @@ use crossbeam_utils::CachePadded;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, OnceLock, Ordering, fence};
 
 /// Seats come in rows, which are set up when they are first needed.
-const ROW: usize = if cfg!(loom) { 2 } else { 64 };
+const ROW: usize = if cfg!(any(loom, shuttle)) { 2 } else { 64 };
 const ROWS: usize = if cfg!(loom) { 1 } else { 64 };
 
 /// The epoch of those who are not seated.

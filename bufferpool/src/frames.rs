@@ -3,15 +3,14 @@
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
 use ringpool_storage::PageNo;
 
 use crate::arena::Arena;
 use crate::epochs::Epochs;
 use crate::error::PoolError;
 use crate::room::Room;
+use crate::sync::{AtomicUsize, Mutex, Ordering};
 use crate::table::{FileNo, Owner};
 use crate::word::Frame;
 use crate::zeroed::Zeroed;

@@ -72,8 +72,8 @@ impl HotSet {
 }
 
 impl PoolFile {
-    /// The hot set at this moment. Looks at every frame of the pool, a few milliseconds for each
-    /// million, and takes 8 bytes a page while it is kept.
+    /// The hot set at this moment. Looks at every frame of the pool, some 60 ms for each million,
+    /// and takes 8 bytes a page while it is kept.
     ///
     /// `key` is what tells the file from others and from later versions of itself: that of its
     /// checksums, say. A hot set is only read back under the same one.

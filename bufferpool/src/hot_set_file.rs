@@ -384,6 +384,10 @@ mod tests {
         let mut bytes = Vec::new();
         push_varint(&mut bytes, u64::MAX);
         assert!(matches!(take_pages(&mut &bytes[..], 10), Err(Flaw::Damaged(_))));
+        for (body, page_count) in [(&[2, 3, 5], 9), (&[1, 200, 1], 200), (&[2, 0, 9], 10)] {
+            assert!(matches!(take_pages(&mut &body[..], page_count), Err(Flaw::Damaged(_))));
+            assert!(take_pages(&mut &body[..], page_count + 1).is_ok(), "the last page there is");
+        }
         assert!(matches!(take_varint(&mut &[0xFF; 20][..]), Err(Flaw::Damaged(_))));
         assert!(matches!(take_varint(&mut &[0x80][..]), Err(Flaw::Damaged(_))));
     }

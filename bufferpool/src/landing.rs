@@ -10,12 +10,9 @@
 use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use std::task::Waker;
-use std::thread::{self, Thread};
 
 use crossbeam_queue::ArrayQueue;
-use parking_lot::Mutex;
 use ringpool_storage::{Error, Landing, PageNo, PageRead, Result};
 
 use crate::counters::Count;
@@ -23,6 +20,8 @@ use crate::events;
 use crate::hint::Hint;
 use crate::miss_times::{ClaimedAt, Ticks};
 use crate::pool::File;
+use crate::sync::thread::Thread;
+use crate::sync::{AtomicBool, AtomicU32, Mutex, Ordering, fence, thread};
 use crate::word::Frame;
 
 /// What a batch has asked for and not yet collected.

@@ -27,6 +27,13 @@
 //! # }
 //! ```
 //!
+//! Each also takes a [`Reading`]: a [`Hint`] of how its pages are going to be used, and a deadline.
+//! Pages come as futures too ([`fetch`](PoolFile::fetch), [`fetch_many`](PoolFile::fetch_many), on
+//! any executor), ahead of time ([`prefetch`](PoolFile::prefetch)), or only if they are in memory
+//! ([`try_pin`](PoolFile::try_pin), [`try_visit`](PoolFile::try_visit)). Threads and tasks that
+//! want the same page share one read. A file of many in one pool may be sure of a part of it, and
+//! be held to one: [`Share`].
+//!
 //! # The rules, and where each is kept
 //!
 //! - A page is in one frame at most, and a frame holds one page: `word`, the law of the packed
@@ -45,6 +52,14 @@
 //!   a [`Policy`].
 //! - One read serves everybody who waits for a page: `waiting`. Its bytes are checked once, before
 //!   anybody sees them, and its failure is told to each and kept by nobody: `landing`.
+//! - Whoever gives up, at a deadline or by dropping a future, leaves nothing behind: `asking`, the
+//!   steps that threads and tasks have in common, and `landing`, where a batch that was given up
+//!   gives back what still arrives.
+//! - A scan leaves no page that only it has wanted: `landing`, by a transition of `word` that loses
+//!   against anybody else's use.
+//! - A file is not pushed below its floor and does not grow above its ceiling: `share`, and `own`,
+//!   the clock of a file that has to make room by itself.
+//! - What was done is counted by each thread for itself: `counters`. Nothing hangs on it.
 //! - Between submission and landing a frame belongs to its read: `landing` again, on the promise
 //!   of [`PageRead`](ringpool_storage::PageRead).
 

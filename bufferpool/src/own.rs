@@ -28,6 +28,7 @@ pub(crate) struct Own {
     /// A bit for each frame that is in one of the two.
     listed: Vec<u64>,
     evictions: u64,
+    steps: u64,
     /// Whether a page had to go since the ceiling was set.
     is_full: bool,
     paid_bytes: u64,
@@ -44,7 +45,8 @@ impl Own {
     pub(crate) fn new(ceiling: usize, count: usize, paid_bytes: u64) -> Self {
         let queue = || VecDeque::with_capacity(Self::room(ceiling));
         let listed = vec![0; count.div_ceil(64)];
-        Self { young: queue(), old: queue(), listed, evictions: 0, is_full: false, paid_bytes }
+        let (evictions, steps, is_full) = Default::default();
+        Self { young: queue(), old: queue(), listed, evictions, steps, is_full, paid_bytes }
     }
 
     fn room(ceiling: usize) -> usize {
@@ -116,6 +118,7 @@ impl Own {
     ) -> Option<Frame> {
         let lap = (self.young.len() + self.old.len()) as u64;
         for step in 0..MAX_LAPS * lap {
+            self.steps += 1;
             let due = self.young.len() > (ceiling / FRAMES_PER_PLACE).max(1);
             // A lap in vain leaves the next one to the other.
             let in_vain = step / lap % 2 == 1;
@@ -137,6 +140,11 @@ impl Own {
             }
         }
         None
+    }
+
+    /// The steps taken in search of pages to evict since this was last asked.
+    pub(crate) fn take_steps(&mut self) -> u64 {
+        std::mem::take(&mut self.steps)
     }
 
     fn ghost(&self) -> Ghost {

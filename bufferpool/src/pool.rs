@@ -1,10 +1,8 @@
 //! The pool and its files: everything put together.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use ringpool_storage::{Checksums, Error, PageDevice, PageNo, PageSize, PageSource, Result};
 
 use crate::ahead::Ahead;
@@ -25,6 +23,7 @@ use crate::miss_times::MissTimes;
 use crate::options::PoolOptions;
 use crate::starved::Starved;
 use crate::stats::Audit;
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
 use crate::table::{FileNo, Table};
 use crate::tables::Tables;
 use crate::waiting::Waiting;
@@ -63,7 +62,7 @@ pub(crate) struct Core {
 impl Pool {
     /// The frames that a pool has at least, whatever their size: below, threads would wait for
     /// each other rather than for the disk.
-    pub const MIN_FRAMES: u32 = 64;
+    pub const MIN_FRAMES: u32 = if cfg!(shuttle) { 4 } else { 64 };
 
     /// The readers that a pool has at once, at most.
     pub const MAX_READERS: usize = Epochs::SEATS;
@@ -253,15 +252,15 @@ impl Core {
     /// `own` is the file that it is for, if it is for a page.
     pub(crate) fn frame(&self, own: Option<FileNo>) -> Option<Frame> {
         let frames = &self.frames;
-        let victim = || self.clock.victim(frames, &self.tables, &self.counters, own);
+        let victim = |own| self.clock.victim(frames, &self.tables, &self.counters, own);
         let found = frames.take().or_else(|| frames.reclaim());
-        let found = found.or_else(|| if frames.limbo_is_full() { None } else { victim() });
+        let found = found.or_else(|| if frames.limbo_is_full() { None } else { victim(own) });
         // A victim may have been one of those that are to leave, and another is used for it.
         let found = found.or_else(|| frames.take());
         // While readers are inside, what they may look at is evicted ahead of the need: its frames
         // are free again once they have left.
         if found.is_some() && frames.are_scarce() && frames.epochs.inside() > 0 {
-            victim().into_iter().for_each(|frame| frames.give(frame));
+            victim(None).into_iter().for_each(|frame| frames.give(frame));
         }
         if found.is_some() {
             self.tend_tables();

@@ -5,9 +5,6 @@
 //! more frames than that: the hand passes them by. A file with a *ceiling* that has reached it
 //! evicts one of its own pages for each that comes in (`own`).
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use parking_lot::Mutex;
 use ringpool_storage::PageNo;
 
 use crate::counters::Count;
@@ -16,6 +13,7 @@ use crate::ghost::Ghost;
 use crate::hint::Hint;
 use crate::own::Own;
 use crate::pool::{Core, File, Pool, PoolFile};
+use crate::sync::{AtomicUsize, Mutex, Ordering};
 use crate::word::{Frame, Start};
 
 /// What a file is sure to keep of its pool, and what it may take of it at most, in bytes of the
@@ -48,7 +46,8 @@ impl PoolFile {
     /// Changes what the file is sure to keep of the pool and what it may take of it, from now on.
     ///
     /// A floor is filled by what the file reads, and a ceiling below what it holds is reached at
-    /// once, by eviction; pages that are pinned then go when the file next wants room. The books
+    /// once, by eviction; pages that are pinned then go when the file next wants room. Below a
+    /// ceiling the file has a clock with probation of its own, whatever the pool's policy. The books
     /// of a ceiling (8 bytes a frame of it, and a bit a frame of the pool) are paid for with
     /// frames.
     ///
@@ -70,6 +69,7 @@ impl PoolFile {
 /// What one file holds, and what it may.
 pub(crate) struct Holdings {
     held: AtomicUsize,
+    coming: AtomicUsize,
     /// How many of these are about to go, those that then stay included.
     leaving: AtomicUsize,
     floor: AtomicUsize,
@@ -82,9 +82,9 @@ const NO_CEILING: usize = usize::MAX;
 
 impl Default for Holdings {
     fn default() -> Self {
-        let [held, leaving, floor] = Default::default();
+        let [held, coming, leaving, floor] = Default::default();
         let ceiling = AtomicUsize::new(NO_CEILING);
-        Self { held, leaving, floor, ceiling, own: Mutex::new(None) }
+        Self { held, coming, leaving, floor, ceiling, own: Mutex::new(None) }
     }
 }
 
@@ -104,7 +104,26 @@ impl Holdings {
         Some(self.ceiling.load(Ordering::Relaxed)).filter(|&ceiling| ceiling != NO_CEILING)
     }
 
-    /// The file has one page less, or none of one that was to come.
+    /// How many frames the file holds or is going to. Asked where no more are reserved meanwhile.
+    fn spoken_for(&self) -> usize {
+        // Acquire: pairs with the release in `unreserve`. What does not come any more is held.
+        let coming = self.coming.load(Ordering::Acquire);
+        coming + self.held()
+    }
+
+    fn unreserve(&self, reserved: bool) {
+        if reserved {
+            self.coming.fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    /// A page was claimed for this room: the file has one more.
+    pub(crate) fn gained(&self, room: &Room) {
+        self.held.fetch_add(1, Ordering::Relaxed);
+        self.unreserve(room.reserved);
+    }
+
+    /// The file has one page less.
     pub(crate) fn lost(&self) {
         let before = self.held.fetch_sub(1, Ordering::Relaxed);
         debug_assert!(before > 0, "a file loses more than it has");
@@ -135,6 +154,13 @@ impl Holdings {
     }
 }
 
+/// A frame that a page may be read into.
+pub(crate) struct Room {
+    pub(crate) frame: Frame,
+    /// Whether it is counted as one that is coming to the file.
+    reserved: bool,
+}
+
 /// Why there is no frame to read a page into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lack {
@@ -145,26 +171,26 @@ pub(crate) enum Lack {
 }
 
 impl Core {
-    /// A frame for `page` of `file`, which holds one more from now on, and a place in the table to
-    /// say so. Whoever does not claim the page then gives the frame back, and says that the page
-    /// has [left](File::left).
+    /// A frame for `page` of `file`, and a place in the table to say so. Whoever claims the page
+    /// then says that the file has [gained](Holdings::gained) it, and who does not, that it was
+    /// [not claimed](File::not_claimed).
     #[inline]
-    pub(crate) fn frame_for(&self, file: &File, page: PageNo) -> Result<Frame, Lack> {
+    pub(crate) fn frame_for(&self, file: &File, page: PageNo) -> Result<Room, Lack> {
         if !self.enter_stretch(&file.table, page) {
             return Err(Lack::OfThePool);
         }
-        let holdings = &file.table.holdings;
-        let freed = match holdings.ceiling() {
-            None => {
-                holdings.held.fetch_add(1, Ordering::Relaxed);
-                None
-            }
-            Some(_) => self.make_room(file).inspect_err(|_| file.left_stretch(page))?,
+        let (freed, reserved) = match file.table.holdings.ceiling() {
+            None => (None, false),
+            Some(_) => (self.make_room(file).inspect_err(|_| file.left_stretch(page))?, true),
         };
-        freed.or_else(|| self.frame(Some(file.number))).ok_or_else(|| {
-            file.left(page);
-            Lack::OfThePool
-        })
+        match freed.or_else(|| self.frame(Some(file.number))) {
+            Some(frame) => Ok(Room { frame, reserved }),
+            None => {
+                file.table.holdings.unreserve(reserved);
+                file.left_stretch(page);
+                Err(Lack::OfThePool)
+            }
+        }
     }
 
     /// Reserves a frame within the ceiling of `file`, and evicts what must go for it. Returns the
@@ -175,7 +201,7 @@ impl Core {
         let mut own = holdings.own.lock();
         let mut freed = None;
         if let (Some(own), Some(ceiling)) = (own.as_mut(), holdings.ceiling()) {
-            while holdings.held() >= ceiling {
+            while holdings.spoken_for() >= ceiling {
                 let victim = own.evict(&self.frames, &file.table, file.number, ceiling);
                 let Some((page, frame)) = victim else {
                     freed.into_iter().for_each(|frame| self.frames.give(frame));
@@ -189,7 +215,9 @@ impl Core {
                 }
             }
         }
-        holdings.held.fetch_add(1, Ordering::Relaxed);
+        holdings.coming.fetch_add(1, Ordering::Relaxed);
+        let steps = own.as_mut().map_or(0, Own::take_steps);
+        self.clock.steps.fetch_add(steps, Ordering::Relaxed);
         Ok(freed)
     }
 
@@ -271,8 +299,15 @@ impl Core {
 }
 
 impl File {
-    /// The file has a page less, or none of one that was to come: its word is absent. Every
-    /// transition of a word to that is followed by this, once.
+    /// Gives back what was taken to read `page` into, which somebody else has claimed.
+    pub(crate) fn not_claimed(&self, page: PageNo, room: Room) {
+        self.table.holdings.unreserve(room.reserved);
+        self.left_stretch(page);
+        self.pool.frames.give(room.frame);
+    }
+
+    /// The file has a page less: its word is absent. Every transition of a word to that is
+    /// followed by this, once.
     pub(crate) fn left(&self, page: PageNo) {
         self.table.holdings.lost();
         self.left_stretch(page);

@@ -5,12 +5,10 @@
 //! a page that was loading can be evicted from then on. So it may only wait here while a read is
 //! in flight; where none is, no frame will come free by itself.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
-
 use crate::landing::Batch;
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, fence};
 
 #[derive(Default)]
 pub(crate) struct Starved {

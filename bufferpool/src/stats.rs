@@ -182,8 +182,8 @@ impl Pool {
         self.core().miss_times.so_far()
     }
 
-    /// The pool and each of its files. Looks at every frame and the page in it, a few
-    /// milliseconds for each million: for a look now and then, not for each query.
+    /// The pool and each of its files. Looks at every frame and the page in it, some 30 ms
+    /// for each million: for a look now and then, not for each query.
     pub fn snapshot(&self) -> Snapshot {
         let core = self.core();
         let numbers = core.counters.files();

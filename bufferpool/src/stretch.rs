@@ -83,7 +83,7 @@ impl Stretches {
 
     /// The words of a stretch: as many as a page of the system's holds.
     pub(crate) fn words_per_system_page() -> u64 {
-        if cfg!(loom) { 2 } else { (zeroed::system_page_bytes() / size_of::<u64>()) as u64 }
+        if cfg!(loom) { 2 } else { (zeroed::table_page_bytes() / size_of::<u64>()) as u64 }
     }
 
     pub(crate) fn count(&self) -> usize {

@@ -8,14 +8,13 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_utils::CachePadded;
 use ringpool_storage::PageNo;
 
 use crate::share::Holdings;
 use crate::stretch::Stretches;
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::word::Word;
 use crate::zeroed::{Zeroable, Zeroed};
 
@@ -33,7 +32,7 @@ pub(crate) struct Table {
 
 // SAFETY: transparent around an atomic.
 unsafe impl Zeroable for Word {
-    #[cfg(loom)]
+    #[cfg(any(loom, shuttle))]
     fn zero(&self) {
         self.clear();
     }
@@ -140,7 +139,7 @@ pub(crate) struct Owner(AtomicU64);
 
 // SAFETY: transparent around an atomic.
 unsafe impl Zeroable for Owner {
-    #[cfg(loom)]
+    #[cfg(any(loom, shuttle))]
     fn zero(&self) {
         self.clear();
     }

@@ -11,14 +11,15 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use ringpool_storage::PageNo;
 
 use crate::budget::Unpaid;
 use crate::pool::Core;
 use crate::stretch::{Close, Entry, Stretches};
+use crate::sync::{
+    AtomicU64, AtomicUsize, Mutex, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard, thread,
+};
 use crate::table::{FileNo, Table};
 use crate::zeroed;
 
@@ -177,7 +178,7 @@ impl Core {
         for _ in 0..ATTEMPTS {
             match stretches.enter(stretch) {
                 Entry::Entered => return true,
-                Entry::Closing => std::thread::yield_now(),
+                Entry::Closing => thread::yield_now(),
                 Entry::Empty if !self.pay_for_states(table, stretch) => return false,
                 Entry::Empty if !self.pay_for_stretch() => return false,
                 Entry::Empty => {
@@ -198,7 +199,7 @@ impl Core {
         if paid.load(Ordering::Relaxed) {
             return true;
         }
-        let bytes = zeroed::system_page_bytes() as u64;
+        let bytes = zeroed::table_page_bytes() as u64;
         if self.spend_now(bytes, self.spare_frames()).is_err() {
             return false;
         }
@@ -282,7 +283,6 @@ impl Core {
     pub(crate) fn least_stretch_bytes(pages: u64) -> u64 {
         let stretches = pages.div_ceil(Stretches::words_per_system_page());
         let states = stretches.div_ceil(Table::STATES_TOGETHER as u64);
-        states * zeroed::system_page_bytes() as u64
-            + stretches.min(LEAST_STRETCHES) * stretch_cost()
+        states * zeroed::table_page_bytes() as u64 + stretches.min(LEAST_STRETCHES) * stretch_cost()
     }
 }

@@ -12,7 +12,13 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::table::FileNo;
 use crate::word::{Frame, Word};
 
-const STRIPES: usize = if cfg!(loom) { 1 } else { 64 };
+const STRIPES: usize = if cfg!(loom) {
+    1
+} else if cfg!(shuttle) {
+    2
+} else {
+    64
+};
 
 /// The waiters of all pages, each known by a `T`.
 pub(crate) struct Waiting<T> {

@@ -405,7 +405,7 @@ impl Word {
     }
 
     /// What giving back the memory of an absent word comes to.
-    #[cfg(loom)]
+    #[cfg(any(loom, shuttle))]
     pub(crate) fn clear(&self) {
         self.0.store(0, Relaxed);
     }

@@ -16,7 +16,7 @@ use std::ops::{Deref, Range};
 /// it may change while others look at it, as memory that is given back does.
 pub(crate) unsafe trait Zeroable: Default {
     /// Stores zero: what giving memory back comes to, as the model checker is told.
-    #[cfg(loom)]
+    #[cfg(any(loom, shuttle))]
     fn zero(&self);
 }
 
@@ -24,7 +24,7 @@ macro_rules! zeroable_atomics {
     ($($atomic:ty),*) => {$(
         // SAFETY: an atomic integer.
         unsafe impl Zeroable for $atomic {
-            #[cfg(loom)]
+            #[cfg(any(loom, shuttle))]
             fn zero(&self) {
                 self.store(0, crate::sync::Ordering::Relaxed);
             }
@@ -40,7 +40,13 @@ pub(crate) fn system_page_bytes() -> usize {
     usize::try_from(bytes).ok().filter(|bytes| bytes.is_power_of_two()).unwrap_or(4096)
 }
 
-#[cfg(not(loom))]
+/// What tables are paid for and given back by: such a page, or so few words that the tables of a
+/// pool of a dozen frames come and go.
+pub(crate) fn table_page_bytes() -> usize {
+    if cfg!(shuttle) { 32 } else { system_page_bytes() }
+}
+
+#[cfg(not(any(loom, shuttle)))]
 mod mapped {
     use std::io;
     use std::ptr::NonNull;
@@ -119,14 +125,14 @@ mod mapped {
     }
 }
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) use mapped::Zeroed;
 
 /// The same for the model checker, whose atomics are not plain memory.
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub(crate) struct Zeroed<T>(Box<[T]>);
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 impl<T: Zeroable> Zeroed<T> {
     pub(crate) fn new(len: usize, _huge_pages: bool) -> std::io::Result<Self> {
         Ok(Self((0..len).map(|_| T::default()).collect()))
@@ -137,7 +143,7 @@ impl<T: Zeroable> Zeroed<T> {
     }
 }
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 impl<T> Deref for Zeroed<T> {
     type Target = [T];
 
@@ -146,7 +152,7 @@ impl<T> Deref for Zeroed<T> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

@@ -115,8 +115,11 @@ fn those_who_give_up_are_not_remembered() {
         let past = Reading::default().until(Instant::now());
         file.pin_with(PageNo(9), &past).map(drop).unwrap_err();
         drop(Box::pin(file.fetch(PageNo(9))));
-        let mut polled = Box::pin(file.fetch(PageNo(9)));
-        assert!(poll_once(polled.as_mut(), &woken()).is_pending());
+        let (woken, mut polled) = (woken(), Box::pin(file.fetch(PageNo(9))));
+        assert!(poll_once(polled.as_mut(), &woken).is_pending());
+        assert!(Arc::strong_count(&woken) > 1, "its waker is kept");
+        drop(polled);
+        assert_eq!(Arc::strong_count(&woken), 1, "and is gone with it");
     }
     device.release();
     assert_whole(&pool, 0);

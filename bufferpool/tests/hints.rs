@@ -107,6 +107,28 @@ fn hot_pages_outlive_what_is_used_as_often() {
     assert_eq!(kept, 20, "read once, and yet past probation with all chances");
 }
 
+#[test]
+fn a_hot_page_is_one_whoever_reads_it() {
+    let pool = pool(102);
+    let (file, device) = faulty(&pool, |n, _| (n == 100).then_some(Fault::Hold));
+    let hot = Reading::default().hint(Hint::Hot);
+    file.visit(&pages(200..300), &mut |_, _| {}).unwrap(); // The pool is full.
+    thread::scope(|scope| {
+        let plain = scope.spawn(|| file.pin(PageNo(0)).map(drop));
+        while device.held() == 0 {
+            thread::yield_now();
+        }
+        let waiter = scope.spawn(|| file.pin_with(PageNo(0), &hot).map(drop));
+        thread::sleep(Duration::from_millis(30)); // Let it find the page loading.
+        device.release();
+        plain.join().unwrap().unwrap();
+        waiter.join().unwrap().unwrap();
+    });
+    assert_eq!(file.prefetch(&pages(1..5), &hot), 4, "read ahead, and hot before its first use");
+    file.visit(&pages(100..200), &mut |_, _| {}).unwrap();
+    assert_eq!(file.try_visit(&pages(0..5), &mut |_, _| {}), 5);
+}
+
 /// Requests of a Zipf law over `HOT` pages, from a seed.
 struct Zipf {
     weights: Vec<f64>,

@@ -323,3 +323,44 @@ fn one_pool_serves_many_segments_with_shares_of_their_own() {
     }
     assert_whole(&pool, &segments.iter().collect::<Vec<_>>());
 }
+
+/// How many in a hundred of `trace` miss, in a pool of `frames` frames and under this share.
+fn miss_percent(frames: u64, share: Share, trace: &[u64]) -> f64 {
+    let options = PoolOptions {
+        memory_bytes: (frames + 2 * TABLE) * Pool::frame_bytes(SIZE),
+        ..PoolOptions::default()
+    };
+    let pool = Pool::new(&options).unwrap();
+    let file = attach(&pool, "traced");
+    file.set_share(share).unwrap();
+    for &page in trace {
+        file.visit(&[PageNo(page)], &mut |_, _| {}).unwrap();
+    }
+    100.0 * pool.stats().misses as f64 / trace.len() as f64
+}
+
+#[test]
+fn under_a_ceiling_a_file_does_as_well_as_in_a_pool_of_that_size() {
+    let mut x = 1_u64;
+    let mut draw = move || {
+        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (x >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    // Skewed, skewed beside a scan, and a loop.
+    let skewed: Vec<u64> = (0..30_000).map(|_| (draw().powi(4) * PAGES as f64) as u64).collect();
+    let beside_a_scan: Vec<u64> =
+        skewed.iter().zip((0..PAGES).cycle()).flat_map(|(&page, next)| [page / 4, next]).collect();
+    let looping: Vec<u64> = (0..300).cycle().take(20_000).collect();
+    for (name, trace) in [("skewed", skewed), ("scan", beside_a_scan), ("loop", looping)] {
+        let alone = miss_percent(120, Share::default(), &trace);
+        let bounded = miss_percent(400, ceiling(120), &trace);
+        println!(
+            "{name}: {alone:.1} % miss in a pool of 120 frames, {bounded:.1} % below a ceiling"
+        );
+        assert!(
+            bounded < alone + 1.5,
+            "{name}: {bounded} % miss, {alone} % in a pool of that size"
+        );
+        assert!(alone < bounded + 6.0, "{name}: the ceiling does not hold: {bounded}, {alone}");
+    }
+}

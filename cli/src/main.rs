@@ -24,11 +24,13 @@ mod page_cache;
 mod probe;
 mod process;
 mod progress;
+mod recorder;
 mod replay;
 mod report;
 mod run;
 mod search;
 mod table;
+mod trace;
 mod verify;
 
 use std::io::{Write, stderr};

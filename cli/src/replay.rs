@@ -6,7 +6,6 @@
 
 mod numbered;
 mod reference;
-mod trace;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -20,11 +19,11 @@ use ringpool::storage::{PageNo, PageSize, PageSource};
 use serde::Serialize;
 
 use self::numbered::NumberedPages;
-use self::trace::Trace;
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::progress::Bar;
 use crate::table;
+use crate::trace::Trace;
 
 /// Replay a trace of page numbers through the pool, beside LRU and the optimum
 #[derive(Args)]

@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::json::{LoadReport, RunReport};
 use crate::options::{QueryOptions, Temperature};
 use crate::progress::Bar;
+use crate::recorder::Recorder;
 use crate::run::{Pass, Queries, Worker, Workload};
 use crate::{page_cache, process, table};
 
@@ -40,6 +41,11 @@ pub struct SearchArgs {
     #[arg(long, value_name = "FILE")]
     ids_out: Option<PathBuf>,
 
+    /// Write which pages of the originals were asked for, in order: a trace for `replay` (.u32 or
+    /// .u32.gz)
+    #[arg(long, value_name = "FILE")]
+    trace_out: Option<PathBuf>,
+
     /// Runs the queries and prints the memory that cannot be dropped, as JSON
     #[arg(long, hide = true)]
     load_only: bool,
@@ -62,6 +68,9 @@ pub fn execute(args: &SearchArgs, console: &Console) -> Result<(), Failure> {
         let text = |load: &LoadReport| table::bytes(load.anonymous_bytes);
         return console.show(&loaded.load_report(&pass)?, text);
     }
+    if let Some(path) = &args.trace_out {
+        loaded.recorder.write(path)?;
+    }
     if let Some(path) = &args.ids_out {
         pass.answers.write_ids(path, args.query.k as usize)?;
     }
@@ -73,6 +82,8 @@ struct Loaded {
     index: Index,
     queries: Queries,
     truth: Option<Truth>,
+    /// Notes something where a trace is asked for, and nothing otherwise.
+    recorder: Recorder,
 }
 
 impl Loaded {
@@ -84,7 +95,12 @@ impl Loaded {
             mmap: MmapOptions { advice: args.mmap_advice, verify: args.query.mmap_verify },
         };
         let (dir, file) = (&args.query.dir, &args.query.queries);
-        let index = Index::open(dir, &options).map_err(|error| Failure::of(&error))?;
+        let recorder = Recorder::default();
+        let index = match args.trace_out {
+            Some(_) => Index::open_through(dir, &options, &|source| recorder.before(source)),
+            None => Index::open(dir, &options),
+        };
+        let index = index.map_err(|error| Failure::of(&error))?;
         let rows = vectors::read(file).map_err(|error| Failure::of(&error))?;
         let manifest = index.segment().manifest();
         if rows.dim() != manifest.dim {
@@ -101,7 +117,7 @@ impl Loaded {
         let truth = args.query.truth.as_ref();
         let truth = truth.map(|path| Truth::read(path, rows.len(), points, k)).transpose()?;
         let queries = Queries::new(&rows);
-        Ok(Self { index, queries, truth })
+        Ok(Self { index, queries, truth, recorder })
     }
 
     /// The measured pass, after whatever the temperature asks for.
@@ -123,6 +139,7 @@ impl Loaded {
             Temperature::Cold => page_cache::evict(self.index.paged_files())?,
             Temperature::Warm => drop(pass("warming up", &bar)?),
         }
+        self.recorder.begin(); // Without what warmed up.
         pass("searching", &bar)
     }
 

@@ -64,6 +64,11 @@ impl Checksums {
         self.crcs.iter().flat_map(|crc| crc.to_le_bytes()).collect()
     }
 
+    /// What keys them.
+    pub fn key(&self) -> FileKey {
+        self.key
+    }
+
     /// How many pages have a checksum.
     pub fn page_count(&self) -> u64 {
         self.crcs.len() as u64

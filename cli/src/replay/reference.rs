@@ -2,8 +2,8 @@
 
 use std::collections::BinaryHeap;
 
-use super::trace::Trace;
 use crate::failure::Failure;
+use crate::trace::Trace;
 
 /// After so many requests somebody is told how many are done.
 const LOOK_UP: usize = 1 << 16;

@@ -1,16 +1,18 @@
 //! A trace: the numbers of the pages that were asked for, in order.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufReader, Read};
+use std::fs::{File, Permissions};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
+use flate2::{Compression, GzBuilder};
 
 use crate::failure::Failure;
 
 /// Longer traces are refused: 4 GiB of page numbers.
-const MAX_REQUESTS: u64 = 1 << 30;
+pub const MAX_REQUESTS: u64 = 1 << 30;
 const REQUEST_BYTES: u64 = size_of::<u32>() as u64;
 
 /// Page numbers, given out anew from 0 by first use: whether they were dense before does not
@@ -29,7 +31,7 @@ impl Trace {
         let file = BufReader::new(File::open(path).map_err(failed)?);
         let limit = MAX_REQUESTS * REQUEST_BYTES + 1;
         let mut bytes = Vec::new();
-        let read = if path.extension().is_some_and(|ending| ending == "gz") {
+        let read = if is_gzip(path) {
             MultiGzDecoder::new(file).take(limit).read_to_end(&mut bytes)
         } else {
             file.take(limit).read_to_end(&mut bytes)
@@ -80,6 +82,40 @@ impl FromIterator<u32> for Trace {
     }
 }
 
+/// Writes page numbers so that [`Trace::read`] reads them: whole or not at all, and in place of
+/// what was there before. The same numbers give the same file.
+pub fn write(path: &Path, requests: &[u32]) -> Result<(), Failure> {
+    let failed = |source: io::Error| Failure::at(path, "write the trace", &source);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let file = tempfile::Builder::new()
+        .prefix(".ringpool-")
+        .suffix(".partial")
+        // As for any new file, the umask decides; a temporary file's own default is private.
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder.unwrap_or(Path::new(".")))
+        .map_err(failed)?;
+    let mut out = BufWriter::new(file);
+    if is_gzip(path) {
+        let mut gzip = GzBuilder::new().mtime(0).write(&mut out, Compression::best());
+        write_numbers(&mut gzip, requests).map_err(failed)?;
+        gzip.finish().map_err(failed)?;
+    } else {
+        write_numbers(&mut out, requests).map_err(failed)?;
+    }
+    let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+fn write_numbers(out: &mut impl Write, requests: &[u32]) -> io::Result<()> {
+    requests.iter().try_for_each(|number| out.write_all(&number.to_le_bytes()))
+}
+
+fn is_gzip(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "gz")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +129,19 @@ mod tests {
         assert_eq!(trace.distinct(), 3);
         assert!(Trace::from_bytes(&bytes[1..]).is_err());
         assert!(Trace::from_bytes(&[]).is_err());
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["t.u32", "t.u32.gz"] {
+            let path = dir.path().join(name);
+            write(&path, &[9]).unwrap();
+            write(&path, &[5, u32::MAX, 5]).unwrap();
+            assert_eq!(Trace::read(&path).unwrap().requests(), [0, 1, 0], "{name}");
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing beside them");
+        let refused = write(&dir.path().join("no/such.u32"), &[5]).unwrap_err().to_string();
+        assert!(refused.contains("no/such.u32"), "{refused}");
     }
 }

@@ -6,6 +6,7 @@
 //! the [`Batch`]. How to wait for that is not decided here: see `fetch` for threads and `future`
 //! for tasks.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,8 +41,9 @@ pub(crate) struct Asking {
     pages: usize,
     /// Pages to be looked for again, since who was reading them took that back.
     again: Vec<u32>,
-    /// Pages looked for that are still to arrive.
-    outstanding: Vec<u32>,
+    /// Pages looked for that are still to arrive, in the order in which they were asked for, which
+    /// is nearly that in which they do.
+    outstanding: VecDeque<u32>,
     /// Where they arrive. Made at the first miss.
     batch: Option<Arc<Batch>>,
     /// A read that the device's queue had no room for.
@@ -81,7 +83,7 @@ impl Asking {
             next,
             pages,
             again: Vec::new(),
-            outstanding: Vec::new(),
+            outstanding: VecDeque::new(),
             batch: None,
             handed_back: None,
             lack: None,
@@ -185,7 +187,7 @@ impl Asking {
                     let waiter = (self.batch(file, pages).clone(), index as u32);
                     if file.pool.waiting.join(word, file.number, page, waiter) {
                         self.misses += 1;
-                        self.outstanding.push(index as u32);
+                        self.outstanding.push_back(index as u32);
                         return Ok(Found::OnItsWay);
                     }
                 }
@@ -231,7 +233,7 @@ impl Asking {
         let claimed = *self.claiming_since.get_or_insert_with(|| pool.miss_times.now());
         let read = self.batch(file, pages).read(index as u32, frame, claimed);
         let read = if self.unattended { read.unattended() } else { read };
-        self.outstanding.push(index as u32);
+        self.outstanding.push_back(index as u32);
         self.handed_back = file.device.submit(read).err().map(|read| (index as u32, read));
         Ok(true)
     }
@@ -242,7 +244,7 @@ impl Asking {
             let (index, arrival) = self.batch.as_ref()?.collect()?;
             let place = self.outstanding.iter().position(|&other| other == index);
             debug_assert!(place.is_some(), "nobody has asked for place {index}");
-            self.outstanding.swap_remove(place?);
+            self.outstanding.remove(place?);
             match arrival {
                 Arrival::Here(pinned) => {
                     if self.reading.hinted() == Hint::Hot {
@@ -265,7 +267,7 @@ impl Asking {
     pub(crate) fn give_up_one(&mut self, file: &File) -> Option<(usize, Awaited)> {
         let lacks = self.lacks();
         self.give_up_batch(file);
-        if let Some(index) = self.outstanding.pop() {
+        if let Some(index) = self.outstanding.pop_front() {
             return Some((index as usize, Awaited::Disk));
         }
         let index = self.upcoming()?;

@@ -8,7 +8,7 @@
 use std::sync::{Arc, Weak};
 
 use crate::landing::Batch;
-use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, fence};
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
 
 #[derive(Default)]
 pub(crate) struct Starved {
@@ -26,28 +26,26 @@ impl Starved {
         if !batch.set_starved(true) {
             batches.push(Arc::downgrade(batch));
         }
-        // Relaxed, and the fence: pairs with the one in `read_ends`. Either it sees us, or we see that
-        // its read has landed.
-        self.any.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-    }
-
-    pub(crate) fn read_begins(&self) {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        // SeqCst, here and in the next two: of a read that lands and us, either it sees that
+        // somebody waits, or we see that it is not in flight any more.
+        self.any.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn reads_in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        self.in_flight.load(Ordering::SeqCst)
     }
 
     /// A read has landed.
     pub(crate) fn read_ends(&self) {
-        // Relaxed, and the fence: pairs with the one in `join`.
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        if self.any.load(Ordering::Relaxed) {
+        self.in_flight.fetch_sub(1, Ordering::SeqCst);
+        if self.any.load(Ordering::SeqCst) {
             self.wake_all();
         }
+    }
+
+    pub(crate) fn read_begins(&self) {
+        // Relaxed: whoever begins a read has not landed it yet.
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
     }
 
     #[cold]

@@ -11,7 +11,7 @@
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, thread};
 use crate::word::Frame;
 use crate::zeroed::Zeroed;
 
@@ -22,6 +22,8 @@ pub(crate) const FRAMES_PER_PLACE: usize = 14;
 const FRAMES_PER_SLOT: usize = 4;
 /// And for so many at least.
 const LEAST_SLOTS: usize = if cfg!(loom) { 1 } else { 64 };
+/// How often one who wants the next lets others run, if the next is not quite there.
+const PATIENCE: usize = if cfg!(loom) { 1 } else { 64 };
 
 pub(crate) struct Probation {
     slots: Zeroed<AtomicU64>,
@@ -80,7 +82,7 @@ impl Probation {
 
     /// The frame whose turn it is, which is out of the ring now.
     pub(crate) fn next(&self) -> Option<Frame> {
-        let mut head = self.head.load(Ordering::Relaxed);
+        let (mut head, mut waits) = (self.head.load(Ordering::Relaxed), 0);
         loop {
             let (slot, empty) = self.place(head);
             let (full, content) = (empty.wrapping_add(1), slot.load(Ordering::Acquire));
@@ -98,7 +100,13 @@ impl Probation {
                     }
                     Err(now) => head = now,
                 },
-                ..0 => return None, // Nobody has entered there in this lap.
+                // Who has entered there may have been put aside before he could say who he is.
+                ..0 if self.len() > 0 && waits < PATIENCE => {
+                    waits += 1;
+                    thread::yield_now();
+                    head = self.head.load(Ordering::Relaxed);
+                }
+                ..0 => return None, // Nobody has, or the others do without him.
                 _ => head = self.head.load(Ordering::Relaxed),
             }
         }

@@ -329,6 +329,14 @@ mod loom_tests {
             Arc::new(Self { room, frames: (0..capacity).map(UnsafeCell::new).collect() })
         }
 
+        /// The same, with all frames used before: the highest, which leaves first, is taken first.
+        fn used(count: u32, capacity: u32) -> Arc<Self> {
+            let model = Self::new(count, capacity);
+            let frames: Vec<Frame> = std::iter::from_fn(|| model.take()).collect();
+            frames.into_iter().for_each(|frame| model.give(frame));
+            model
+        }
+
         /// As `Frames::take`.
         fn take(&self) -> Option<Frame> {
             let frame = loop {
@@ -402,8 +410,7 @@ mod loom_tests {
         let mut checker = loom::model::Builder::new();
         checker.preemption_bound = Some(3);
         checker.check(|| {
-            let model = Model::new(2, 2);
-            model.take().into_iter().for_each(|frame| model.give(frame)); // Both were used.
+            let model = Model::used(2, 2);
             let user = user(&model, 2);
             model.shrink(1);
             user.join().unwrap();
@@ -417,7 +424,7 @@ mod loom_tests {
         let mut checker = loom::model::Builder::new();
         checker.preemption_bound = Some(3);
         checker.check(|| {
-            let model = Model::new(2, 3);
+            let model = Model::used(2, 3);
             let user = user(&model, 2);
             model.shrink(1);
             model.room.raise(3);

@@ -166,12 +166,15 @@ fn a_process_grows_by_the_budget_and_no_more() {
         forget_peak();
         mixed_load(BUDGET_BYTES, pages);
         let growth_bytes = status_bytes("VmHWM") - before_bytes;
+        let stay_bytes = status_bytes("VmRSS").saturating_sub(before_bytes);
         let kib = |bytes: u64| bytes / 1024;
         println!(
-            "{pages} pages: grew by {} KiB at most, of {} KiB of budget and {} KiB allowed",
+            "{pages} pages: grew by {} KiB at most, of {} KiB of budget and {} KiB allowed; {} KiB \
+             stay without the pool",
             kib(growth_bytes),
             kib(BUDGET_BYTES),
             kib(allowed_bytes(BUDGET_BYTES)),
+            kib(stay_bytes),
         );
         assert!(growth_bytes <= allowed_bytes(BUDGET_BYTES), "{} KiB", kib(growth_bytes));
         assert!(growth_bytes > BUDGET_BYTES / 2, "the budget was used: {} KiB", kib(growth_bytes));

@@ -201,20 +201,25 @@ impl Word {
     pub(crate) fn look(&self) -> Option<Frame> {
         // Acquire: pairs with the release in `publish`; the frame's bytes are visible.
         let word = self.0.load(Acquire);
-        if word & STATE != RESIDENT {
-            return None;
+        // One test for a page that is used all the time: the fewer instructions a look takes, the
+        // more looks the processor has under way at once.
+        if word & (STATE | CHANCES) == RESIDENT | CHANCES || self.spare(word) {
+            Some((word & FRAME) as Frame)
+        } else {
+            None
         }
-        if word & CHANCES != CHANCES {
-            self.spare(word);
-        }
-        Some((word & FRAME) as Frame)
     }
 
+    /// Gives the page a chance more, if it is resident, which is returned.
     #[cold]
-    fn spare(&self, word: u64) {
-        // Relaxed: nothing hangs on it. Where the word has changed meanwhile, it is not worth a
-        // second try.
-        let _ = self.0.compare_exchange(word, word + ONE_CHANCE, Relaxed, Relaxed);
+    fn spare(&self, word: u64) -> bool {
+        let resident = word & STATE == RESIDENT;
+        if resident && word & CHANCES != CHANCES {
+            // Relaxed: nothing hangs on it. Where the word has changed meanwhile, it is not worth
+            // a second try.
+            let _ = self.0.compare_exchange(word, word + ONE_CHANCE, Relaxed, Relaxed);
+        }
+        resident
     }
 
     /// Pins once more a page that the caller sees pinned; no further use, hence no chance.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ringpool_bufferpool::{Pool, PoolOptions};
+use ringpool_bufferpool::{Pool, PoolFile, PoolOptions};
 use ringpool_compat_mmap::MmapSource;
 use ringpool_index::{ComponentFile, ComponentKind, Hit, Scratch, SearchParams, Segment};
 use ringpool_storage::{MemorySource, PageNo, PageSource};
@@ -43,10 +43,34 @@ impl Index {
         options: &OpenOptions,
         through: &dyn Fn(Arc<dyn PageSource>) -> Arc<dyn PageSource>,
     ) -> Result<Self, Error> {
-        let mut opening = Opening::new(options)?;
+        Self::open_with(dir.as_ref(), Opening::new(options, None)?, through)
+    }
+
+    /// Opens the segment in `dir` with its originals in `pool`, which may serve others meanwhile:
+    /// all share its frames, and its budget. What each is to have at least, and at most, is set by
+    /// [`originals`](Self::originals) and [`PoolFile::set_share`].
+    ///
+    /// Of `options`, backend and memory are not asked: the pool stands for both.
+    ///
+    /// # Errors
+    /// As those of `open`; [`PoolError::Mismatch`](ringpool_bufferpool::PoolError::Mismatch) when
+    /// the pool's pages have another size.
+    pub fn open_in(
+        pool: &Pool,
+        dir: impl AsRef<Path>,
+        options: &OpenOptions,
+    ) -> Result<Self, Error> {
+        Self::open_with(dir.as_ref(), Opening::new(options, Some(pool))?, &|source| source)
+    }
+
+    fn open_with(
+        dir: &Path,
+        mut opening: Opening<'_>,
+        through: &dyn Fn(Arc<dyn PageSource>) -> Arc<dyn PageSource>,
+    ) -> Result<Self, Error> {
         // What fails within a component's opener and is no storage error is told from here.
         let mut refused = None;
-        let segment = Segment::open(dir.as_ref(), &mut |file| {
+        let segment = Segment::open(dir, &mut |file| {
             let paged = file.kind == ComponentKind::Vectors;
             let source = opening.source(file);
             let source = source.map(|source| if paged { through(source) } else { source });
@@ -98,11 +122,17 @@ impl Index {
         self.pool.as_ref()
     }
 
+    /// The originals as a file of the pool, where that is the backend: for its statistics, and for
+    /// its share of the pool.
+    pub fn originals(&self) -> Option<&PoolFile> {
+        self.pooled.as_ref().map(|pooled| &*pooled.file)
+    }
+
     pub(crate) fn pooled(&self) -> Option<&Pooled> {
         self.pooled.as_ref()
     }
 
-    /// What the backend has done since the index was opened.
+    /// What the backend has done since the index was opened; a pool, also for others.
     pub fn stats(&self) -> BackendStats {
         let engine = self.engine.as_ref();
         let stats = self.pool.as_ref().map(Pool::stats);
@@ -131,6 +161,8 @@ struct EngineReport {
 /// Opens one component after another.
 struct Opening<'a> {
     options: &'a OpenOptions,
+    /// The pool that the originals are to be in, unless they get one of their own.
+    shared: Option<&'a Pool>,
     engine: Engine,
     paged_files: Vec<PathBuf>,
     memory_budget_bytes: u64,
@@ -140,10 +172,11 @@ struct Opening<'a> {
 }
 
 impl<'a> Opening<'a> {
-    fn new(options: &'a OpenOptions) -> Result<Self, Error> {
+    fn new(options: &'a OpenOptions, shared: Option<&'a Pool>) -> Result<Self, Error> {
         let engine = Engine::start(options.engine)?;
         Ok(Self {
             options,
+            shared,
             engine,
             paged_files: Vec::new(),
             memory_budget_bytes: 0,
@@ -160,9 +193,13 @@ impl<'a> Opening<'a> {
             return Ok(Arc::new(Unpooled::new(opened, file.checksums.clone())));
         }
         self.paged_files.push(file.path.clone());
+        if let Some(pool) = self.shared {
+            self.memory_budget_bytes = pool.stats().memory_bytes;
+            return self.pooled(file, pool.clone());
+        }
         self.memory_budget_bytes = budget_bytes(self.options.memory, file);
         match self.options.backend {
-            Backend::Pool => self.pooled(file),
+            Backend::Pool => self.pooled(file, self.new_pool(file)?),
             Backend::Mmap => {
                 let (path, checksums) = (&file.path, Some(file.checksums.clone()));
                 let source = MmapSource::open(path, file.page_size, checksums, self.options.mmap)?;
@@ -180,10 +217,13 @@ impl<'a> Opening<'a> {
         Ok(self.engine.open(&file.path, file.page_size)?)
     }
 
-    fn pooled(&mut self, file: &ComponentFile) -> Result<Arc<dyn PageSource>, Error> {
-        let opened = self.open(file)?;
+    fn new_pool(&self, file: &ComponentFile) -> Result<Pool, Error> {
         let (memory_bytes, page_size) = (self.memory_budget_bytes, file.page_size);
-        let pool = Pool::new(&PoolOptions { memory_bytes, page_size, ..PoolOptions::default() })?;
+        Ok(Pool::new(&PoolOptions { memory_bytes, page_size, ..PoolOptions::default() })?)
+    }
+
+    fn pooled(&mut self, file: &ComponentFile, pool: Pool) -> Result<Arc<dyn PageSource>, Error> {
+        let opened = self.open(file)?;
         let source = Arc::new(pool.attach(opened.device, Some(file.checksums.clone()))?);
         self.pool = Some(pool);
         self.pooled = Some(Pooled { file: source.clone(), key: file.checksums.key() });

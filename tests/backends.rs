@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use ringpool::bufferpool::{HotSetError, Pool, PoolOptions};
+use ringpool::bufferpool::{HotSetError, Pool, PoolError, PoolOptions, Share};
 use ringpool::storage::conformance::{self, Specimen};
 use ringpool::storage::{Error as PageError, FaultyDevice};
 use ringpool::uring::Engine;
@@ -171,6 +171,44 @@ fn an_index_starts_warm_with_what_was_hot() {
     let index = Index::open(self::segment(&other, &seed), &OpenOptions::default()).unwrap();
     let foreign = index.restore_hot_set(&hot).map(drop);
     assert!(matches!(foreign, Err(Error::HotSet(HotSetError::Foreign { .. }))), "{foreign:?}");
+}
+
+#[test]
+fn one_pool_serves_many_segments() {
+    let dir = dir();
+    let queries = shipped("query.bvecs.gz", 100);
+    let seeds = [1, 2, 3];
+    let folders = seeds.map(|seed| {
+        let options = BuildOptions { seed, ..BuildOptions::default() };
+        segment(&dir.path().join(seed.to_string()), &options)
+    });
+    let options = OpenOptions::default();
+    let alone = folders
+        .each_ref()
+        .map(|folder| bits(&answers(&Index::open(folder, &options).unwrap(), &queries, 1)));
+    let pool = pool(200);
+    let indexes = folders.each_ref().map(|folder| Index::open_in(&pool, folder, &options).unwrap());
+    // The first is promised half of the frames, the last gets a tenth at most.
+    let bytes = |frames| frames * Pool::frame_bytes(ringpool::storage::PageSize::KIB_4);
+    let promised = Share::default().floor_bytes(bytes(100));
+    indexes[0].originals().unwrap().set_share(promised).unwrap();
+    let limited = Share::default().ceiling_bytes(bytes(20));
+    indexes[2].originals().unwrap().set_share(limited).unwrap();
+    thread::scope(|scope| {
+        for (index, alone) in indexes.iter().zip(&alone) {
+            scope.spawn(|| assert!(bits(&answers(index, &queries, 2)) == *alone));
+        }
+    });
+    let held = indexes.each_ref().map(|index| index.originals().unwrap().stats().resident);
+    assert!(held[0] >= 100 && held[2] <= 20, "{held:?}");
+    assert_eq!(indexes[0].memory_budget_bytes(), pool.stats().memory_bytes);
+
+    let coarse = BuildOptions {
+        page_size: ringpool::storage::PageSize::new(16 << 10).unwrap(),
+        ..BuildOptions::default()
+    };
+    let refused = Index::open_in(&pool, segment(&dir.path().join("coarse"), &coarse), &options);
+    assert!(matches!(refused.map(drop), Err(Error::Pool(PoolError::Mismatch { .. }))));
 }
 
 #[test]

@@ -14,6 +14,7 @@ A change that no suite notices is a test that is missing: exit code 1.
 import argparse
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,9 @@ SOURCES = Path("bufferpool/src")
 LIMIT_S = {"build": 900, "run": 150}
 
 POOL = ["-p", "ringpool-bufferpool"]
+# So much memory may a suite write to: a change may make somebody collect without end.
+LIMIT_BYTES = 8 << 30
+
 # Name, flags of the compiler, arguments of `cargo test`, those of the tests.
 SUITES = [
     ("units", "", [*POOL, "--lib"], []),
@@ -73,6 +77,7 @@ def limited(command, folder, environment, limit_s):
     what it said."""
     process = subprocess.Popen(
         command, cwd=folder, env=environment, start_new_session=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (LIMIT_BYTES, LIMIT_BYTES)),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
     )
     try:

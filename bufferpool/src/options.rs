@@ -25,7 +25,7 @@ pub struct PoolOptions {
     pub locked: bool,
     /// Whether page tables are paid for whole when their files are attached, however large they
     /// are. Then the number of frames does not change while a file is read, and the table may be
-    /// on huge pages; otherwise that is so of tables up to a 32nd of the budget.
+    /// on huge pages; otherwise that is so of tables up to a 32nd of the budget, and of small ones.
     pub whole_tables: bool,
     /// How long a thread that finds every frame pinned or loading waits for one.
     pub frame_patience: Duration,

@@ -116,10 +116,10 @@ impl Pool {
     /// Attaches a file. Its checksums (4 bytes a page) and its page table (8 bytes a page) are
     /// paid for with frames, which are free again once the [`PoolFile`] and its guards are gone.
     ///
-    /// Of a page table that takes more than a 32nd of the budget (unless it is to be
-    /// [whole](PoolOptions::whole_tables)), only the parts are in memory that pages were read of,
-    /// 4 KiB for 512 pages; they are given back when all of those have
-    /// been evicted, and as many pages again as the pool has frames. A file of any length can be
+    /// Of a page table that takes more than a 32nd of the budget, and more than 64 KiB or so
+    /// (unless it is to be [whole](PoolOptions::whole_tables)), only the parts are in memory that
+    /// pages were read of, 4 KiB for 512 pages; they are given back when all of those have been
+    /// evicted, and as many pages again as the pool has frames. A file of any length can be
     /// attached, and costs nothing but its checksums until it is read.
     ///
     /// With `checksums`, each page is checked when it is read, before anybody sees it.

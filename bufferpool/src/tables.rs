@@ -165,10 +165,12 @@ fn stretch_cost() -> u64 {
 }
 
 impl Core {
-    /// Whether a table of `pages` pages is paid for whole.
+    /// Whether a table of `pages` pages is paid for whole: if it is small beside the budget, or
+    /// beside what its stretches would cost.
     pub(crate) fn is_paid_whole(&self, pages: u64) -> bool {
-        self.whole_tables
-            || Table::memory_bytes(pages) <= self.accounts.memory_bytes() / WHOLE_SHARE
+        let bytes = Table::memory_bytes(pages);
+        let small_bytes = self.accounts.memory_bytes() / WHOLE_SHARE;
+        self.whole_tables || bytes <= small_bytes.max(Self::least_stretch_bytes(pages))
     }
 
     /// Enters the stretch of `page`, and pays for it if need be.
@@ -200,7 +202,16 @@ impl Core {
             return true;
         }
         let bytes = zeroed::table_page_bytes() as u64;
-        if self.spend_now(bytes, self.spare_frames()).is_err() {
+        let spent = match self.spend_now(bytes, self.spare_frames()) {
+            Ok(()) => true,
+            Err(Unpaid::NotNow) => false,
+            // As in `pay_for_stretch`: what others have comes free when their pages go.
+            Err(Unpaid::TooMuch) => (0..EVICTIONS).any(|_| {
+                self.evict_one();
+                self.give_back_stretches() && self.spend_now(bytes, 0).is_ok()
+            }),
+        };
+        if !spent {
             return false;
         }
         match paid.swap(true, Ordering::Relaxed) {
@@ -231,11 +242,15 @@ impl Core {
             Err(Unpaid::NotNow) => false,
             // No more frames are to be spared: pages go until one of them leaves its stretch empty.
             Err(Unpaid::TooMuch) => (0..EVICTIONS).any(|_| {
-                let victim = self.clock.victim(&self.frames, &self.tables, &self.counters, None);
-                victim.into_iter().for_each(|frame| self.frames.give(frame));
+                self.evict_one();
                 self.tables.give_back_one(u64::MAX, now)
             }),
         }
+    }
+
+    fn evict_one(&self) {
+        let victim = self.clock.victim(&self.frames, &self.tables, &self.counters, None);
+        victim.into_iter().for_each(|frame| self.frames.give(frame));
     }
 
     /// Gives back stretches whose ghosts have faded, so that their bytes are frames again: now and

@@ -264,3 +264,19 @@ fn threads_see_right_pages_while_words_come_and_go() {
     });
     assert_whole(&pool, 0);
 }
+
+#[test]
+fn a_file_finds_room_for_its_first_words_beside_others_that_have_all_of_it() {
+    let pages = 300 * STRETCH;
+    // Room for the first words of one such file, and hardly for those of two.
+    let memory_bytes = Pool::minimum_bytes(SIZE, 0) + 24 * 4096;
+    let pool = pool(memory_bytes);
+    let files = [attach(&pool, pages), attach(&pool, pages)];
+    for round in 0..3 {
+        for file in &files {
+            let all_over = (0..300).map(|stretch| stretch * STRETCH + round);
+            read(file, all_over).unwrap();
+        }
+    }
+    assert_whole(&pool, 0);
+}

@@ -230,18 +230,16 @@ impl<'s> Pages<'s> {
     /// Those of `pages` that are in memory: `found[i]` becomes the page `pages[i]`, or `None`.
     /// Returns how many there are.
     ///
-    /// The table's words and the pages' first lines are asked for together, so that the processor
-    /// waits for all of them at once: up to a few dozen pages that is much faster than one
-    /// [`get`](Self::get) after the other.
+    /// The pages' first lines are asked for together, as soon as the table's words are there, so
+    /// that the processor waits for all of them at once: up to a few dozen pages that is faster than
+    /// one [`get`](Self::get) after the other. (The words need no asking for: nothing that comes
+    /// between two of them has to be waited for.)
     ///
     /// # Panics
     /// When `found` is not as long as `pages`.
     #[inline]
     pub fn get_many(&self, pages: &[PageNo], found: &mut [Option<&'s [u8]>]) -> usize {
         assert_eq!(pages.len(), found.len(), "a place for each page");
-        for &page in pages {
-            self.word(page).into_iter().for_each(|word| prefetch(word));
-        }
         let mut count = 0;
         for (found, &page) in found.iter_mut().zip(pages) {
             *found = self.word(page).and_then(Word::look).map(|frame| {

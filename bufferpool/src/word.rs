@@ -470,11 +470,11 @@ mod tests {
 
     #[test]
     fn a_loading_page_is_claimed_once_and_neither_pinned_nor_evicted() {
-        for start in [Start::Probation, Start::Main, Start::MainWithChance] {
+        for start in [Start::Probation, Start::Main, Start::MainWithChance, Start::MainWithAll] {
             let word = Word::default();
             assert!(word.claim(NEVER, 5, start));
             assert!(!word.claim(NEVER, 6, start));
-            assert_eq!(word.pin(), Look::Loading);
+            assert_eq!((word.pin(), word.look()), (Look::Loading, None));
             assert_eq!(word.sweep(5, 1), Sweep::Passed);
             assert_eq!(word.judge(5, 1, LATER), Verdict::Gone);
             word.promote(5);

@@ -31,6 +31,7 @@ mod setup {
     pub mod choices;
     pub mod holders;
     pub mod locked_pool;
+    pub mod mapping;
     pub mod rounds;
     pub mod run;
     pub mod spread;

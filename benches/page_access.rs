@@ -11,7 +11,6 @@
 //! cargo bench --bench page_access -- --quick hit/uniform
 //! ```
 
-use std::fs::File;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -26,11 +25,12 @@ use ringpool::uring::Engine;
 use ringpool::{Advice, EngineChoice, MmapOptions};
 
 use setup::page_file::{DIM, PAGE, PageFile};
-use setup::{choices, cold, run};
+use setup::{choices, cold, mapping, run};
 
 mod setup {
     pub mod choices;
     pub mod cold;
+    pub mod mapping;
     pub mod page_file;
     pub mod run;
 }
@@ -75,7 +75,7 @@ impl Resident {
         let memory = MemorySource::new("memory", PAGE, file.bytes.clone());
         let resident = Self {
             memory: memory.expect("whole pages"),
-            slice: mapping(file),
+            slice: mapping::random(&file.path),
             random: mapped(file, Advice::Random),
             willneed: mapped(file, Advice::WillNeed),
             pool: pooled(&engine, file, budget_bytes),
@@ -88,7 +88,7 @@ impl Resident {
             source.visit(&all, &mut |_, page| sum += word(page)).expect("a sound file");
         }
         for page in all {
-            black_box(slice_page(&resident.slice, page)[0]);
+            black_box(mapping::slice(&resident.slice, page)[0]);
         }
         resident
     }
@@ -120,7 +120,7 @@ fn hits(
     group.throughput(Throughput::Elements(PASS as u64));
     group.bench_function("mmap slice", |b| {
         passes(b, drawn, |pass, sum| {
-            pass.iter().for_each(|&page| *sum += look(slice_page(&resident.slice, page)));
+            pass.iter().for_each(|&page| *sum += look(mapping::slice(&resident.slice, page)));
         });
     });
     let mut reader = resident.pool.pool().reader().expect("a seat");
@@ -329,20 +329,6 @@ fn mapped(file: &PageFile, advice: Advice) -> MmapSource {
     let options = MmapOptions { advice, ..MmapOptions::default() };
     let checksums = Some(file.checksums.clone());
     MmapSource::open(&file.path, PAGE, checksums, options).expect("a sound file")
-}
-
-#[allow(unsafe_code)]
-fn mapping(file: &PageFile) -> Mmap {
-    let opened = File::open(&file.path).expect("a file that was written");
-    // SAFETY: the file is the benches' own, and nobody writes to it while it is mapped.
-    let map = unsafe { Mmap::map(&opened) }.expect("address space");
-    map.advise(memmap2::Advice::Random).expect("a kernel that takes advice");
-    map
-}
-
-#[inline]
-fn slice_page(map: &Mmap, page: PageNo) -> &[u8] {
-    &map[page.0 as usize * PAGE.bytes()..][..PAGE.bytes()]
 }
 
 criterion_group! {

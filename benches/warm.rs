@@ -29,10 +29,11 @@ use ringpool::storage::{PageNo, PageSize, PageSource};
 use ringpool::uring::Engine;
 
 use setup::rounds::{Contestant, table};
-use setup::{choices, run};
+use setup::{choices, mapping, run};
 
 mod setup {
     pub mod choices;
+    pub mod mapping;
     pub mod rounds;
     pub mod run;
     pub mod spread;
@@ -109,7 +110,7 @@ impl Resident {
         let pool = Pool::new(&PoolOptions { memory_bytes, page_size: PAGE, ..Default::default() });
         let device = engine.open(&path, PAGE).expect("a sound file").device;
         let file = pool.expect("a budget that does").attach(device, None).expect("room for it");
-        let map = mapping(&path);
+        let map = mapping::random(&path);
         let resident = Self { path, map, file };
         resident.touch_all();
         resident
@@ -120,7 +121,7 @@ impl Resident {
         for batch in all.chunks(4096) {
             self.file.visit(batch, &mut |_, page| _ = black_box(word(page))).expect("a sound file");
         }
-        all.iter().for_each(|&page| _ = black_box(word(slice(&self.map, page))));
+        all.iter().for_each(|&page| _ = black_box(word(mapping::slice(&self.map, page))));
     }
 
     fn page_count(&self) -> u64 {
@@ -140,7 +141,7 @@ fn words(resident: &Resident, drawn: &[PageNo], rounds: usize) {
     let [mut one, mut many] = [(); 2].map(|()| resident.reader());
     let (one, many) = (one.enter(), many.enter());
     let (one, many) = (one.pages(file), many.pages(file));
-    let by_slice = || timed(|| sum(drawn.iter().map(|&page| word(slice(map, page)))));
+    let by_slice = || timed(|| sum(drawn.iter().map(|&page| word(mapping::slice(map, page)))));
     let mut contestants = [
         Contestant::new("mmap", by_slice),
         Contestant::new("mmap again", by_slice),
@@ -174,7 +175,7 @@ fn dots(resident: &Resident, drawn: &[PageNo], rounds: usize) {
     let pages = stay.pages(file);
     let mut contestants = [
         Contestant::new("mmap", || {
-            timed(|| sum(drawn.iter().map(|&page| dot(&query, slice(map, page)))))
+            timed(|| sum(drawn.iter().map(|&page| dot(&query, mapping::slice(map, page)))))
         }),
         Contestant::new("reader", || {
             timed(|| sum(drawn.iter().map(|&page| dot(&query, pages.get(page).expect(HERE)))))
@@ -205,7 +206,9 @@ fn chains(resident: &Resident, looks: usize, rounds: usize) {
     let next = |bytes: &[u8], step: usize| PageNo(word(bytes).wrapping_add(step as u64) % count);
     let mut contestants = [
         Contestant::new("mmap", || {
-            timed(|| (0..looks).fold(PageNo(0), |page, step| next(slice(map, page), step)).0)
+            timed(|| {
+                (0..looks).fold(PageNo(0), |page, step| next(mapping::slice(map, page), step)).0
+            })
         }),
         Contestant::new("reader", || {
             timed(|| {
@@ -267,7 +270,7 @@ fn two_threads(resident: &Resident, looks: usize, rounds: usize) {
     };
     let by_slice = || {
         for _ in 0..passes {
-            black_box(sum(hot.iter().map(|&page| word(slice(map, page)))));
+            black_box(sum(hot.iter().map(|&page| word(mapping::slice(map, page)))));
         }
     };
     let by_guard = || {
@@ -294,8 +297,8 @@ fn first_touches(resident: &Resident, looks: usize, rounds: usize) {
     order.truncate(looks);
     let mut contestants = [
         Contestant::new("mmap", || {
-            let map = mapping(&resident.path);
-            timed(|| sum(order.iter().map(|&page| word(slice(&map, page)))))
+            let map = mapping::random(&resident.path);
+            timed(|| sum(order.iter().map(|&page| word(mapping::slice(&map, page)))))
         }),
         Contestant::new("reader", || {
             let mut reader = resident.reader();
@@ -402,18 +405,4 @@ fn write(path: &Path, bytes: u64) {
         file.write_all(&chunk).expect("room for it");
     }
     file.sync_all().expect("a disk that takes it");
-}
-
-#[allow(unsafe_code)]
-fn mapping(path: &Path) -> Mmap {
-    let opened = File::open(path).expect("a file that was written");
-    // SAFETY: the file is the benches' own, and nobody writes to it while it is mapped.
-    let map = unsafe { Mmap::map(&opened) }.expect("address space");
-    map.advise(memmap2::Advice::Random).expect("a kernel that takes advice");
-    map
-}
-
-#[inline]
-fn slice(map: &Mmap, page: PageNo) -> &[u8] {
-    &map[page.0 as usize * PAGE.bytes()..][..PAGE.bytes()]
 }

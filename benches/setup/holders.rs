@@ -1,9 +1,9 @@
 //! Ways to hold pages in memory, each written as those would who prefer it.
 //!
-//! All have the same pages and room for the same number of them. Each does a whole pass by itself, so that nothing of the bench stands between it and a page: no copy, no box, no virtual
-//! call a page.
+//! All have the same pages and room for the same number of them. Each does a whole pass by itself,
+//! so that nothing of the bench stands between it and a page: no copy, no box, no virtual call a page.
 
-use std::fs::{self, File};
+use std::fs;
 use std::sync::Arc;
 
 use memmap2::Mmap;
@@ -13,7 +13,7 @@ use ringpool::storage::{MemoryDevice, MemorySource, PageNo, PageSource};
 
 use super::chained::{PAGE, PAGE_BYTES, word};
 use super::locked_pool::LockedPool;
-use super::run;
+use super::{mapping, run};
 
 /// Pages in a batch: as one step of a walk over a graph asks for.
 pub const BATCH: usize = 16;
@@ -165,17 +165,12 @@ impl Holder for PoolVisit {
 pub struct Mapping(Mmap);
 
 impl Mapping {
-    #[allow(unsafe_code)]
     pub fn of(bytes: &[u8]) -> Self {
         let path = run::files().join(format!("chained-{}.pages", bytes.len() / PAGE_BYTES));
         if fs::read(&path).ok().as_deref() != Some(bytes) {
             fs::write(&path, bytes).expect("room in the target folder");
         }
-        let file = File::open(&path).expect("a file that was written");
-        // SAFETY: the file is the benches' own, and nobody writes to it while it is mapped.
-        let map = unsafe { Mmap::map(&file) }.expect("address space");
-        map.advise(memmap2::Advice::Random).expect("a kernel that takes advice");
-        Self(map)
+        Self(mapping::random(&path))
     }
 }
 
@@ -185,7 +180,7 @@ impl Holder for Mapping {
     }
 
     fn pass(&self, task: Task, pages: &[PageNo]) -> u64 {
-        let one = |page: PageNo| word(&self.0[page.0 as usize * PAGE_BYTES..][..PAGE_BYTES]);
+        let one = |page: PageNo| word(mapping::slice(&self.0, page));
         pass(task, pages, one, |batch| batch.iter().fold(0, |sum, &page| sum + one(page)))
     }
 }

@@ -213,17 +213,17 @@ fn checksums_are_paid_for_at_once_and_may_be_too_many() {
     let pool = pool(90 * Pool::frame_bytes(SIZE));
     let pages = 100 * STRETCH;
     let sums = Checksums::new(FileKey(0), vec![0; pages as usize]);
-    let refused = pool.attach(numbered::Numbered::new(pages), Some(sums));
+    let refused = pool.attach(numbered::device(pages), Some(sums));
     let Err(PoolError::TableTooLarge { minimum_bytes, .. }) = refused else {
         panic!("{:?}", refused.err());
     };
     let large_enough = self::pool(minimum_bytes);
     let sums = Checksums::new(FileKey(0), vec![0; pages as usize]);
-    large_enough.attach(numbered::Numbered::new(pages), Some(sums)).unwrap();
+    large_enough.attach(numbered::device(pages), Some(sums)).unwrap();
     // So may the tables be, if all of them are to be in memory from the first.
     let options = PoolOptions { whole_tables: true, memory_bytes: MIB, ..PoolOptions::default() };
     let whole = Pool::new(&options).unwrap();
-    let refused = whole.attach(numbered::Numbered::new(TEBIBYTE), None);
+    let refused = whole.attach(numbered::device(TEBIBYTE), None);
     assert!(matches!(refused, Err(PoolError::TableTooLarge { .. })));
     assert_whole(&whole, 0);
 }

@@ -4,7 +4,6 @@
 //! The requests go through the real pool, with its threads, hits and misses. Only the disk is not
 //! there: each page is made up from its number, and checked when the pool hands it over.
 
-mod numbered;
 mod reference;
 
 use std::path::PathBuf;
@@ -15,10 +14,9 @@ use std::thread;
 
 use clap::Args;
 use ringpool::bufferpool::{PageGuard, Policy, Pool, PoolFile, PoolOptions, Stats};
-use ringpool::storage::{PageNo, PageSize, PageSource};
+use ringpool::storage::{NumberedPages, PageNo, PageSize, PageSource};
 use serde::Serialize;
 
-use self::numbered::NumberedPages;
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::progress::Bar;
@@ -240,7 +238,7 @@ fn requests(
 /// Asks the pool for `page`, and looks whether it is that one.
 fn ask(file: &PoolFile, page: PageNo) -> Result<(), Failure> {
     let mut is_right = false;
-    file.visit(&[page], &mut |_, bytes| is_right = numbered::is_page(bytes, page))
+    file.visit(&[page], &mut |_, bytes| is_right = NumberedPages::is_page(bytes, page))
         .map_err(|error| Failure::of(&error))?;
     if is_right {
         return Ok(());

@@ -162,6 +162,73 @@ impl<R: Stored> Kernel for L2<'_, R> {
     }
 }
 
+/// The squared Euclidean distance, or, where that is more than the bound, anything that is.
+///
+/// Every term is positive, and so is every addition's share: the fold of the lanes half way is at
+/// most that at the end, bit by bit.
+pub(crate) struct L2Within<'a, R>(pub &'a [f32], pub &'a [R], pub f32);
+
+impl<R: Stored> Kernel for L2Within<'_, R> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run(self) -> f32 {
+        sum_within(self.0, self.1, self.2, |q, r| (q - r) * (q - r))
+    }
+}
+
+#[inline(always)]
+fn fold(mut lanes: [f32; LANES]) -> f32 {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] += lanes[i + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+#[inline(always)]
+fn sum_within<Q: Stored, R: Stored>(
+    query: &[Q],
+    row: &[R],
+    bound: f32,
+    term: impl Fn(f32, f32) -> f32,
+) -> f32 {
+    debug_assert_eq!(query.len(), row.len());
+    let mut aligned = Lanes([0.0; LANES]);
+    let lanes = &mut aligned.0;
+    let (query, query_rest) = query.as_chunks::<STRIDE>();
+    let (row, row_rest) = row.as_chunks::<STRIDE>();
+    for (q, r) in query.iter().zip(row) {
+        for (i, lane) in lanes.iter_mut().enumerate() {
+            let term = |at: usize| term(q[at].widen(), r[at].widen());
+            let pairs = [term(i) + term(i + LANES), term(i + 2 * LANES) + term(i + 3 * LANES)];
+            *lane += pairs[0] + pairs[1];
+        }
+        let so_far = fold(*lanes);
+        if so_far > bound {
+            return so_far;
+        }
+    }
+    let (query, query_rest) = query_rest.as_chunks::<LANES>();
+    let (row, row_rest) = row_rest.as_chunks::<LANES>();
+    for (q, r) in query.iter().zip(row) {
+        for i in 0..LANES {
+            lanes[i] += term(q[i].widen(), r[i].widen());
+        }
+    }
+    if !row_rest.is_empty() {
+        // A padded block: a loop over fewer lanes would make LLVM give up wide vectors for all.
+        let (q, r) = (padded(query_rest), padded(row_rest));
+        for i in 0..LANES {
+            lanes[i] += term(q[i], r[i]);
+        }
+    }
+    fold(*lanes)
+}
+
 /// The inner product.
 pub(crate) struct Dot<'a, R>(pub &'a [f32], pub &'a [R]);
 

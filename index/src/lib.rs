@@ -30,6 +30,8 @@ mod error;
 mod exact;
 mod graph;
 mod isa;
+// Some kernels are here before those who use them.
+#[allow(dead_code, unused_imports)]
 mod kernels;
 mod layout;
 mod manifest;

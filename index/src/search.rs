@@ -145,6 +145,7 @@ impl Searched<'_> {
         let ef = params.ef.max(shortlist).min(self.manifest.points);
         match codes {
             Codes::Sq8(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.sq8),
+            Codes::Sq4(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.sq4),
         }
         let best = scratch.walk.found.iter().take(shortlist);
         if params.rescore == Rescore::Off {

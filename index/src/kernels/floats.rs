@@ -106,7 +106,7 @@ impl Term for Product {
 #[inline(always)]
 fn sum<S: Simd, A: Stored, B: Stored, T: Term>(simd: S, a: &[u8], b: &[u8]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (A::split(a), B::split(b));
-    let mut sums = four_sums(simd.zeros(), a, b, |sum, a, b| {
+    let mut sums = four_sums!(simd.zeros(), a, b, |sum, a, b| {
         sum.add(T::term(A::widen(simd, a), B::widen(simd, b)))
     });
     if !a_rest.is_empty() {

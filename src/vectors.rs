@@ -21,6 +21,8 @@ mod error;
 mod ids;
 mod npy;
 mod rows;
+mod whole;
+mod writer;
 
 use std::path::Path;
 
@@ -32,6 +34,7 @@ pub use error::VectorFileError;
 pub use ids::{IdRows, read_ids, write_ivecs};
 use npy::NpyElement;
 use rows::Rows;
+pub use writer::RowWriter;
 
 type Result<T> = std::result::Result<T, VectorFileError>;
 

@@ -14,6 +14,7 @@ mod console;
 mod contest;
 mod demo;
 mod failure;
+mod generate;
 mod inspect;
 mod interrupt;
 mod json;
@@ -59,6 +60,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::DemoArgs),
+    Generate(generate::GenerateArgs),
     Build(build::BuildArgs),
     Search(search::SearchArgs),
     Compare(compare::CompareArgs),
@@ -85,6 +87,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
     let console = Console::new(cli.json, Interrupt::install()?);
     match &cli.command {
         Command::Demo(args) => demo::execute(args, &console),
+        Command::Generate(args) => generate::execute(args, &console),
         Command::Build(args) => build::execute(args, &console),
         Command::Search(args) => search::execute(args, &console),
         Command::Compare(args) => compare::execute(args, &console),

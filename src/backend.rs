@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use ringpool_compat_mmap::MmapOptions;
+use ringpool_index::Quantizer;
 use ringpool_uring::{EngineChoice, Rung};
 
 use crate::Memory;
@@ -25,6 +26,9 @@ pub enum Backend {
 pub struct OpenOptions {
     /// Through what the originals are read.
     pub backend: Backend,
+    /// The codes that searches walk by: by default the first that the segment carries. With
+    /// [`Quantizer::None`] they walk by the originals.
+    pub codes: Option<Quantizer>,
     /// The pool's budget. By default a quarter of the originals' pages, but at most half of what
     /// the cgroup or the machine has left, and at least what a pool needs.
     pub memory: Option<Memory>,

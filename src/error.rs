@@ -1,7 +1,7 @@
 //! What goes wrong when a segment is opened, searched or verified.
 
 use ringpool_bufferpool::{HotSetError, PoolError};
-use ringpool_index::{SearchError, SegmentError};
+use ringpool_index::{Quantizer, SearchError, SegmentError};
 
 /// An error of one of the parts, in its own words.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +10,14 @@ pub enum Error {
     /// The segment, or one of its files, is not what it should be.
     #[error(transparent)]
     Segment(#[from] SegmentError),
+    /// The segment carries other codes.
+    #[error("the segment carries no {wanted} codes: use {}", choices(.carried))]
+    NoSuchCodes {
+        /// The codes asked for.
+        wanted: Quantizer,
+        /// Those that there are.
+        carried: Vec<Quantizer>,
+    },
     /// The budget does not do.
     #[error(transparent)]
     Pool(#[from] PoolError),
@@ -25,4 +33,10 @@ pub enum Error {
     /// The caller has cancelled what it asked for.
     #[error("cancelled")]
     Cancelled,
+}
+
+/// What may be asked for: codes, or the originals.
+fn choices(carried: &[Quantizer]) -> String {
+    let names = carried.iter().chain([&Quantizer::None]).map(ToString::to_string);
+    names.collect::<Vec<_>>().join(" or ")
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use ringpool_bufferpool::{Pool, PoolFile, PoolOptions};
 use ringpool_compat_mmap::MmapSource;
-use ringpool_index::{ComponentFile, ComponentKind, Hit, Scratch, SearchParams, Segment};
+use ringpool_index::{
+    ComponentFile, ComponentKind, Hit, Placed, Quantizer, Scratch, SearchParams, Segment,
+};
 use ringpool_storage::{MemorySource, PageNo, PageSource};
 use ringpool_uring::{DirectIo, Engine, OpenedFile, Rung};
 
@@ -71,10 +73,7 @@ impl Index {
         // What fails within a component's opener and is no storage error is told from here.
         let mut refused = None;
         let segment = Segment::open(dir, &mut |file| {
-            let paged = file.kind == ComponentKind::Vectors;
-            let source = opening.source(file);
-            let source = source.map(|source| if paged { through(source) } else { source });
-            source.map_err(|error| match error {
+            opening.place(file, through).map_err(|error| match error {
                 Error::Storage(error) => error,
                 other => {
                     let path: Arc<str> = file.path.display().to_string().into();
@@ -87,8 +86,9 @@ impl Index {
         if let Some(error) = refused {
             return Err(error);
         }
-        let Opening { paged_files, memory_budget_bytes, pool, pooled, reported, .. } = opening;
         let segment = segment?;
+        opening.expect_codes(&segment)?;
+        let Opening { paged_files, memory_budget_bytes, pool, pooled, reported, .. } = opening;
         Ok(Self { segment, paged_files, memory_budget_bytes, pool, pooled, engine: reported })
     }
 
@@ -164,6 +164,8 @@ struct Opening<'a> {
     /// The pool that the originals are to be in, unless they get one of their own.
     shared: Option<&'a Pool>,
     engine: Engine,
+    /// What searches are to walk by, once that is known.
+    codes: Option<Quantizer>,
     paged_files: Vec<PathBuf>,
     memory_budget_bytes: u64,
     pool: Option<Pool>,
@@ -183,15 +185,44 @@ impl<'a> Opening<'a> {
             pool: None,
             pooled: None,
             reported: None,
+            codes: options.codes,
         })
     }
 
-    fn source(&mut self, file: &ComponentFile) -> Result<Arc<dyn PageSource>, Error> {
-        if file.kind != ComponentKind::Vectors {
-            // Loaded once and kept by the segment.
-            let opened = self.open(file)?;
-            return Ok(Arc::new(Unpooled::new(opened, file.checksums.clone())));
+    /// Graph and the codes that are walked by are loaded once and kept by the segment; originals
+    /// go through the backend.
+    fn place(
+        &mut self,
+        file: &ComponentFile,
+        through: &dyn Fn(Arc<dyn PageSource>) -> Arc<dyn PageSource>,
+    ) -> Result<Placed, Error> {
+        match file.kind {
+            ComponentKind::Vectors => Ok(Placed::Paged(through(self.source(file)?))),
+            ComponentKind::Codes(quantizer) if !self.walks_by(quantizer) => Ok(Placed::Left),
+            ComponentKind::Codes(_) | ComponentKind::Graph => {
+                let opened = self.open(file)?;
+                let source = Unpooled::new(opened, file.checksums.clone());
+                Ok(Placed::Resident(Arc::new(source)))
+            }
         }
+    }
+
+    /// Whether these are the codes that were asked for, or the first where nothing was said.
+    fn walks_by(&mut self, quantizer: Quantizer) -> bool {
+        quantizer == *self.codes.get_or_insert(quantizer)
+    }
+
+    fn expect_codes(&self, segment: &Segment) -> Result<(), Error> {
+        match self.codes {
+            Some(wanted) if wanted != segment.walked_by() => {
+                let carried = segment.manifest().quantizers.clone();
+                Err(Error::NoSuchCodes { wanted, carried })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn source(&mut self, file: &ComponentFile) -> Result<Arc<dyn PageSource>, Error> {
         self.paged_files.push(file.path.clone());
         if let Some(pool) = self.shared {
             self.memory_budget_bytes = pool.stats().memory_bytes;

@@ -135,8 +135,8 @@ pub use ringpool_compat_mmap::{Advice, MmapOptions, Verify};
 pub use ringpool_index::{
     BuildError, BuildOptions, BuildReport, Component, ComponentFile, ComponentKind, Element,
     FORMAT_VERSION, Hit, MAX_DIM, MAX_POINTS, Manifest, Metric, NoProgress, ParseError, Phase,
-    Progress, Quantizer, Scratch, SearchError, SearchParams, Segment, SegmentError, Vectors,
-    VectorsError, build, exact_search,
+    Placed, Progress, Quantizer, Rescore, Scratch, SearchError, SearchParams, Segment,
+    SegmentError, Vectors, VectorsError, build, exact_search,
 };
 pub use ringpool_uring::{EngineChoice, Rung};
 pub use verify::verify;

@@ -113,7 +113,7 @@ fn ids_and_distances_are_the_same_through_everything() {
     let dir = dir();
     let queries = shipped("query.bvecs.gz", 40);
     for quantizer in [Quantizer::Sq8, Quantizer::None] {
-        let options = BuildOptions { quantizer, ..BuildOptions::default() };
+        let options = BuildOptions { quantizers: vec![quantizer], ..BuildOptions::default() };
         let segment = segment(&dir.path().join(quantizer.to_string()), &options);
         let open = |options: &OpenOptions| Index::open(&segment, options).unwrap();
         let memory = OpenOptions { backend: Backend::Memory, ..OpenOptions::default() };

@@ -40,9 +40,10 @@ pub struct BuildArgs {
     #[arg(long, default_value_t = 200, value_name = "N")]
     ef_construction: usize,
 
-    /// What the graph is walked with: sq8 (a byte a dimension, in memory) or none
-    #[arg(long, default_value = "sq8")]
-    quantize: Quantizer,
+    /// Codes to walk the graph by: sq8, sq4, pq:BYTES, rabitq:1, rabitq:2, rabitq:4 or none. May be
+    /// given several times; `search --codes` chooses, the first is its default
+    #[arg(long, default_value = "sq8", value_name = "CODES")]
+    quantize: Vec<Quantizer>,
 
     /// How the originals are stored
     #[arg(long, value_enum, default_value = "as-given")]
@@ -79,7 +80,7 @@ struct Built {
     metric: String,
     m: usize,
     ef_construction: usize,
-    quantize: String,
+    quantize: Vec<String>,
     seed: u64,
     page_size_bytes: usize,
     bytes: u64,
@@ -98,7 +99,7 @@ pub fn execute(args: &BuildArgs, console: &Console) -> Result<(), Failure> {
         metric: args.metric,
         m: args.m,
         ef_construction: args.ef_construction,
-        quantizer: args.quantize,
+        quantizers: args.quantize.clone(),
         page_size: args.page_size,
         threads: args.threads,
         seed: args.seed,
@@ -115,7 +116,7 @@ pub fn execute(args: &BuildArgs, console: &Console) -> Result<(), Failure> {
         metric: manifest.metric.to_string(),
         m: manifest.m,
         ef_construction: manifest.ef_construction,
-        quantize: manifest.quantizer.to_string(),
+        quantize: manifest.quantizers.iter().map(ToString::to_string).collect(),
         seed: manifest.seed,
         page_size_bytes: args.page_size.bytes(),
         bytes: bytes.sum(),
@@ -136,7 +137,9 @@ pub fn build(
     match ringpool::build(rows, out, options, &watch) {
         Ok(_) => Ok(()),
         Err(BuildError::Cancelled) => Err(Interrupt::failure()),
-        Err(error @ BuildError::Option { .. }) => Err(Failure::Usage(error.to_string())),
+        Err(error @ (BuildError::Option { .. } | BuildError::Quantizers(_))) => {
+            Err(Failure::Usage(error.to_string()))
+        }
         // These two are about what is in the file, which the library has not seen.
         Err(error @ (BuildError::NotFinite { .. } | BuildError::Empty)) => {
             Err(Failure::new(format!("{}: {error}", file.display())))

@@ -26,7 +26,7 @@ struct Contents {
     points: u64,
     m: usize,
     ef_construction: usize,
-    quantize: String,
+    quantize: Vec<String>,
     seed: u64,
     components: Vec<ComponentLine>,
     /// What an open segment keeps in memory whatever the budget.
@@ -73,7 +73,7 @@ pub fn execute(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
         points: manifest.points as u64,
         m: manifest.m,
         ef_construction: manifest.ef_construction,
-        quantize: manifest.quantizer.to_string(),
+        quantize: manifest.quantizers.iter().map(ToString::to_string).collect(),
         seed: manifest.seed,
         resident_bytes: bytes_where(true),
         paged_bytes: bytes_where(false),
@@ -102,7 +102,7 @@ fn text(args: &InspectArgs, contents: &Contents) -> String {
                 contents.m, contents.ef_construction, contents.seed
             ),
         ),
-        ("codes", contents.quantize.clone()),
+        ("codes", codes(&contents.quantize)),
         ("kept in memory", table::bytes(contents.resident_bytes)),
         ("read by page", table::bytes(contents.paged_bytes)),
     ];
@@ -122,4 +122,8 @@ fn text(args: &InspectArgs, contents: &Contents) -> String {
         table::pairs(&facts),
         table::columns(&["component", "read", "pages", "page", "bytes"], 2..5, &rows)
     )
+}
+
+fn codes(names: &[String]) -> String {
+    if names.is_empty() { "none".into() } else { names.join(", ") }
 }

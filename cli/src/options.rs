@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use ringpool::storage::PageSize;
-use ringpool::{EngineChoice, Memory, SearchParams, Verify};
+use ringpool::{EngineChoice, Memory, Quantizer, Rescore, SearchParams, Verify};
 
 /// What is asked, of which segment, and with how much memory.
 #[derive(Args, Clone, Debug)]
@@ -29,6 +29,15 @@ pub struct QueryOptions {
     #[arg(long, default_value_t = 4.0, value_name = "X", value_parser = oversample)]
     pub oversample: f32,
 
+    /// Whether originals are read at all after a walk by codes
+    #[arg(long, value_enum, default_value = "on")]
+    pub rescore: Switch,
+
+    /// Codes to walk by, of those that the segment carries, or none for the originals
+    /// [default: the first that it carries]
+    #[arg(long, value_name = "CODES")]
+    pub codes: Option<Quantizer>,
+
     /// Memory for pages: 256MiB, 2GiB, or a share of what goes through the backend
     /// [default: 25%, but at most half of what is left]
     #[arg(long, value_name = "BYTES|N%")]
@@ -50,7 +59,11 @@ pub struct QueryOptions {
 impl QueryOptions {
     /// What each search is asked for.
     pub fn params(&self) -> SearchParams {
-        SearchParams { k: self.k as usize, ef: self.ef as usize, oversample: self.oversample }
+        let rescore = match self.rescore {
+            Switch::On => Rescore::Times(self.oversample),
+            Switch::Off => Rescore::Off,
+        };
+        SearchParams { k: self.k as usize, ef: self.ef as usize, rescore }
     }
 
     /// The arguments of a `ringpool search` with these options. Those at their default are left
@@ -62,6 +75,12 @@ impl QueryOptions {
         flag("--k", self.k.to_string().into());
         flag("--ef", self.ef.to_string().into());
         flag("--oversample", self.oversample.to_string().into());
+        if self.rescore == Switch::Off {
+            flag("--rescore", "off".into());
+        }
+        if let Some(codes) = self.codes {
+            flag("--codes", codes.to_string().into());
+        }
         if let Some(memory) = self.memory {
             flag("--memory", memory.to_string().into());
         }
@@ -76,6 +95,15 @@ impl QueryOptions {
         }
         line
     }
+}
+
+/// Yes or no.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Switch {
+    /// Do
+    On,
+    /// Do not
+    Off,
 }
 
 /// How much of the answer is in memory when the measured pass begins.

@@ -90,6 +90,7 @@ impl Loaded {
     fn load(args: &SearchArgs) -> Result<Self, Failure> {
         let options = OpenOptions {
             backend: args.backend,
+            codes: args.query.codes,
             memory: args.query.memory,
             engine: args.query.engine,
             mmap: MmapOptions { advice: args.mmap_advice, verify: args.query.mmap_verify },

@@ -1,18 +1,18 @@
 //! From vectors to a segment on disk.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
+use crate::codes::{Codes, Rows};
 use crate::component::ComponentKind;
 use crate::graph::{self, CodeSpace, Graph, GraphOptions, RowSpace};
-use crate::sq8::Codes;
 use crate::write::{Gate, Staging};
 use crate::{
-    BuildError, BuildOptions, Component, Element, Manifest, Metric, Phase, Progress, Quantizer,
-    Vectors,
+    BuildError, BuildOptions, Component, Element, Manifest, Metric, Phase, Progress, Vectors,
 };
 
 /// What a build made, and how long it took.
@@ -59,7 +59,7 @@ pub(crate) fn build_gated(
     progress: &dyn Progress,
     gate: &Gate<'_>,
 ) -> Result<BuildReport, BuildError> {
-    options.check()?;
+    options.check(vectors.dim())?;
     if vectors.is_empty() {
         return Err(BuildError::Empty);
     }
@@ -75,7 +75,7 @@ pub(crate) fn build_gated(
     Ok(BuildReport {
         layers: manifest.layers.clone(),
         linked_points: made.linked_points,
-        lossless_codes: made.codes.is_some_and(|codes| codes.book.lossless),
+        lossless_codes: made.codes.iter().any(|codes| codes.lossless().is_some()),
         pages_bytes: pages.sum::<u64>() * options.page_size.bytes() as u64,
         codes_time: made.codes_time,
         graph_time: made.graph_time,
@@ -85,7 +85,8 @@ pub(crate) fn build_gated(
 
 /// What is written besides the vectors.
 struct Made {
-    codes: Option<Codes>,
+    /// In the order of the options.
+    codes: Vec<Codes>,
     graph: Graph,
     linked_points: usize,
     codes_time: Duration,
@@ -100,18 +101,20 @@ fn make(
     expect_finite(vectors)?;
     let begun = Instant::now();
     let points = vectors.len() as u64;
-    let step = |done| progress.report(Phase::Codes, done, points);
-    let codes = match options.quantizer {
-        Quantizer::None => None,
-        Quantizer::Sq8 => Some(unless_cancelled(Codes::train(vectors, options.metric, &step))?),
+    let rows = Rows::new(vectors, options.metric, options.seed);
+    let sets = options.codes().count() as u64;
+    let train = |(set, quantizer)| {
+        let step = |done| progress.report(Phase::Codes, set * points + done, sets * points);
+        unless_cancelled(Codes::train(quantizer, &rows, &step))
     };
+    let codes = (0..).zip(options.codes()).map(train).collect::<Result<Vec<_>, _>>()?;
     let codes_time = begun.elapsed();
     let begun = Instant::now();
     let step = |done| progress.report(Phase::Graph, done, points);
     let graph_options =
         GraphOptions { m: options.m, ef_construction: options.ef_construction, seed: options.seed };
-    let exact = |codes: &&Codes| codes.book.lossless && options.metric == Metric::L2;
-    let built = match codes.as_ref().filter(exact) {
+    let exact = codes.iter().find_map(Codes::lossless);
+    let built = match exact.filter(|_| options.metric == Metric::L2) {
         Some(codes) => graph::build(&CodeSpace(codes), graph_options, &step),
         None => {
             // Few processors compute with f16. Widened once instead of at each distance, which is
@@ -162,15 +165,10 @@ fn write(
     let mut components = std::mem::take(&mut manifest.components);
     for component in &mut components {
         let records = manifest.sections(component.kind);
-        let words = words_of(component.kind, made);
-        let mut sections: Vec<&[u8]> = words.iter().map(|w| bytemuck::cast_slice(w)).collect();
-        match (component.kind, &made.codes) {
-            (ComponentKind::Vectors, _) => sections.push(vectors.bytes()),
-            (ComponentKind::Codes, Some(codes)) => sections.push(&codes.codes),
-            _ => {}
-        }
+        let sections = sections_of(component.kind, vectors, made);
         debug_assert_eq!(records.len(), sections.len());
-        let sections: Vec<_> = records.into_iter().zip(sections).collect();
+        let sections: Vec<_> =
+            records.into_iter().zip(sections.iter().map(|section| &**section)).collect();
         staging.write_component(component, &sections, &mut written)?;
     }
     manifest.components = components;
@@ -178,26 +176,29 @@ fn write(
     Ok(manifest)
 }
 
-/// The sections of a component that are 32-bit words.
-fn words_of(kind: ComponentKind, made: &Made) -> Vec<std::borrow::Cow<'_, [u32]>> {
-    match (kind, &made.codes) {
-        (ComponentKind::Vectors, _) | (ComponentKind::Codes, None) => Vec::new(),
-        (ComponentKind::Codes, Some(codes)) => {
-            let offsets = codes.book.offsets.iter().map(|offset| offset.to_bits());
-            let words: Vec<u32> =
-                std::iter::once(codes.book.step.to_bits()).chain(offsets).collect();
-            vec![words.into()]
+/// What goes into a component: the records of each of its sections put end to end.
+fn sections_of<'a>(
+    kind: ComponentKind,
+    vectors: &'a Vectors,
+    made: &'a Made,
+) -> Vec<Cow<'a, [u8]>> {
+    match kind {
+        ComponentKind::Vectors => vec![vectors.bytes().into()],
+        ComponentKind::Codes(quantizer) => {
+            let codes = made.codes.iter().find(|codes| codes.quantizer() == quantizer);
+            codes.map_or_else(Vec::new, Codes::to_sections)
         }
-        (ComponentKind::Graph, _) => {
+        ComponentKind::Graph => {
             let upper = made.graph.layers.iter().skip(1).map(|layer| {
                 let records = layer.records.chunks(layer.max_neighbours + 1);
                 let with_point = layer.points.iter().zip(records);
                 let words = with_point.flat_map(|(&point, record)| {
                     std::iter::once(point).chain(record.iter().copied())
                 });
-                words.collect::<Vec<u32>>().into()
+                let words: Vec<u32> = words.collect();
+                bytemuck::cast_slice(&words).to_vec().into()
             });
-            let layer_0 = made.graph.layers[0].records.as_slice().into();
+            let layer_0 = bytemuck::cast_slice(&made.graph.layers[0].records).into();
             std::iter::once(layer_0).chain(upper).collect()
         }
     }
@@ -214,7 +215,7 @@ fn describe(vectors: &Vectors, graph: &Graph, options: &BuildOptions) -> Manifes
         points: vectors.len(),
         m: options.m,
         ef_construction: options.ef_construction,
-        quantizer: options.quantizer,
+        quantizers: options.codes().collect(),
         seed: options.seed,
         page_size: options.page_size,
         entry_point: graph.entry_point,
@@ -222,10 +223,10 @@ fn describe(vectors: &Vectors, graph: &Graph, options: &BuildOptions) -> Manifes
         components: Vec::new(),
     };
     let contents = crc32c::crc32c(vectors.bytes());
-    let component = |kind| Component {
+    let component = |kind: ComponentKind| Component {
         kind,
-        name: manifest.name_of(kind).into(),
-        key: key_of(manifest.name_of(kind), options.seed, contents),
+        name: kind.name(),
+        key: key_of(&kind.name(), options.seed, contents),
         pages: manifest.pages_of(kind),
         record_bytes: manifest.record_bytes_of(kind),
         checksums_crc32c: 0,

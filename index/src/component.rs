@@ -10,27 +10,38 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::layout::Records;
-use crate::{Component, SegmentError};
+use crate::{Component, Quantizer, SegmentError};
 
 /// What a component is for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ComponentKind {
-    /// The original vectors: read at search time, a few pages a query.
+    /// The original vectors.
     Vectors,
-    /// The codes: read once and kept.
-    Codes,
-    /// The graph: read once and kept.
+    /// One set of codes.
+    Codes(Quantizer),
+    /// The graph.
     Graph,
+}
+
+impl ComponentKind {
+    /// The component's name, and that of its files before the dot.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Vectors => "vectors".into(),
+            Self::Codes(quantizer) => quantizer.component_name(),
+            Self::Graph => "graph".into(),
+        }
+    }
 }
 
 impl fmt::Display for ComponentKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Vectors => "vectors",
-            Self::Codes => "codes",
-            Self::Graph => "graph",
-        })
+        match self {
+            Self::Vectors => f.pad("component of the vectors"),
+            Self::Codes(quantizer) => f.pad(&format!("component of the {quantizer} codes")),
+            Self::Graph => f.pad("component of the graph"),
+        }
     }
 }
 

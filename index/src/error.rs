@@ -63,6 +63,9 @@ pub enum BuildError {
         /// Its largest value.
         most: usize,
     },
+    /// Codes that one segment cannot carry.
+    #[error("{0}")]
+    Quantizers(String),
     /// There is nothing to index.
     #[error("there are no vectors to build from: give at least one")]
     Empty,
@@ -197,6 +200,14 @@ pub enum SegmentError {
         /// What is wrong, and what was expected.
         reason: String,
     },
+    /// A component was put where it cannot be searched from.
+    #[error("{path}: {reason}", path = .path.display())]
+    Placement {
+        /// The file of pages.
+        path: PathBuf,
+        /// What is not possible, and what is.
+        reason: &'static str,
+    },
     /// The system refused an open or a read.
     #[error("{path}: {doing}: {source}", path = .path.display())]
     Io {
@@ -243,6 +254,9 @@ pub enum SearchError {
     /// Fewer candidates than hits, or no number.
     #[error("oversample {0} is not possible: use a number of at least 1")]
     Oversample(f32),
+    /// No share of the hits.
+    #[error("recall {0} is not possible: use a number above 0 and below 1")]
+    Recall(f32),
     /// A page of the originals could not be had.
     #[error(transparent)]
     Pages(#[from] ringpool_storage::Error),

@@ -3,7 +3,7 @@
 //! One line that tells the format and the checksum of all that follows, then JSON:
 //!
 //! ```text
-//! ringpool-segment 1 crc32c=89abcdef
+//! ringpool-segment 2 crc32c=89abcdef
 //! { "metric": "l2", ... }
 //! ```
 //!
@@ -15,16 +15,18 @@ use std::path::{Path, PathBuf};
 use ringpool_storage::PageSize;
 use serde::{Deserialize, Serialize};
 
+use crate::codes;
 use crate::component::{open_regular, read_at_most};
 use crate::graph::MAX_LAYERS;
 use crate::layout::Records;
 use crate::options::{MAX_EF_CONSTRUCTION, MAX_M};
+use crate::quantizer::expect_possible;
 use crate::{
     ComponentFile, ComponentKind, Element, MAX_DIM, MAX_POINTS, Metric, Quantizer, SegmentError,
 };
 
 /// The format that this crate writes, and the newest that it reads.
-pub const FORMAT_VERSION: u64 = 1;
+pub const FORMAT_VERSION: u64 = 2;
 
 /// The manifest's file name.
 pub(crate) const MANIFEST: &str = "MANIFEST";
@@ -55,8 +57,9 @@ pub struct Manifest {
     pub m: usize,
     /// How many candidates the neighbours were chosen from.
     pub ef_construction: usize,
-    /// What the graph is walked with.
-    pub quantizer: Quantizer,
+    /// The codes that the segment carries, the default of its searches first; none where walks
+    /// read the originals.
+    pub quantizers: Vec<Quantizer>,
     /// What the graph's layers were drawn from.
     pub seed: u64,
     /// The size of a page of every component.
@@ -181,9 +184,15 @@ impl Manifest {
         for (below, pair) in self.layers.windows(2).enumerate() {
             within(&format!("layer {}", below + 1), pair[1], 1, pair[0])?;
         }
+        if self.quantizers.contains(&Quantizer::None) {
+            return Err(
+                "\"none\" among the quantizers: they are those that the codes are of".into()
+            );
+        }
+        expect_possible(&self.quantizers, self.dim)?;
         let kinds = self.components.iter().map(|component| component.kind);
         if !kinds.eq(self.kinds()) {
-            let names = self.kinds().into_iter().map(|kind| self.name_of(kind));
+            let names = self.kinds().into_iter().map(ComponentKind::name);
             let names: Vec<_> = names.collect();
             return Err(format!("expected the components {}", names.join(", ")));
         }
@@ -191,10 +200,10 @@ impl Manifest {
     }
 
     fn check_component(&self, component: &Component) -> Result<(), String> {
-        let (kind, name) = (component.kind, self.name_of(component.kind));
+        let (kind, name) = (component.kind, component.kind.name());
         if component.name != name {
             let found = &component.name;
-            return Err(format!("the {kind} are called {found:?}, expected {name:?}"));
+            return Err(format!("the {kind} is called {found:?}, expected {name:?}"));
         }
         let expected = (self.pages_of(kind), self.record_bytes_of(kind));
         let found = (component.pages, component.record_bytes);
@@ -209,28 +218,16 @@ impl Manifest {
 
     /// The components that a segment has, in the order of its manifest.
     pub(crate) fn kinds(&self) -> Vec<ComponentKind> {
-        match self.quantizer {
-            Quantizer::None => vec![ComponentKind::Vectors, ComponentKind::Graph],
-            Quantizer::Sq8 => {
-                vec![ComponentKind::Vectors, ComponentKind::Codes, ComponentKind::Graph]
-            }
-        }
-    }
-
-    pub(crate) fn name_of(&self, kind: ComponentKind) -> &'static str {
-        match kind {
-            ComponentKind::Vectors => "vectors",
-            ComponentKind::Codes => "codes-sq8",
-            ComponentKind::Graph => "graph",
-        }
+        let codes = self.quantizers.iter().copied().map(ComponentKind::Codes);
+        let first = std::iter::once(ComponentKind::Vectors);
+        first.chain(codes).chain([ComponentKind::Graph]).collect()
     }
 
     /// The records of each of a component's sections, one section after the other.
     pub(crate) fn sections(&self, kind: ComponentKind) -> Vec<Records> {
         let lengths: Vec<(usize, usize)> = match kind {
             ComponentKind::Vectors => vec![(self.record_bytes_of(kind), self.points)],
-            // The step and the offsets, then the codes.
-            ComponentKind::Codes => vec![(4, 1 + self.dim), (self.dim, self.points)],
+            ComponentKind::Codes(quantizer) => codes::sections(quantizer, self.dim, self.points),
             ComponentKind::Graph => {
                 let upper = self.layers.iter().skip(1);
                 // An upper record is a point, a count and its neighbours.
@@ -257,7 +254,7 @@ impl Manifest {
     pub(crate) fn record_bytes_of(&self, kind: ComponentKind) -> usize {
         match kind {
             ComponentKind::Vectors => self.dim * self.element.bytes(),
-            ComponentKind::Codes => self.dim,
+            ComponentKind::Codes(quantizer) => codes::record_bytes(quantizer, self.dim),
             ComponentKind::Graph => 4 * (1 + 2 * self.m),
         }
     }
@@ -281,6 +278,10 @@ fn check_version(path: &Path, line: &[u8]) -> Result<(), SegmentError> {
         Some(found) if found > FORMAT_VERSION => {
             Err(SegmentError::NewerVersion { path: path.into(), found, known: FORMAT_VERSION })
         }
+        Some(found @ 1..) => Err(SegmentError::Manifest {
+            path: path.into(),
+            reason: format!("the segment is of format {found}, older than the first release"),
+        }),
         _ => Err(SegmentError::Manifest {
             path: path.into(),
             reason: format!("it does not begin with \"{FIRST_WORD}{FORMAT_VERSION}\""),

@@ -1,12 +1,9 @@
 //! How a segment is built.
 
-use std::fmt;
-use std::str::FromStr;
-
 use ringpool_storage::PageSize;
-use serde::{Deserialize, Serialize};
 
-use crate::{BuildError, Metric, ParseError};
+use crate::quantizer::expect_possible;
+use crate::{BuildError, Metric, Quantizer};
 
 /// The most neighbours that a point may be given: a record of layer 0 then takes 8 KiB.
 pub(crate) const MAX_M: usize = 1024;
@@ -24,8 +21,9 @@ pub struct BuildOptions {
     pub m: usize,
     /// How many candidates a new point's neighbours are chosen from. At least 1.
     pub ef_construction: usize,
-    /// What the graph is walked with.
-    pub quantizer: Quantizer,
+    /// The codes that the segment carries, the default of its searches first. With
+    /// [`Quantizer::None`], or without any, it carries none and walks read the originals.
+    pub quantizers: Vec<Quantizer>,
     /// The size of a page of every component.
     pub page_size: PageSize,
     /// How many threads build; 0 means one a core.
@@ -40,7 +38,7 @@ impl Default for BuildOptions {
             metric: Metric::L2,
             m: 16,
             ef_construction: 200,
-            quantizer: Quantizer::Sq8,
+            quantizers: vec![Quantizer::Sq8],
             page_size: PageSize::KIB_4,
             threads: 0,
             seed: 0,
@@ -49,7 +47,13 @@ impl Default for BuildOptions {
 }
 
 impl BuildOptions {
-    pub(crate) fn check(&self) -> Result<(), BuildError> {
+    /// The codes that are made: all but "none".
+    pub(crate) fn codes(&self) -> impl Iterator<Item = Quantizer> + '_ {
+        self.quantizers.iter().copied().filter(|&quantizer| quantizer != Quantizer::None)
+    }
+
+    /// Whether vectors of `dim` dimensions can be built so.
+    pub(crate) fn check(&self, dim: usize) -> Result<(), BuildError> {
         let within = |name, value: usize, least: usize, most: usize| {
             if (least..=most).contains(&value) {
                 return Ok(());
@@ -59,40 +63,7 @@ impl BuildOptions {
         within("m", self.m, 2, MAX_M)?;
         let ef = self.ef_construction;
         within("ef_construction", ef, 1, MAX_EF_CONSTRUCTION)?;
-        within("threads", self.threads, 0, MAX_THREADS)
-    }
-}
-
-/// What the graph is walked with.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Quantizer {
-    /// The originals themselves, read from their pages at every hop.
-    None,
-    /// Codes of one byte a dimension, kept in memory.
-    Sq8,
-}
-
-impl Quantizer {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Sq8 => "sq8",
-        }
-    }
-}
-
-impl fmt::Display for Quantizer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Quantizer {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        let found = [Self::None, Self::Sq8].into_iter().find(|q| q.name() == text);
-        found.ok_or_else(|| ParseError::new(text, "quantizer", "none or sq8"))
+        within("threads", self.threads, 0, MAX_THREADS)?;
+        expect_possible(&self.quantizers, dim).map_err(BuildError::Quantizers)
     }
 }

@@ -2,13 +2,13 @@
 
 use std::convert::Infallible;
 
+use crate::codes::{CodeQuery, Codes, Scheme, normalise};
 use crate::distance::RowQuery;
 use crate::graph::Graph;
 use crate::graph::walk::{Scorer, WalkScratch};
 use crate::originals::{Originals, PageScratch};
 use crate::prefetch::{PREFETCH_AHEAD, prefetch};
-use crate::sq8::{CodeQuery, Codes};
-use crate::{Manifest, SearchError};
+use crate::{Manifest, Metric, SearchError};
 
 /// A point that was found, and how far it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,14 +27,22 @@ pub struct SearchParams {
     /// How many candidates the walk keeps: more find more and take longer. Never fewer than the
     /// points to rescore.
     pub ef: usize,
-    /// How many points are rescored for each hit: at least 1. Without codes nothing is rescored,
-    /// since the walk has measured the originals.
-    pub oversample: f32,
+    /// What is read of the originals. Without codes nothing is, since the walk has measured them.
+    pub rescore: Rescore,
+}
+
+/// What is read of the originals after a walk by codes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rescore {
+    /// Nothing: hits are in the order of their codes' distances, and have these.
+    Off,
+    /// The best candidates by codes, so many for each hit: at least 1. Hits have exact distances.
+    Times(f32),
 }
 
 impl Default for SearchParams {
     fn default() -> Self {
-        Self { k: 10, ef: 100, oversample: 4.0 }
+        Self { k: 10, ef: 100, rescore: Rescore::Times(4.0) }
     }
 }
 
@@ -43,17 +51,22 @@ impl SearchParams {
         match self {
             Self { k: 0, .. } => Err(SearchError::ZeroK),
             Self { ef: 0, .. } => Err(SearchError::ZeroEf),
-            Self { oversample, .. } if !(oversample.is_finite() && *oversample >= 1.0) => {
-                Err(SearchError::Oversample(*oversample))
+            Self { rescore: Rescore::Times(times), .. }
+                if !(times.is_finite() && *times >= 1.0) =>
+            {
+                Err(SearchError::Oversample(*times))
             }
             _ => Ok(()),
         }
     }
 
-    /// How many points are rescored.
+    /// How many of the best by codes are of use.
     fn shortlist(&self, points: usize) -> usize {
-        // The cast saturates, and no more points exist.
-        let wanted = (self.k as f64 * f64::from(self.oversample)).ceil() as usize;
+        let wanted = match self.rescore {
+            Rescore::Off => self.k,
+            // The cast saturates, and no more points exist.
+            Rescore::Times(times) => (self.k as f64 * f64::from(times)).ceil() as usize,
+        };
         wanted.max(self.k).min(points)
     }
 }
@@ -75,6 +88,8 @@ pub struct Scratch {
     walk: WalkScratch,
     code_query: CodeQuery,
     row_query: RowQuery,
+    /// The query as codes are made.
+    values: Vec<f32>,
     pages: PageScratch,
     shortlist: Vec<u32>,
     distances: Vec<f32>,
@@ -100,7 +115,7 @@ impl Searched<'_> {
         let row_query = &mut scratch.row_query;
         row_query.set(self.manifest.metric, self.manifest.element, query);
         let mut hits = match self.codes {
-            Some(codes) => self.rescored(codes, query, params, scratch)?,
+            Some(codes) => self.by_codes(codes, query, params, scratch)?,
             None => self.walked(params, scratch)?,
         };
         hits.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id)));
@@ -108,8 +123,8 @@ impl Searched<'_> {
         Ok(hits)
     }
 
-    /// The shortlist by codes, with the distances of the originals.
-    fn rescored(
+    /// The shortlist by codes, with the distances of the originals where they are wanted.
+    fn by_codes(
         &self,
         codes: &Codes,
         query: &[f32],
@@ -117,11 +132,20 @@ impl Searched<'_> {
         scratch: &mut Scratch,
     ) -> Result<Vec<Hit>, SearchError> {
         let shortlist = params.shortlist(self.manifest.points);
-        scratch.code_query.set(codes, query);
-        let mut scorer = CodeScorer { codes, query: &scratch.code_query };
+        scratch.values.clear();
+        scratch.values.extend_from_slice(query);
+        if self.manifest.metric == Metric::Cosine {
+            normalise(&mut scratch.values);
+        }
+        let Scratch { walk, code_query, values, .. } = scratch;
         let ef = params.ef.max(shortlist).min(self.manifest.points);
-        let Ok(()) = walk(self.graph, ef, &mut scratch.walk, &mut scorer);
+        match codes {
+            Codes::Sq8(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.sq8),
+        }
         let best = scratch.walk.found.iter().take(shortlist);
+        if params.rescore == Rescore::Off {
+            return Ok(best.map(|(distance, id)| Hit { id, distance }).collect());
+        }
         scratch.shortlist.clear();
         scratch.shortlist.extend(best.map(|(_, point)| point));
         let (points, distances) = (&scratch.shortlist, &mut scratch.distances);
@@ -130,6 +154,19 @@ impl Searched<'_> {
         let scored = points.iter().zip(distances.iter());
         let hits = scored.map(|(&id, &distance)| Hit { id, distance });
         Ok(hits.collect())
+    }
+
+    fn walk_by<S: Scheme>(
+        &self,
+        codes: &S,
+        values: &[f32],
+        ef: usize,
+        scratch: &mut WalkScratch,
+        query: &mut S::Query,
+    ) {
+        codes.set_query(values, query);
+        let mut scorer = CodeScorer { codes, query };
+        let Ok(()) = walk(self.graph, ef, scratch, &mut scorer);
     }
 
     /// The best points by a walk over the originals themselves.
@@ -160,12 +197,12 @@ fn walk<S: Scorer>(
     walk.search_layer(graph, 0, from, ef, scorer)
 }
 
-struct CodeScorer<'a> {
-    codes: &'a Codes,
-    query: &'a CodeQuery,
+struct CodeScorer<'a, S: Scheme> {
+    codes: &'a S,
+    query: &'a S::Query,
 }
 
-impl Scorer for CodeScorer<'_> {
+impl<S: Scheme> Scorer for CodeScorer<'_, S> {
     type Error = Infallible;
 
     fn score(&mut self, points: &[u32], distances: &mut Vec<f32>) -> Result<(), Infallible> {

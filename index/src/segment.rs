@@ -5,13 +5,23 @@ use std::sync::Arc;
 
 use ringpool_storage::PageSource;
 
+use crate::codes::{Codes, Shape};
 use crate::component::{ComponentKind, load_records, load_words};
 use crate::graph::{Graph, Layer};
 use crate::layout::Records;
 use crate::originals::Originals;
 use crate::search::{Hit, Scratch, SearchParams, Searched};
-use crate::sq8::{Codebook, Codes};
-use crate::{ComponentFile, Manifest, SearchError, SegmentError};
+use crate::{ComponentFile, Manifest, Quantizer, SearchError, SegmentError};
+
+/// Where a component is while its segment is open.
+pub enum Placed {
+    /// Read once through this source and kept as arrays.
+    Resident(Arc<dyn PageSource>),
+    /// Read page by page at search time.
+    Paged(Arc<dyn PageSource>),
+    /// Not opened: codes that no search will walk by.
+    Left,
+}
 
 /// An open segment. Any number of threads may search it, each with a [`Scratch`] of its own.
 pub struct Segment {
@@ -22,35 +32,50 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Opens the segment in `dir`. `open_component` gives the source that each component is read
-    /// through: graph and codes are read once, in batches, and their sources let go; the source of
-    /// the vectors is kept and read at search time.
+    /// Opens the segment in `dir`. `place` says for each component where it is to be, and gives the
+    /// source that it is read through. Graph and codes are resident; at most one set of codes is
+    /// opened, and searches walk by it, or by the originals where all are left.
     ///
     /// # Errors
     /// When the manifest or a file is not as it was written, when a source cannot be opened or
-    /// read, or when what it returns cannot be a graph or codes.
+    /// read, when what it returns cannot be a graph or codes, or when a component is put where it
+    /// cannot be.
     pub fn open(
         dir: &Path,
-        open_component: &mut dyn FnMut(
-            &ComponentFile,
-        ) -> ringpool_storage::Result<Arc<dyn PageSource>>,
+        place: &mut dyn FnMut(&ComponentFile) -> ringpool_storage::Result<Placed>,
     ) -> Result<Self, SegmentError> {
         let manifest = Manifest::read(dir)?;
         let (mut originals, mut codes, mut graph) = (None, None, None);
         for file in manifest.component_files(dir)? {
-            let source = open_component(&file)?;
-            expect_pages(&file, &*source)?;
+            let placed = place(&file)?;
+            if let Placed::Resident(source) | Placed::Paged(source) = &placed {
+                expect_pages(&file, &**source)?;
+            }
             let sections = manifest.sections(file.kind);
-            match file.kind {
-                ComponentKind::Vectors => {
+            let path = || file.path.clone();
+            match (file.kind, placed) {
+                (ComponentKind::Vectors, Placed::Resident(source) | Placed::Paged(source)) => {
                     let records = sections[0];
                     originals = Some(Originals { source, records });
                 }
-                ComponentKind::Codes => {
-                    codes = Some(load_codes(&manifest, &file, &*source, &sections)?);
+                (ComponentKind::Codes(_), Placed::Left) => {}
+                (ComponentKind::Codes(_), Placed::Resident(_)) if codes.is_some() => {
+                    let reason = "a second set of codes is of no use: leave all but one";
+                    return Err(SegmentError::Placement { path: path(), reason });
                 }
-                ComponentKind::Graph => {
+                (ComponentKind::Codes(quantizer), Placed::Resident(source)) => {
+                    codes = Some(load_codes(&manifest, &file, &*source, &sections, quantizer)?);
+                }
+                (ComponentKind::Graph, Placed::Resident(source)) => {
                     graph = Some(load_graph(&manifest, &file, &*source, &sections)?);
+                }
+                (_, Placed::Paged(_)) => {
+                    let reason = "this component cannot be read by page: keep it resident";
+                    return Err(SegmentError::Placement { path: path(), reason });
+                }
+                (_, Placed::Left) => {
+                    let reason = "a search needs this component: do not leave it out";
+                    return Err(SegmentError::Placement { path: path(), reason });
                 }
             }
         }
@@ -58,6 +83,11 @@ impl Segment {
             return Err(SegmentError::NotASegment { dir: dir.into() });
         };
         Ok(Self { manifest, graph, codes, originals })
+    }
+
+    /// What searches walk by: the codes that were opened, or the originals.
+    pub fn walked_by(&self) -> Quantizer {
+        self.codes.as_ref().map_or(Quantizer::None, Codes::quantizer)
     }
 
     /// What the segment is.
@@ -122,20 +152,13 @@ fn load_codes(
     file: &ComponentFile,
     source: &dyn PageSource,
     sections: &[Records],
+    quantizer: Quantizer,
 ) -> Result<Codes, SegmentError> {
-    let mut scales = load_words(source, &sections[0])?.into_iter().map(f32::from_bits);
-    let step = scales.next().unwrap_or(f32::NAN);
-    let offsets: Vec<f32> = scales.collect();
-    if !(step.is_finite() && step > 0.0) {
-        return Err(damaged(file, format!("the step is {step}, expected a positive number")));
-    }
-    if let Some(dimension) = offsets.iter().position(|offset| !offset.is_finite()) {
-        let reason = format!("the offset of dimension {dimension} is no number");
-        return Err(damaged(file, reason));
-    }
-    let book = Codebook { step, offsets, lossless: false };
-    let codes = load_records(source, &sections[1])?;
-    Ok(Codes::new(manifest.metric, book, codes))
+    let Manifest { metric, dim, points, .. } = *manifest;
+    let loaded = sections.iter().map(|records| load_records(source, records));
+    let loaded = loaded.collect::<Result<Vec<_>, _>>()?;
+    let codes = Codes::from_sections(quantizer, Shape { metric, dim, points }, loaded);
+    codes.map_err(|reason| damaged(file, reason))
 }
 
 fn load_graph(

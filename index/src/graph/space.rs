@@ -1,9 +1,10 @@
 //! How a build measures the distance of two points.
 
+use crate::codes::Scheme;
+use crate::codes::sq8::Codes;
 use crate::distance::{dot, inverse_norm, l2, number_or_far};
 use crate::isa::Isa;
 use crate::prefetch::prefetch;
-use crate::sq8::Codes;
 use crate::{Metric, Vectors};
 
 /// Points with distances.

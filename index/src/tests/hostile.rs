@@ -11,8 +11,8 @@ use ringpool_storage::{Checksums, FileKey};
 use super::{as_element, clustered, in_memory, open, row, search_all};
 use crate::manifest::MANIFEST;
 use crate::{
-    BuildOptions, ComponentKind, Element, Hit, Manifest, Metric, NoProgress, SearchParams, Segment,
-    SegmentError, Vectors, build,
+    BuildOptions, ComponentKind, Element, Hit, Manifest, Metric, NoProgress, Quantizer,
+    SearchParams, Segment, SegmentError, Vectors, build,
 };
 
 struct Specimen {
@@ -144,7 +144,7 @@ fn rewrite_manifest(dir: &Path, from: &str, to: &str) {
     assert!(json.contains(from), "{from} in {json}");
     let json = json.replacen(from, to, 1);
     let crc = crc32c::crc32c(json.as_bytes());
-    fs::write(path, format!("ringpool-segment 1 crc32c={crc:08x}\n{json}")).unwrap();
+    fs::write(path, format!("ringpool-segment 2 crc32c={crc:08x}\n{json}")).unwrap();
 }
 
 #[test]
@@ -202,8 +202,10 @@ fn manifests_that_lie() {
 fn another_version_is_named() {
     let (_parent, dir) = copy();
     let text = fs::read_to_string(dir.join(MANIFEST)).unwrap();
-    for (found, newer) in [("2", true), ("0", false), ("x", false), ("1 ", false), ("+1", false)] {
-        let changed = text.replacen("segment 1", &format!("segment {found}"), 1);
+    for (found, newer) in
+        [("3", true), ("1", false), ("0", false), ("x", false), ("2 ", false), ("+2", false)]
+    {
+        let changed = text.replacen("segment 2", &format!("segment {found}"), 1);
         fs::write(dir.join(MANIFEST), changed).unwrap();
         let error = open(&dir).unwrap_err();
         assert_eq!(newer, matches!(error, SegmentError::NewerVersion { .. }), "{error}");
@@ -242,7 +244,7 @@ fn graphs_that_lie() {
 fn codes_that_lie() {
     for (word, value) in [(0, 0.0), (0, -1.0), (0, f32::NAN), (0, f32::INFINITY), (7, f32::NAN)] {
         let (_parent, dir) = copy();
-        rewrite(&dir, ComponentKind::Codes, |_, bytes: &mut [u8]| {
+        rewrite(&dir, ComponentKind::Codes(Quantizer::Sq8), |_, bytes: &mut [u8]| {
             bytes[4 * word..][..4].copy_from_slice(&f32::to_le_bytes(value));
         });
         let error = open(&dir).unwrap_err();
@@ -273,7 +275,7 @@ fn a_source_of_the_wrong_shape_is_refused() {
         wrong.page_size = ringpool_storage::PageSize::new(2048).unwrap();
         wrong.checksums =
             Checksums::of_pages(FileKey(0), wrong.page_size, &fs::read(&file.path).unwrap());
-        in_memory(&wrong)
+        super::placed(file, in_memory(&wrong)?)
     });
     assert!(matches!(refused, Err(SegmentError::Component { .. })));
 }
@@ -285,7 +287,7 @@ proptest! {
     fn any_bytes_are_no_manifest(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         prop_assert!(Manifest::parse(Path::new("M"), &bytes).is_err());
         let crc = crc32c::crc32c(&bytes);
-        let mut sealed = format!("ringpool-segment 1 crc32c={crc:08x}\n").into_bytes();
+        let mut sealed = format!("ringpool-segment 2 crc32c={crc:08x}\n").into_bytes();
         sealed.extend(bytes);
         prop_assert!(Manifest::parse(Path::new("M"), &sealed).is_err());
     }
@@ -294,7 +296,7 @@ proptest! {
     #[test]
     fn sealed_damage_never_panics(
         kind in prop_oneof![
-            Just(ComponentKind::Graph), Just(ComponentKind::Codes), Just(ComponentKind::Vectors)],
+            Just(ComponentKind::Graph), Just(ComponentKind::Codes(Quantizer::Sq8)), Just(ComponentKind::Vectors)],
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
         let (_parent, dir) = copy();

@@ -15,8 +15,8 @@ use ringpool_storage::{Error, MemorySource, PageSource};
 
 use crate::graph::mix;
 use crate::{
-    BuildOptions, ComponentFile, Element, Hit, NoProgress, Scratch, SearchParams, Segment,
-    SegmentError, Vectors, build,
+    BuildOptions, ComponentFile, ComponentKind, Element, Hit, NoProgress, Placed, Scratch,
+    SearchParams, Segment, SegmentError, Vectors, build,
 };
 
 /// Numbers from 0 to 1 that look random and are always the same for a seed.
@@ -67,8 +67,16 @@ fn in_memory(file: &ComponentFile) -> ringpool_storage::Result<Arc<dyn PageSourc
     Ok(Arc::new(source.verified(&file.checksums)?))
 }
 
+/// Originals are paged; the first codes and the graph are resident.
+fn placed(file: &ComponentFile, source: Arc<dyn PageSource>) -> ringpool_storage::Result<Placed> {
+    Ok(match file.kind {
+        ComponentKind::Vectors => Placed::Paged(source),
+        ComponentKind::Codes(_) | ComponentKind::Graph => Placed::Resident(source),
+    })
+}
+
 fn open(dir: &Path) -> Result<Segment, SegmentError> {
-    Segment::open(dir, &mut in_memory)
+    Segment::open(dir, &mut |file| placed(file, in_memory(file)?))
 }
 
 /// Builds and opens in a folder that is gone afterwards.

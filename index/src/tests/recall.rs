@@ -16,7 +16,8 @@ fn clusters_under_every_metric_and_quantizer() {
     let queries = Vectors::from_f32(24, clustered(100, 24, 40, false, 1)).unwrap();
     for metric in Metric::ALL {
         for quantizer in [Quantizer::Sq8, Quantizer::None] {
-            let options = BuildOptions { metric, quantizer, ..Default::default() };
+            let options =
+                BuildOptions { metric, quantizers: vec![quantizer], ..Default::default() };
             check(&base, &queries, &options, 0.99);
         }
     }
@@ -39,7 +40,7 @@ fn clusters_that_are_far_apart() {
     let queries = (0..100).flat_map(|i| row(&base, i * 40 + 7)).collect();
     let queries = Vectors::from_f32(8, queries).unwrap();
     for quantizer in [Quantizer::None, Quantizer::Sq8] {
-        let options = BuildOptions { quantizer, ..Default::default() };
+        let options = BuildOptions { quantizers: vec![quantizer], ..Default::default() };
         // A step of one 255th of the whole range cannot tell the points of a cluster apart, but
         // the 40 of a cluster are what is rescored.
         check(&base, &queries, &options, 0.98);

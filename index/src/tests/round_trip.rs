@@ -7,7 +7,7 @@ use ringpool_storage::{PageNo, PageSize, PageSource};
 
 use super::{as_element, clustered, in_memory, row, search_all, segment};
 use crate::{
-    BuildOptions, Element, Manifest, Metric, NoProgress, Quantizer, Scratch, SearchError,
+    BuildOptions, Element, Manifest, Metric, NoProgress, Quantizer, Rescore, Scratch, SearchError,
     SearchParams, Segment, Vectors, build, exact_search,
 };
 
@@ -38,7 +38,7 @@ fn every_element_metric_quantizer_and_page_size() {
                 for page_size in [PageSize::new(512).unwrap(), PageSize::KIB_4] {
                     let options = BuildOptions {
                         metric,
-                        quantizer,
+                        quantizers: vec![quantizer],
                         page_size,
                         m: 4,
                         ef_construction: 40,
@@ -56,7 +56,8 @@ fn vectors_longer_than_pages() {
     for (dim, element) in [(1025, Element::F32), (3000, Element::F16), (65_536, Element::U8)] {
         let base = as_element(dim, &clustered(40, dim, 3, false, 12), element);
         for quantizer in [Quantizer::None, Quantizer::Sq8] {
-            let options = BuildOptions { quantizer, m: 600, ..Default::default() };
+            let options =
+                BuildOptions { quantizers: vec![quantizer], m: 600, ..Default::default() };
             check_hits(&base, &options);
         }
     }
@@ -66,8 +67,13 @@ fn vectors_longer_than_pages() {
 fn the_smallest_segments() {
     for metric in Metric::ALL {
         for quantizer in [Quantizer::None, Quantizer::Sq8] {
-            let options =
-                BuildOptions { metric, quantizer, m: 2, ef_construction: 1, ..Default::default() };
+            let options = BuildOptions {
+                metric,
+                quantizers: vec![quantizer],
+                m: 2,
+                ef_construction: 1,
+                ..Default::default()
+            };
             check_hits(&Vectors::from_f32(1, vec![-3.5]).unwrap(), &options);
             check_hits(&Vectors::from_f32(3, vec![0.0; 6]).unwrap(), &options);
             check_hits(&Vectors::from_i8(1, (-50..50).collect()).unwrap(), &options);
@@ -146,7 +152,7 @@ fn one_batch_of_distinct_pages_a_query_in_any_order_of_arrival() {
             let batches = Default::default();
             let source = std::sync::Arc::new(Backwards { inner, batches });
             vectors.get_or_insert_with(|| source.clone());
-            Ok(source)
+            super::placed(file, source)
         })
         .unwrap();
         let vectors = vectors.unwrap();
@@ -170,7 +176,7 @@ fn parameters_and_queries_are_checked() {
     let segment = segment(&base, &BuildOptions::default());
     let mut scratch = Scratch::default();
     let mut search = |query: &[f32], k, ef, oversample| {
-        let params = SearchParams { k, ef, oversample };
+        let params = SearchParams { k, ef, rescore: Rescore::Times(oversample) };
         segment.search(query, &params, &mut scratch)
     };
     let query = [1.0, 2.0, 3.0];

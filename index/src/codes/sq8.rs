@@ -16,17 +16,17 @@
 //!
 //! so that one integer kernel, Σ q·c, serves all metrics. Cosine is ip of normalised vectors.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use rayon::prelude::*;
 
-use crate::distance::{inverse_norm, number_or_far};
+use super::rows::ROWS_PER_TASK;
+use super::{Rows, Scheme, Shape, Step, encode_all, floats};
+use crate::Metric;
+use crate::distance::number_or_far;
 use crate::isa::Isa;
 use crate::kernels::{DotCodes, MAX_QUERY_UNIT};
-use crate::{Element, Metric, Vectors};
-
-/// Rows that one task trains on or encodes at a time.
-const ROWS_PER_TASK: usize = 1024;
 
 /// What turns values into codes.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,9 +48,75 @@ pub(crate) struct Codes {
     isa: Isa,
 }
 
+/// The sections before the codes: the step and the offsets.
+pub(super) fn parameters(dim: usize) -> Vec<(usize, usize)> {
+    vec![(4, 1 + dim)]
+}
+
+impl Scheme for Codes {
+    type Query = CodeQuery;
+
+    fn train(rows: &Rows<'_>, step: &Step<'_>) -> ControlFlow<(), Self> {
+        let book = Codebook::train(rows);
+        let codes = encode_all(rows, rows.dim(), step, |(): &mut (), values, code| {
+            book.encode(values, code);
+        })?;
+        ControlFlow::Continue(Self::new(rows.metric, book, codes))
+    }
+
+    fn to_sections(&self) -> Vec<Cow<'_, [u8]>> {
+        let words: Vec<f32> =
+            std::iter::once(&self.book.step).chain(&self.book.offsets).copied().collect();
+        vec![bytemuck::cast_slice(&words).to_vec().into(), (&*self.codes).into()]
+    }
+
+    fn from_sections(shape: Shape, sections: Vec<Vec<u8>>) -> Result<Self, String> {
+        let Ok([words, codes]) = <[Vec<u8>; 2]>::try_from(sections) else {
+            return Err("expected two sections".into());
+        };
+        let words = floats(&words);
+        let Some((&step, offsets)) = words.split_first() else {
+            return Err("the step is missing".into());
+        };
+        if !(step.is_finite() && step > 0.0) {
+            return Err(format!("the step is {step}, expected a positive number"));
+        }
+        if let Some(dimension) = offsets.iter().position(|offset| !offset.is_finite()) {
+            return Err(format!("the offset of dimension {dimension} is no number"));
+        }
+        let book = Codebook { step, offsets: offsets.to_vec(), lossless: false };
+        Ok(Self::new(shape.metric, book, codes))
+    }
+
+    fn set_query(&self, values: &[f32], query: &mut CodeQuery) {
+        query.set(self, values);
+    }
+
+    #[inline]
+    fn row(&self, point: u32) -> &[u8] {
+        let dim = self.book.offsets.len();
+        &self.codes[point as usize * dim..][..dim]
+    }
+
+    #[inline]
+    fn distance(&self, query: &CodeQuery, point: u32) -> f32 {
+        let dot = self.isa.run(DotCodes(&query.units, self.row(point))) as f64;
+        let norm = match self.metric {
+            Metric::L2 => f64::from(self.norms[point as usize]),
+            Metric::Ip | Metric::Cosine => 0.0,
+        };
+        number_or_far((query.base + query.per_dot * dot + query.per_norm * norm) as f32)
+    }
+
+    fn resident_bytes(&self) -> u64 {
+        (size_of_val(&*self.codes) + size_of_val(&*self.norms) + size_of_val(&*self.book.offsets))
+            as u64
+    }
+}
+
 impl Codes {
     /// Takes codes that were trained here or read from a segment.
-    pub(crate) fn new(metric: Metric, book: Codebook, codes: Vec<u8>) -> Self {
+    fn new(metric: Metric, book: Codebook, codes: Vec<u8>) -> Self {
         let dim = book.offsets.len();
         debug_assert!(codes.len().is_multiple_of(dim));
         // At most 65,536 · 255², which a u32 holds.
@@ -62,74 +128,11 @@ impl Codes {
         Self { metric, book, codes, norms, isa: Isa::detected() }
     }
 
-    /// Trains on all vectors and encodes them. `step` hears how many points are done and ends
-    /// the work when it breaks.
-    pub(crate) fn train(
-        vectors: &Vectors,
-        metric: Metric,
-        step: &(dyn Fn(u64) -> ControlFlow<()> + Sync),
-    ) -> ControlFlow<(), Self> {
-        let book = Codebook::train(vectors, metric);
-        let dim = vectors.dim();
-        let mut codes = vec![0; vectors.len() * dim];
-        let tasks = codes.par_chunks_mut(ROWS_PER_TASK * dim).enumerate();
-        tasks.try_for_each(|(task, out)| {
-            let first = task * ROWS_PER_TASK;
-            let mut row = vec![0.0; dim];
-            for (i, code) in out.chunks_mut(dim).enumerate() {
-                values_to_encode(vectors, metric, first + i, &mut row);
-                book.encode(&row, code);
-            }
-            step((first + out.len() / dim) as u64)
-        })?;
-        ControlFlow::Continue(Self::new(metric, book, codes))
-    }
-
-    /// One point's code.
-    #[inline]
-    pub(crate) fn row(&self, point: u32) -> &[u8] {
-        let dim = self.book.offsets.len();
-        &self.codes[point as usize * dim..][..dim]
-    }
-
     /// The squared distance of two points' codes in steps, where `query` is the code of `from`.
     #[inline]
     pub(crate) fn l2_between(&self, query: &[i16], from: u32, to: u32) -> f32 {
         let norms = i64::from(self.norms[from as usize]) + i64::from(self.norms[to as usize]);
         (norms - 2 * self.isa.run(DotCodes(query, self.row(to)))) as f32
-    }
-
-    /// The distance of a query to a point, as far as its code tells.
-    #[inline]
-    pub(crate) fn distance(&self, query: &CodeQuery, point: u32) -> f32 {
-        let dot = self.isa.run(DotCodes(&query.units, self.row(point))) as f64;
-        let norm = match self.metric {
-            Metric::L2 => f64::from(self.norms[point as usize]),
-            Metric::Ip | Metric::Cosine => 0.0,
-        };
-        number_or_far((query.base + query.per_dot * dot + query.per_norm * norm) as f32)
-    }
-
-    /// The memory that codes, norms and offsets take.
-    pub(crate) fn resident_bytes(&self) -> u64 {
-        (size_of_val(&*self.codes) + size_of_val(&*self.norms) + size_of_val(&*self.book.offsets))
-            as u64
-    }
-}
-
-/// A row as it is encoded: normalised for cosine, itself otherwise.
-fn values_to_encode(vectors: &Vectors, metric: Metric, row: usize, out: &mut [f32]) {
-    vectors.row_f32(row, out);
-    if metric == Metric::Cosine {
-        normalise(out);
-    }
-}
-
-fn normalise(values: &mut [f32]) {
-    let bytes = bytemuck::cast_slice(values);
-    let inverse = inverse_norm(Isa::detected(), bytes, Element::F32);
-    for value in values {
-        *value *= inverse;
     }
 }
 
@@ -142,8 +145,8 @@ struct Ranges {
 }
 
 impl Ranges {
-    fn of_rows(vectors: &Vectors, metric: Metric, rows: std::ops::Range<usize>) -> Self {
-        let dim = vectors.dim();
+    fn of(all: &Rows<'_>, rows: std::ops::Range<usize>) -> Self {
+        let dim = all.dim();
         let mut ranges = Self {
             least: vec![f32::INFINITY; dim],
             most: vec![f32::NEG_INFINITY; dim],
@@ -151,7 +154,7 @@ impl Ranges {
         };
         let mut values = vec![0.0; dim];
         for row in rows {
-            values_to_encode(vectors, metric, row, &mut values);
+            all.copy(row, &mut values);
             ranges.whole = ranges.whole && values.iter().all(|value| value.trunc() == *value);
             for (i, &value) in values.iter().enumerate() {
                 ranges.least[i] = ranges.least[i].min(value);
@@ -172,14 +175,13 @@ impl Ranges {
 }
 
 impl Codebook {
-    fn train(vectors: &Vectors, metric: Metric) -> Self {
-        let tasks = vectors.len().div_ceil(ROWS_PER_TASK);
+    fn train(rows: &Rows<'_>) -> Self {
+        let tasks = rows.len().div_ceil(ROWS_PER_TASK);
         let ranges = (0..tasks).into_par_iter().map(|task| {
             let first = task * ROWS_PER_TASK;
-            let rows = first..vectors.len().min(first + ROWS_PER_TASK);
-            Ranges::of_rows(vectors, metric, rows)
+            Ranges::of(rows, first..rows.len().min(first + ROWS_PER_TASK))
         });
-        let none = || Ranges::of_rows(vectors, metric, 0..0);
+        let none = || Ranges::of(rows, 0..0);
         let ranges = ranges.reduce(none, |a, b| a.merge(&b));
         let widths = ranges.least.iter().zip(&ranges.most);
         let widest = widths.fold(0.0_f64, |widest, (&least, &most)| {
@@ -210,19 +212,13 @@ pub(crate) struct CodeQuery {
     base: f64,
     per_dot: f64,
     per_norm: f64,
-    values: Vec<f32>,
 }
 
 impl CodeQuery {
     /// Takes another query, against these codes.
-    pub(crate) fn set(&mut self, codes: &Codes, query: &[f32]) {
+    fn set(&mut self, codes: &Codes, query: &[f32]) {
         let book = &codes.book;
-        self.values.clear();
-        self.values.extend_from_slice(query);
-        if codes.metric == Metric::Cosine {
-            normalise(&mut self.values);
-        }
-        let values = self.values.iter().map(|&value| f64::from(value));
+        let values = query.iter().map(|&value| f64::from(value));
         let offsets = book.offsets.iter().map(|&offset| f64::from(offset));
         let step = f64::from(book.step);
         if codes.metric == Metric::L2 {
@@ -268,9 +264,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{Element, Vectors};
 
     fn train(vectors: &Vectors, metric: Metric) -> Codes {
-        match Codes::train(vectors, metric, &|_| ControlFlow::Continue(())) {
+        match Codes::train(&Rows::new(vectors, metric, 0), &|_| ControlFlow::Continue(())) {
             ControlFlow::Continue(codes) => codes,
             ControlFlow::Break(()) => unreachable!("nobody breaks"),
         }
@@ -342,7 +339,11 @@ mod tests {
             for metric in Metric::ALL {
                 let codes = train(&vectors, metric);
                 let mut code_query = CodeQuery::default();
-                code_query.set(&codes, &query);
+                let mut as_encoded = query.clone();
+                if metric == Metric::Cosine {
+                    super::super::normalise(&mut as_encoded);
+                }
+                code_query.set(&codes, &as_encoded);
                 let mut row_query = crate::distance::RowQuery::default();
                 row_query.set(metric, Element::F32, &query);
                 // Half a step and half a unit in each dimension, times values up to 30.

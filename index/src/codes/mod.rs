@@ -1,0 +1,145 @@
+//! Codes: a few bytes that stand for a vector while the graph is walked.
+//!
+//! Each way of making codes is a [`Scheme`], one file each. A segment carries any number of sets of
+//! codes, each a component of its own; an open segment has one of them in memory, the [`Codes`]
+//! that its searches walk by. What a code tells is an estimate: the best candidates by codes are
+//! measured again from their originals.
+
+mod rows;
+pub(crate) mod sq8;
+
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+
+pub(crate) use rows::{Rows, encode_all, normalise};
+
+use crate::{Metric, Quantizer};
+
+/// One way of making codes.
+pub(crate) trait Scheme: Sized + Send + Sync {
+    /// A query, ready to be compared with codes; made anew by `set_query`, kept for its memory.
+    type Query: Default;
+
+    /// Trains on `rows` and encodes them on all cores. `step` hears how many rows are encoded and
+    /// ends the work when it breaks.
+    fn train(rows: &Rows<'_>, step: &Step<'_>) -> ControlFlow<(), Self>;
+
+    /// What goes into the component: its sections' records put end to end, of the lengths that
+    /// [`sections`] tells.
+    fn to_sections(&self) -> Vec<Cow<'_, [u8]>>;
+
+    /// Takes sections of the right lengths that anybody may have written; says what is wrong with
+    /// them where they cannot be codes.
+    fn from_sections(shape: Shape, sections: Vec<Vec<u8>>) -> Result<Self, String>;
+
+    /// Takes another query, of the right dimension and finite.
+    fn set_query(&self, values: &[f32], query: &mut Self::Query);
+
+    /// The bytes that `distance` will read of this point's code, to be asked for in advance.
+    fn row(&self, point: u32) -> &[u8];
+
+    /// The distance of a query to a point as far as its code tells: a number or infinity.
+    fn distance(&self, query: &Self::Query, point: u32) -> f32;
+
+    /// The memory that the codes take.
+    fn resident_bytes(&self) -> u64;
+}
+
+/// Hears how far a long work is, and may end it.
+pub(crate) type Step<'a> = dyn Fn(u64) -> ControlFlow<()> + Sync + 'a;
+
+/// What codes were made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) metric: Metric,
+    #[allow(dead_code)]
+    pub(crate) dim: usize,
+    #[allow(dead_code)]
+    pub(crate) points: usize,
+}
+
+/// The codes of all points, of any scheme.
+pub(crate) enum Codes {
+    Sq8(sq8::Codes),
+}
+
+/// A query against codes of any scheme. Each scheme's part is kept from one search to the next.
+#[derive(Default)]
+pub(crate) struct CodeQuery {
+    pub(crate) sq8: sq8::CodeQuery,
+}
+
+impl Codes {
+    pub(crate) fn train(
+        quantizer: Quantizer,
+        rows: &Rows<'_>,
+        step: &Step<'_>,
+    ) -> ControlFlow<(), Self> {
+        ControlFlow::Continue(match quantizer {
+            Quantizer::Sq8 => Self::Sq8(Scheme::train(rows, step)?),
+            other => unimplemented!("{other}"),
+        })
+    }
+
+    pub(crate) fn from_sections(
+        quantizer: Quantizer,
+        shape: Shape,
+        sections: Vec<Vec<u8>>,
+    ) -> Result<Self, String> {
+        Ok(match quantizer {
+            Quantizer::Sq8 => Self::Sq8(Scheme::from_sections(shape, sections)?),
+            other => unimplemented!("{other}"),
+        })
+    }
+
+    pub(crate) fn to_sections(&self) -> Vec<Cow<'_, [u8]>> {
+        match self {
+            Self::Sq8(codes) => codes.to_sections(),
+        }
+    }
+
+    /// What the codes are called.
+    pub(crate) fn quantizer(&self) -> Quantizer {
+        match self {
+            Self::Sq8(_) => Quantizer::Sq8,
+        }
+    }
+
+    /// The codes where they tell exactly what the vectors do; known to the build alone.
+    pub(crate) fn lossless(&self) -> Option<&sq8::Codes> {
+        match self {
+            Self::Sq8(codes) if codes.book.lossless => Some(codes),
+            Self::Sq8(_) => None,
+        }
+    }
+
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        match self {
+            Self::Sq8(codes) => codes.resident_bytes(),
+        }
+    }
+}
+
+/// The sections of a component of codes: the length of a record and how many there are. The last
+/// section has the codes, one a point.
+pub(crate) fn sections(quantizer: Quantizer, dim: usize, points: usize) -> Vec<(usize, usize)> {
+    let mut sections = match quantizer {
+        Quantizer::Sq8 => sq8::parameters(dim),
+        other => unimplemented!("{other}"),
+    };
+    sections.push((record_bytes(quantizer, dim), points));
+    sections
+}
+
+/// The bytes of one point's code.
+pub(crate) fn record_bytes(quantizer: Quantizer, dim: usize) -> usize {
+    match quantizer {
+        Quantizer::Sq8 => dim,
+        other => unimplemented!("{other}"),
+    }
+}
+
+/// Bytes of a section as floats.
+pub(crate) fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}

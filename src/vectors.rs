@@ -31,7 +31,7 @@ use ringpool_index::{Vectors, VectorsError};
 use contents::Contents;
 use ending::{Ending, Format};
 pub use error::VectorFileError;
-pub use ids::{IdRows, read_ids, write_ivecs};
+pub use ids::{IdRows, expect_ivecs, read_ids, write_ivecs};
 use npy::NpyElement;
 use rows::Rows;
 pub use writer::RowWriter;

@@ -32,6 +32,8 @@ mod run;
 mod search;
 mod table;
 mod trace;
+mod truth;
+mod tune;
 mod verify;
 
 use std::io::{Write, stderr};
@@ -68,6 +70,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     Probe(probe::ProbeArgs),
     Replay(replay::ReplayArgs),
+    Truth(truth::TruthArgs),
+    Tune(tune::TuneArgs),
 }
 
 fn main() -> ExitCode {
@@ -95,6 +99,8 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Verify(args) => verify::execute(args, &console),
         Command::Probe(args) => probe::execute(args, &console),
         Command::Replay(args) => replay::execute(args, &console),
+        Command::Truth(args) => truth::execute(args, &console),
+        Command::Tune(args) => tune::execute(args, &console),
     }
 }
 

@@ -20,6 +20,7 @@
 #[cfg(not(all(target_endian = "little", target_pointer_width = "64")))]
 compile_error!("ringpool-index needs a little-endian 64-bit machine");
 
+mod batch;
 mod build;
 mod candidates;
 mod codes;
@@ -36,6 +37,7 @@ mod manifest;
 mod metric;
 mod options;
 mod originals;
+mod patience;
 mod prefetch;
 mod progress;
 mod quantizer;
@@ -52,10 +54,11 @@ pub use build::{BuildReport, build};
 pub use component::{ComponentFile, ComponentKind};
 pub use element::Element;
 pub use error::{BuildError, ParseError, SearchError, SegmentError, VectorsError};
-pub use exact::exact_search;
+pub use exact::{ExactProgress, exact_search, exact_search_while};
 pub use manifest::{Component, FORMAT_VERSION, Manifest};
 pub use metric::Metric;
 pub use options::BuildOptions;
+pub use patience::Patience;
 pub use progress::{NoProgress, Phase, Progress};
 pub use quantizer::Quantizer;
 pub use search::{Hit, Rescore, Scratch, SearchParams};

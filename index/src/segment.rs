@@ -7,11 +7,12 @@ use ringpool_storage::PageSource;
 
 use crate::codes::{Codes, Shape};
 use crate::component::{ComponentKind, load_records, load_words};
+use crate::exact::{ExactProgress, exact_in_pages};
 use crate::graph::{Graph, Layer};
 use crate::layout::Records;
 use crate::originals::Originals;
 use crate::search::{Hit, Scratch, SearchParams, Searched};
-use crate::{ComponentFile, Manifest, Quantizer, SearchError, SegmentError};
+use crate::{ComponentFile, Manifest, Patience, Quantizer, SearchError, SegmentError, Vectors};
 
 /// Where a component is while its segment is open.
 pub enum Placed {
@@ -111,13 +112,47 @@ impl Segment {
         params: &SearchParams,
         scratch: &mut Scratch,
     ) -> Result<Vec<Hit>, SearchError> {
+        self.search_within(query, params, Patience::default(), scratch)
+    }
+
+    /// The same, as long as `patience` lasts. The scratch fits further searches also after a search
+    /// that was ended.
+    ///
+    /// # Errors
+    /// As those of [`search`](Self::search), [`SearchError::DeadlinePassed`] and
+    /// [`SearchError::Cancelled`].
+    pub fn search_within(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        patience: Patience<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<Vec<Hit>, SearchError> {
         let searched = Searched {
             manifest: &self.manifest,
+            patience: &patience,
             graph: &self.graph,
             codes: self.codes.as_ref(),
             originals: &self.originals,
         };
         searched.search(query, params, scratch)
+    }
+
+    /// For each query the `k` points nearest to it, by measuring all: nearest first, ties by lower
+    /// id, with the distances that a search reports. The pages of the originals are read in order,
+    /// each once. Runs on all cores; `progress` hears how many points of how many are done.
+    ///
+    /// # Errors
+    /// When `k` is 0, dimensions differ, a query has a value that is no number, a page could not
+    /// be had, or `progress` broke.
+    pub fn exact_search(
+        &self,
+        queries: &Vectors,
+        k: usize,
+        progress: &mut ExactProgress<'_>,
+    ) -> Result<Vec<Vec<Hit>>, SearchError> {
+        let Manifest { metric, element, dim, .. } = self.manifest;
+        exact_in_pages(&self.originals, queries, (metric, element, dim), k, progress)
     }
 }
 

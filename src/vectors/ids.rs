@@ -43,6 +43,14 @@ impl IdRows {
     }
 }
 
+/// Passes for a path whose ending [`write_ivecs`] can write.
+///
+/// # Errors
+/// [`VectorFileError::NotIvecs`] for all others.
+pub fn expect_ivecs(path: &Path) -> Result<()> {
+    ivecs_gzip(path).map(drop)
+}
+
 /// Reads a file of ids, `.ivecs` or `.ivecs.gz`.
 ///
 /// # Errors

@@ -74,7 +74,9 @@ impl Clusters {
     ) -> Result<Vectors, VectorsError> {
         let mut values = vec![0.0_f32; (numbers.end - numbers.start) as usize * self.dim];
         let rows = values.par_chunks_mut(self.dim).with_min_len(ROWS_PER_TASK);
-        rows.zip(numbers).for_each(|(row, number)| self.fill_row(draw, number, row));
+        rows.enumerate().for_each(|(at, row)| {
+            self.fill_row(draw, numbers.start + at as u64, row);
+        });
         let dim = self.dim;
         // The casts saturate: what lies outside a byte is cut.
         let steps = |value: f32| (value * BYTE_STEPS).round();

@@ -1,5 +1,7 @@
 //! Tests of whole segments, from vectors to hits.
 
+mod ending;
+mod exact;
 mod hostile;
 mod recall;
 mod round_trip;

@@ -3,6 +3,7 @@
 mod ending;
 mod exact;
 mod hostile;
+mod mutated;
 mod recall;
 mod round_trip;
 mod writing;

@@ -93,10 +93,10 @@ impl Batch<'_> {
                 break;
             }
             self.queries.row_f32(query, &mut values);
-            let found =
-                self.segment.search_within(&values, self.params, self.patience, &mut scratch);
-            match found {
-                Ok(hits) => answered.push((query, hits)),
+            let (mut hits, scratch) = (Vec::new(), &mut scratch);
+            let segment = self.segment;
+            match segment.search_within(&values, self.params, self.patience, scratch, &mut hits) {
+                Ok(()) => answered.push((query, hits)),
                 Err(error) => {
                     self.failed.store(true, Ordering::Relaxed);
                     return (answered, Some((query, error)));

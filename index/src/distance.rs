@@ -1,7 +1,7 @@
 //! The distance of a query to an original row, as searches report it.
 
 use crate::isa::Isa;
-use crate::kernels::{Dot, L2, SquaredNorm, Stored};
+use crate::kernels::{Dot, F16, F32, I8, L2, L2Within, SquaredNorm, U8};
 use crate::{Element, Metric};
 
 /// A query that is ready to be compared with rows.
@@ -53,6 +53,20 @@ impl RowQuery {
     }
 }
 
+impl RowQuery {
+    /// The distance to the row with these bytes, or, where that is more than `bound`, anything
+    /// that is.
+    #[inline]
+    pub(crate) fn distance_within(&self, row: &[u8], bound: f32) -> f32 {
+        match (self.metric, self.element) {
+            (Metric::L2, Element::F32) => {
+                number_or_far(self.isa.run(L2Within::<F32>::new(&self.values, row, bound)))
+            }
+            _ => self.distance(row),
+        }
+    }
+}
+
 /// Infinitely far where large values made a sum that is not a number.
 #[inline]
 pub(crate) fn number_or_far(distance: f32) -> f32 {
@@ -67,10 +81,10 @@ fn bytes_of(values: &[f32]) -> &[u8] {
 #[inline]
 pub(crate) fn l2(isa: Isa, query: &[f32], row: &[u8], element: Element) -> f32 {
     match element {
-        Element::F32 => isa.run(L2(query, <[u8; 4]>::row(row))),
-        Element::F16 => isa.run(L2(query, <[u8; 2]>::row(row))),
-        Element::U8 => isa.run(L2(query, u8::row(row))),
-        Element::I8 => isa.run(L2(query, i8::row(row))),
+        Element::F32 => isa.run(L2::<F32>::new(query, row)),
+        Element::F16 => isa.run(L2::<F16>::new(query, row)),
+        Element::U8 => isa.run(L2::<U8>::new(query, row)),
+        Element::I8 => isa.run(L2::<I8>::new(query, row)),
     }
 }
 
@@ -78,10 +92,10 @@ pub(crate) fn l2(isa: Isa, query: &[f32], row: &[u8], element: Element) -> f32 {
 #[inline]
 pub(crate) fn dot(isa: Isa, query: &[f32], row: &[u8], element: Element) -> f32 {
     match element {
-        Element::F32 => isa.run(Dot(query, <[u8; 4]>::row(row))),
-        Element::F16 => isa.run(Dot(query, <[u8; 2]>::row(row))),
-        Element::U8 => isa.run(Dot(query, u8::row(row))),
-        Element::I8 => isa.run(Dot(query, i8::row(row))),
+        Element::F32 => isa.run(Dot::<F32>::new(query, row)),
+        Element::F16 => isa.run(Dot::<F16>::new(query, row)),
+        Element::U8 => isa.run(Dot::<U8>::new(query, row)),
+        Element::I8 => isa.run(Dot::<I8>::new(query, row)),
     }
 }
 
@@ -89,10 +103,10 @@ pub(crate) fn dot(isa: Isa, query: &[f32], row: &[u8], element: Element) -> f32 
 #[inline]
 pub(crate) fn inverse_norm(isa: Isa, row: &[u8], element: Element) -> f32 {
     let squared = match element {
-        Element::F32 => isa.run(SquaredNorm(<[u8; 4]>::row(row))),
-        Element::F16 => isa.run(SquaredNorm(<[u8; 2]>::row(row))),
-        Element::U8 => isa.run(SquaredNorm(u8::row(row))),
-        Element::I8 => isa.run(SquaredNorm(i8::row(row))),
+        Element::F32 => isa.run(SquaredNorm::<F32>::new(row)),
+        Element::F16 => isa.run(SquaredNorm::<F16>::new(row)),
+        Element::U8 => isa.run(SquaredNorm::<U8>::new(row)),
+        Element::I8 => isa.run(SquaredNorm::<I8>::new(row)),
     };
     if squared > 0.0 { 1.0 / squared.sqrt() } else { 0.0 }
 }

@@ -13,9 +13,9 @@ use ringpool_storage::PageNo;
 use crate::candidates::Candidates;
 use crate::distance::RowQuery;
 use crate::layout::Records;
-use crate::originals::Originals;
+use crate::originals::{Originals, PagedRows};
 use crate::search::check_query;
-use crate::{Element, Hit, Metric, SearchError, Vectors};
+use crate::{Element, Hit, Manifest, Metric, SearchError, Vectors};
 
 /// Queries that one task compares with each row while that is in the processor's cache.
 const QUERIES_PER_TASK: usize = 8;
@@ -57,39 +57,26 @@ pub fn exact_search_while(
     let row_bytes = base.dim() * base.element().bytes();
     let mut best = Best::new(queries, base.dim(), base.element(), metric, k)?;
     let at_once = best.rows_at_once(row_bytes);
-    for (stretch, rows) in base.bytes().chunks(at_once * row_bytes).enumerate() {
-        let first = stretch * at_once;
-        heard(progress(first as u64, base.len() as u64))?;
-        best.offer(first as u32, rows, row_bytes);
-    }
+    best.offer_all(base.len(), at_once, |id| base.row_bytes(id as usize), progress)?;
     Ok(best.into_hits())
 }
 
-/// The same over the originals of a segment, whose pages are read in order, each once.
-pub(crate) fn exact_in_pages(
+/// The same over the originals of a segment. Pages are read in order, each once.
+pub(crate) fn exact_in(
     originals: &Originals,
     queries: &Vectors,
-    (metric, element, dim): (Metric, Element, usize),
+    manifest: &Manifest,
     k: usize,
     progress: &mut ExactProgress<'_>,
 ) -> Result<Vec<Vec<Hit>>, SearchError> {
-    let records = &originals.records;
+    let Manifest { metric, element, dim, points, .. } = *manifest;
     let mut best = Best::new(queries, dim, element, metric, k)?;
-    let at_once = pages_of(records, best.rows_at_once(records.record_bytes) as u64);
-    let stretch = |first: u64| first..records.pages().min(first + at_once);
-    let (mut rows, mut next_rows, mut pages) = (Vec::new(), Vec::new(), stretch(0));
-    read(originals, pages.clone(), &mut rows)?;
-    while !pages.is_empty() {
-        let first = records.stretch(pages.start).start / records.record_bytes;
-        heard(progress(first as u64, records.count))?;
-        let next = stretch(pages.end);
-        let (_, read) = rayon::join(
-            || best.offer(first as u32, &rows, records.record_bytes),
-            || read(originals, next.clone(), &mut next_rows),
-        );
-        read?;
-        std::mem::swap(&mut rows, &mut next_rows);
-        pages = next;
+    match originals {
+        Originals::Paged(rows) => best.offer_pages(rows, progress)?,
+        Originals::Resident(rows) => {
+            let at_once = best.rows_at_once(dim * element.bytes());
+            best.offer_all(points, at_once, |id| rows.row(id), progress)?;
+        }
     }
     Ok(best.into_hits())
 }
@@ -111,7 +98,7 @@ fn pages_of(records: &Records, rows: u64) -> u64 {
 
 /// Replaces `rows` by the rows on these pages, put end to end.
 fn read(
-    originals: &Originals,
+    originals: &PagedRows,
     pages: Range<u64>,
     rows: &mut Vec<u8>,
 ) -> Result<(), ringpool_storage::Error> {
@@ -167,14 +154,58 @@ impl Best {
         by_work.min(STRETCH_BYTES / row_bytes).max(1)
     }
 
-    /// Compares every query with the rows from the point `first` on.
-    fn offer(&mut self, first: u32, rows: &[u8], row_bytes: usize) {
+    /// All rows from memory, so many at once.
+    fn offer_all<'r>(
+        &mut self,
+        count: usize,
+        at_once: usize,
+        row: impl Fn(u32) -> &'r [u8] + Sync,
+        progress: &mut ExactProgress<'_>,
+    ) -> Result<(), SearchError> {
+        for first in (0..count).step_by(at_once) {
+            heard(progress(first as u64, count as u64))?;
+            self.offer(first as u32..count.min(first + at_once) as u32, &row);
+        }
+        Ok(())
+    }
+
+    /// All rows from pages: while one stretch is compared, the next is read.
+    fn offer_pages(
+        &mut self,
+        originals: &PagedRows,
+        progress: &mut ExactProgress<'_>,
+    ) -> Result<(), SearchError> {
+        let records = &originals.records;
+        let row_bytes = records.record_bytes;
+        let at_once = pages_of(records, self.rows_at_once(row_bytes) as u64);
+        let stretch = |first: u64| first..records.pages().min(first + at_once);
+        let (mut rows, mut next_rows, mut pages) = (Vec::new(), Vec::new(), stretch(0));
+        read(originals, pages.clone(), &mut rows)?;
+        while !pages.is_empty() {
+            let first = (records.stretch(pages.start).start / row_bytes) as u32;
+            heard(progress(first.into(), records.count))?;
+            let next = stretch(pages.end);
+            let ids = first..first + (rows.len() / row_bytes) as u32;
+            let row = |id| &rows[(id - first) as usize * row_bytes..][..row_bytes];
+            let (_, read) = rayon::join(
+                || self.offer(ids, &row),
+                || read(originals, next.clone(), &mut next_rows),
+            );
+            read?;
+            std::mem::swap(&mut rows, &mut next_rows);
+            pages = next;
+        }
+        Ok(())
+    }
+
+    /// Compares every query with the rows of these points.
+    fn offer<'r>(&mut self, ids: Range<u32>, row: &(impl Fn(u32) -> &'r [u8] + Sync)) {
         // Few queries are spread over the cores all the same.
         let per_task = self.0.len().div_ceil(rayon::current_num_threads());
         self.0.par_chunks_mut(per_task.clamp(1, QUERIES_PER_TASK)).for_each(|task| {
-            for (id, row) in (first..).zip(rows.chunks_exact(row_bytes)) {
+            for id in ids.clone() {
                 for (query, best) in &mut *task {
-                    best.offer(query.distance(row), id);
+                    best.offer(query.distance(row(id)), id);
                 }
             }
         });

@@ -20,6 +20,7 @@
 #[cfg(not(all(target_endian = "little", target_pointer_width = "64")))]
 compile_error!("ringpool-index needs a little-endian 64-bit machine");
 
+mod aligned;
 mod batch;
 mod build;
 mod candidates;
@@ -31,6 +32,8 @@ mod error;
 mod exact;
 mod graph;
 mod isa;
+// Some kernels are here before those who use them.
+#[allow(dead_code, unused_imports)]
 mod kernels;
 mod layout;
 mod manifest;
@@ -41,6 +44,7 @@ mod patience;
 mod prefetch;
 mod progress;
 mod quantizer;
+mod resident;
 mod search;
 mod segment;
 mod vectors;

@@ -79,9 +79,14 @@ where
     type Error = SearchError;
 
     #[inline]
-    fn score(&mut self, points: &[u32], distances: &mut Vec<f32>) -> Result<(), SearchError> {
+    fn score(
+        &mut self,
+        points: &[u32],
+        bound: f32,
+        distances: &mut Vec<f32>,
+    ) -> Result<(), SearchError> {
         self.patience.check()?;
-        Ok(self.scorer.score(points, distances)?)
+        Ok(self.scorer.score(points, bound, distances)?)
     }
 }
 

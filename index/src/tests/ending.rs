@@ -104,12 +104,13 @@ fn a_search_ends_at_any_hop_and_the_scratch_fits_further_ones() {
         });
         let segment = segment.unwrap();
         let patience = Patience::default().unless(&flag);
-        match segment.search_within(&query, &params, patience, &mut scratch) {
+        let mut hits = Vec::new();
+        match segment.search_within(&query, &params, patience, &mut scratch, &mut hits) {
             Err(SearchError::Cancelled) => {
                 assert_eq!(visits.load(Ordering::Relaxed), at, "not a hop further");
             }
             // The flag came with the last hop, or never.
-            Ok(hits) => {
+            Ok(()) => {
                 assert_eq!(hits, expected);
                 assert!(at > 20 && visits.load(Ordering::Relaxed) <= at);
                 return;
@@ -129,11 +130,12 @@ fn a_deadline_that_has_passed_ends_a_search_and_one_far_off_does_not() {
         let expected = segment.search(&query, &params, &mut scratch).unwrap();
         let late = Patience::default().until(Instant::now());
         for _ in 0..3 {
-            let ended = segment.search_within(&query, &params, late, &mut scratch);
+            let mut hits = Vec::new();
+            let ended = segment.search_within(&query, &params, late, &mut scratch, &mut hits);
             assert!(matches!(ended, Err(SearchError::DeadlinePassed)));
             let soon = Patience::default().within(Duration::from_secs(3600));
-            let found = segment.search_within(&query, &params, soon, &mut scratch);
-            assert_eq!(found.unwrap(), expected);
+            segment.search_within(&query, &params, soon, &mut scratch, &mut hits).unwrap();
+            assert_eq!(hits, expected);
         }
         let ended = segment.search_batch(&base, &params, late, 2).unwrap_err();
         assert!(matches!(ended, SearchError::Query { source, .. }

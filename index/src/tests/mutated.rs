@@ -26,7 +26,7 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Every way of making codes that segments can carry.
 fn quantizers() -> Vec<Quantizer> {
-    vec![Quantizer::Sq8]
+    vec![Quantizer::Sq8, Quantizer::Sq4]
 }
 
 #[test]
@@ -388,9 +388,10 @@ fn change(value: &mut Value, steps: usize, draw: &mut Draw) {
 /// Opens and searches what lies in `dir`; panics where that is neither refused nor possible.
 fn judge(dir: &Path, draw: &mut Draw) -> Outcome {
     // Any of the codes, or none of them.
-    let mut others = draw.below(3);
+    let (mut others, resident) = (draw.below(3), draw.below(2) == 0);
     let opened = Segment::open(dir, &mut |file| {
         Ok(match file.kind {
+            ComponentKind::Vectors if resident => Placed::Resident(in_memory(file)?),
             ComponentKind::Vectors => Placed::Paged(in_memory(file)?),
             ComponentKind::Graph => Placed::Resident(in_memory(file)?),
             ComponentKind::Codes(_) if others == 0 => {

@@ -1,0 +1,207 @@
+//! AVX2 with F16C: sixteen floats are two registers.
+
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::*;
+
+use super::simd::{Lanes, Simd, four_sums};
+use crate::isa::Avx2;
+
+/// Made with a proof only, so that whoever has one may use AVX2.
+#[derive(Clone, Copy)]
+pub(crate) struct TwoYmm(__m256, __m256);
+
+impl Lanes for TwoYmm {
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: the processor has AVX2, else there were no such values. So below.
+        unsafe { Self(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { Self(_mm256_sub_ps(self.0, other.0), _mm256_sub_ps(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { Self(_mm256_mul_ps(self.0, other.0), _mm256_mul_ps(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    fn fold(self) -> f32 {
+        // SAFETY: as above.
+        unsafe { fold(_mm256_add_ps(self.0, self.1)) }
+    }
+}
+
+/// The sum of eight lanes, halves added to halves.
+#[inline]
+#[target_feature(enable = "avx")]
+pub(super) fn fold(eight: __m256) -> f32 {
+    let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+}
+
+impl Simd for Avx2 {
+    type Lanes = TwoYmm;
+
+    #[inline(always)]
+    fn zeros(self) -> TwoYmm {
+        // SAFETY: `self` proves that the processor has AVX2 and F16C. So below; and the arrays
+        // are as long as what is loaded.
+        unsafe { TwoYmm(_mm256_setzero_ps(), _mm256_setzero_ps()) }
+    }
+
+    #[inline(always)]
+    fn f32s(self, bytes: &[u8; 64]) -> TwoYmm {
+        let halves = halves(bytes);
+        // SAFETY: as above.
+        let load = |half: &[u8; 32]| unsafe { _mm256_loadu_ps(half.as_ptr().cast()) };
+        TwoYmm(load(&halves[0]), load(&halves[1]))
+    }
+
+    #[inline(always)]
+    fn f16s(self, bytes: &[u8; 32]) -> TwoYmm {
+        let halves = halves(bytes);
+        // SAFETY: as above.
+        let load =
+            |half: &[u8; 16]| unsafe { _mm256_cvtph_ps(_mm_loadu_si128(half.as_ptr().cast())) };
+        TwoYmm(load(&halves[0]), load(&halves[1]))
+    }
+
+    #[inline(always)]
+    fn bf16s(self, bytes: &[u8; 32]) -> TwoYmm {
+        let halves = halves(bytes);
+        // SAFETY: as above.
+        let load = |half: &[u8; 16]| unsafe {
+            let widened = _mm256_cvtepu16_epi32(_mm_loadu_si128(half.as_ptr().cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(widened))
+        };
+        TwoYmm(load(&halves[0]), load(&halves[1]))
+    }
+
+    #[inline(always)]
+    fn u8s(self, bytes: &[u8; 16]) -> TwoYmm {
+        let halves = halves(bytes);
+        // SAFETY: as above.
+        let load = |half: &[u8; 8]| unsafe {
+            _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(half.as_ptr().cast())))
+        };
+        TwoYmm(load(&halves[0]), load(&halves[1]))
+    }
+
+    #[inline(always)]
+    fn i8s(self, bytes: &[u8; 16]) -> TwoYmm {
+        let halves = halves(bytes);
+        // SAFETY: as above.
+        let load = |half: &[u8; 8]| unsafe {
+            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(half.as_ptr().cast())))
+        };
+        TwoYmm(load(&halves[0]), load(&halves[1]))
+    }
+
+    #[inline(always)]
+    fn dot_i16_u8(self, a: &[i16], b: &[u8]) -> i64 {
+        // SAFETY: as above.
+        unsafe { dot_i16_u8(a, b) }
+    }
+
+    #[inline(always)]
+    fn dot_i8_u8(self, a: &[i8], b: &[u8]) -> i32 {
+        // SAFETY: as above.
+        unsafe { dot_i8_u8(a, b) }
+    }
+
+    #[inline(always)]
+    fn squared_differences(self, a: &[u8], b: &[u8]) -> u32 {
+        // SAFETY: as above.
+        unsafe { squared_differences(a, b) }
+    }
+}
+
+/// An array in two.
+#[inline(always)]
+fn halves<const N: usize, const HALF: usize>(bytes: &[u8; N]) -> &[[u8; HALF]; 2] {
+    const { assert!(2 * HALF == N) };
+    bytes.as_chunks().0.try_into().expect("two halves")
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn dot_i16_u8(a: &[i16], b: &[u8]) -> i64 {
+    debug_assert_eq!(a.len(), b.len());
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    let sums = four_sums(_mm256_setzero_si256(), a, b, |sum, a, b| {
+        // SAFETY: arrays are as long as what is loaded.
+        let (a, b) =
+            unsafe { (_mm256_loadu_si256(a.as_ptr().cast()), _mm_loadu_si128(b.as_ptr().cast())) };
+        _mm256_add_epi32(sum, _mm256_madd_epi16(a, _mm256_cvtepu8_epi16(b)))
+    });
+    let rest = a_rest.iter().zip(b_rest).map(|(&a, &b)| i32::from(a) * i32::from(b));
+    // Eight sums of 1,024 products fit, sixteen in one would not.
+    let sum = four(sums);
+    let (low, high) = (_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
+    let sum = _mm256_add_epi64(_mm256_cvtepi32_epi64(low), _mm256_cvtepi32_epi64(high));
+    let (low, high) = (_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
+    let sum = _mm_add_epi64(low, high);
+    let sum = _mm_add_epi64(sum, _mm_unpackhi_epi64(sum, sum));
+    _mm_cvtsi128_si64(sum) + i64::from(rest.sum::<i32>())
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn dot_i8_u8(a: &[i8], b: &[u8]) -> i32 {
+    debug_assert_eq!(a.len(), b.len());
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    let sums = four_sums(_mm256_setzero_si256(), a, b, |sum, a, b| {
+        // SAFETY: arrays are as long as what is loaded.
+        let (a, b) =
+            unsafe { (_mm_loadu_si128(a.as_ptr().cast()), _mm_loadu_si128(b.as_ptr().cast())) };
+        // Widened first: the instruction for products of bytes saturates at 16 bits.
+        let products = _mm256_madd_epi16(_mm256_cvtepi8_epi16(a), _mm256_cvtepu8_epi16(b));
+        _mm256_add_epi32(sum, products)
+    });
+    let rest = a_rest.iter().zip(b_rest).map(|(&a, &b)| i32::from(a) * i32::from(b));
+    total(four(sums)) + rest.sum::<i32>()
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn squared_differences(a: &[u8], b: &[u8]) -> u32 {
+    debug_assert_eq!(a.len(), b.len());
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<32>(), b.as_chunks::<32>());
+    let zero = _mm256_setzero_si256();
+    let sums = four_sums(zero, a, b, |sum, a, b| {
+        // SAFETY: arrays are as long as what is loaded.
+        let (a, b) = unsafe {
+            (_mm256_loadu_si256(a.as_ptr().cast()), _mm256_loadu_si256(b.as_ptr().cast()))
+        };
+        // One of the two differences is 0, since they saturate.
+        let d = _mm256_or_si256(_mm256_subs_epu8(a, b), _mm256_subs_epu8(b, a));
+        let (low, high) = (_mm256_unpacklo_epi8(d, zero), _mm256_unpackhi_epi8(d, zero));
+        let squares = [_mm256_madd_epi16(low, low), _mm256_madd_epi16(high, high)];
+        _mm256_add_epi32(sum, _mm256_add_epi32(squares[0], squares[1]))
+    });
+    let rest = a_rest.iter().zip(b_rest).map(|(&a, &b)| u32::from(a.abs_diff(b)).pow(2));
+    total(four(sums)) as u32 + rest.sum::<u32>()
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn four(sums: [__m256i; 4]) -> __m256i {
+    let pairs = [_mm256_add_epi32(sums[0], sums[1]), _mm256_add_epi32(sums[2], sums[3])];
+    _mm256_add_epi32(pairs[0], pairs[1])
+}
+
+/// The sum of eight lanes.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn total(sum: __m256i) -> i32 {
+    let sum = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
+    let sum = _mm_add_epi32(sum, _mm_unpackhi_epi64(sum, sum));
+    _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32::<1>(sum)))
+}

@@ -1,0 +1,61 @@
+//! Sums of small integers: exact, hence the same in any order.
+
+use super::Simd;
+use crate::isa::Kernel;
+
+/// How many values are added up before the sum goes into 64 bits, or into 32 where all of a
+/// vector's values fit. 1,024 products of [`DotCodes`] add up within an i32, and every copy keeps
+/// at least eight sums.
+pub(crate) const BLOCK: usize = 8192;
+/// The largest magnitude of a quantized query's value.
+pub(crate) const MAX_QUERY_UNIT: i16 = 8191;
+const _: () = assert!(MAX_QUERY_UNIT as i64 * 255 * (BLOCK as i64 / 8) <= i32::MAX as i64);
+const _: () = assert!(255 * 255 * BLOCK as i64 <= u32::MAX as i64);
+
+/// Σ q·c of a query of 14 bits and a code of bytes. Query values are within
+/// ±[`MAX_QUERY_UNIT`].
+pub(crate) struct DotCodes<'a>(pub &'a [i16], pub &'a [u8]);
+
+impl Kernel for DotCodes<'_> {
+    type Output = i64;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> i64 {
+        blocks(self.0, self.1, |query, code| simd.dot_i16_u8(query, code))
+    }
+}
+
+/// Σ q·c of a query of signed bytes and a code of bytes, any of them.
+pub(crate) struct DotI8<'a>(pub &'a [i8], pub &'a [u8]);
+
+impl Kernel for DotI8<'_> {
+    type Output = i64;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> i64 {
+        blocks(self.0, self.1, |query, code| i64::from(simd.dot_i8_u8(query, code)))
+    }
+}
+
+/// Σ (a - b)² of two rows of bytes.
+pub(crate) struct SquaredDifferences<'a>(pub &'a [u8], pub &'a [u8]);
+
+impl Kernel for SquaredDifferences<'_> {
+    type Output = i64;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> i64 {
+        blocks(self.0, self.1, |a, b| i64::from(simd.squared_differences(a, b)))
+    }
+}
+
+/// # Panics
+/// When the lengths differ.
+#[inline(always)]
+fn blocks<A>(a: &[A], b: &[u8], sum: impl Fn(&[A], &[u8]) -> i64) -> i64 {
+    assert_eq!(a.len(), b.len(), "a code of the query's length");
+    if a.len() <= BLOCK {
+        return sum(a, b);
+    }
+    a.chunks(BLOCK).zip(b.chunks(BLOCK)).map(|(a, b)| sum(a, b)).sum()
+}

@@ -1,0 +1,107 @@
+//! What the copies of a kernel for different processors differ in.
+//!
+//! A kernel is written once, over sixteen floats at a time ([`Lanes`]) and over sums of products
+//! of small integers; each instruction set says how those are computed. A [`Simd`] is a proof that
+//! the processor has the instructions, so that everything here is safe to call; slices are as
+//! long as their types say.
+
+/// An instruction set.
+pub(crate) trait Simd: Copy {
+    /// Sixteen floats.
+    type Lanes: Lanes;
+
+    /// Sixteen zeros.
+    fn zeros(self) -> Self::Lanes;
+
+    /// Sixteen f32, little-endian, at any alignment. So are the others.
+    fn f32s(self, bytes: &[u8; 64]) -> Self::Lanes;
+    /// Sixteen f16, widened.
+    fn f16s(self, bytes: &[u8; 32]) -> Self::Lanes;
+    /// Sixteen bf16, widened.
+    fn bf16s(self, bytes: &[u8; 32]) -> Self::Lanes;
+    /// Sixteen u8, widened.
+    fn u8s(self, bytes: &[u8; 16]) -> Self::Lanes;
+    /// Sixteen i8, widened.
+    fn i8s(self, bytes: &[u8; 16]) -> Self::Lanes;
+
+    /// Fewer than sixteen f32, and zeros behind them. So are the others.
+    #[inline(always)]
+    fn some_f32s(self, bytes: &[u8]) -> Self::Lanes {
+        self.f32s(&padded(bytes))
+    }
+    #[inline(always)]
+    fn some_f16s(self, bytes: &[u8]) -> Self::Lanes {
+        self.f16s(&padded(bytes))
+    }
+    #[inline(always)]
+    fn some_bf16s(self, bytes: &[u8]) -> Self::Lanes {
+        self.bf16s(&padded(bytes))
+    }
+    #[inline(always)]
+    fn some_u8s(self, bytes: &[u8]) -> Self::Lanes {
+        self.u8s(&padded(bytes))
+    }
+    #[inline(always)]
+    fn some_i8s(self, bytes: &[u8]) -> Self::Lanes {
+        self.i8s(&padded(bytes))
+    }
+
+    /// Σ a·b of two slices of one length, at most [`super::codes::BLOCK`], with |a| at most
+    /// [`super::MAX_QUERY_UNIT`].
+    fn dot_i16_u8(self, a: &[i16], b: &[u8]) -> i64;
+    /// Σ a·b of two slices of one length, at most [`super::codes::BLOCK`].
+    fn dot_i8_u8(self, a: &[i8], b: &[u8]) -> i32;
+    /// Σ (a - b)² of two slices of one length, at most [`super::codes::BLOCK`].
+    fn squared_differences(self, a: &[u8], b: &[u8]) -> u32;
+}
+
+/// Sixteen floats, computed with side by side.
+pub(crate) trait Lanes: Copy {
+    fn add(self, other: Self) -> Self;
+    fn sub(self, other: Self) -> Self;
+    fn mul(self, other: Self) -> Self;
+
+    /// Their sum: each lane of the upper half is added to that of the lower half, until one is
+    /// left.
+    fn fold(self) -> f32;
+}
+
+/// Sums over pairs of chunks, round four of them: so no addition waits for the one before it.
+/// `step` adds what a pair of chunks contributes.
+#[inline(always)]
+pub(super) fn four_sums<A, B, T: Copy>(
+    zero: T,
+    a: &[A],
+    b: &[B],
+    step: impl Fn(T, &A, &B) -> T,
+) -> [T; 4] {
+    four_sums_from([zero; 4], a, b, step)
+}
+
+/// The same, added to sums that a multiple of four chunks went to before.
+#[inline(always)]
+pub(super) fn four_sums_from<A, B, T: Copy>(
+    mut sums: [T; 4],
+    a: &[A],
+    b: &[B],
+    step: impl Fn(T, &A, &B) -> T,
+) -> [T; 4] {
+    let ((a, a_last), (b, b_last)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
+    for (a, b) in a.iter().zip(b) {
+        sums = std::array::from_fn(|i| step(sums[i], &a[i], &b[i]));
+    }
+    // By constant numbers, since sums that are indexed do not stay in registers.
+    for (i, sum) in sums.iter_mut().take(3).enumerate() {
+        if let (Some(a), Some(b)) = (a_last.get(i), b_last.get(i)) {
+            *sum = step(*sum, a, b);
+        }
+    }
+    sums
+}
+
+#[inline(always)]
+fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut whole = [0; N];
+    whole[..bytes.len()].copy_from_slice(bytes);
+    whole
+}

@@ -196,7 +196,7 @@ impl Kernel for DotNibbles<'_> {
     type Output = i64;
 
     #[inline(always)]
-    fn run(self) -> i64 {
+    fn run<S: crate::kernels::Simd>(self, _: S) -> i64 {
         debug_assert_eq!(self.0.len(), 2 * self.1.len());
         let (low, high) = self.0.split_at(self.1.len());
         let blocks = low.chunks(BLOCK).zip(high.chunks(BLOCK)).zip(self.1.chunks(BLOCK));

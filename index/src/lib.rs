@@ -25,6 +25,7 @@ mod batch;
 mod build;
 mod candidates;
 mod codes;
+mod codes_error;
 mod component;
 mod distance;
 mod element;
@@ -55,6 +56,7 @@ mod write;
 mod tests;
 
 pub use build::{BuildReport, build};
+pub use codes_error::CodesError;
 pub use component::{ComponentFile, ComponentKind};
 pub use element::Element;
 pub use error::{BuildError, ParseError, SearchError, SegmentError, VectorsError};

@@ -102,6 +102,14 @@ impl Segment {
         &self.manifest
     }
 
+    pub(crate) fn codes(&self) -> Option<&Codes> {
+        self.codes.as_ref()
+    }
+
+    pub(crate) fn originals(&self) -> &Originals {
+        &self.originals
+    }
+
     /// The memory that the resident components take, in bytes.
     pub fn resident_bytes(&self) -> u64 {
         let codes = self.codes.as_ref().map_or(0, Codes::resident_bytes);

@@ -47,8 +47,14 @@ pub fn lines(title: &str, x: &Axis, y: &Axis, series: &[Series]) -> Markup {
     let xs = Scale::over(x, all().map(|point| point.x), (LEFT, RIGHT));
     let ys = Scale::over(y, all().map(|point| point.y), (BOTTOM, TOP));
     let place = |point: &Point| (px(xs.place(point.x)), px(ys.place(point.y)));
+    let seen = |series: &Series| -> Vec<Point> {
+        let finite =
+            series.points.iter().filter(|point| point.x.is_finite() && point.y.is_finite());
+        finite.cloned().collect()
+    };
     let path = |series: &Series| {
-        let steps = series.points.iter().enumerate().map(|(i, point)| {
+        let points = seen(series);
+        let steps = points.iter().enumerate().map(|(i, point)| {
             let (x, y) = place(point);
             format!("{}{x} {y}", if i == 0 { "M" } else { "L" })
         });
@@ -64,8 +70,8 @@ pub fn lines(title: &str, x: &Axis, y: &Axis, series: &[Series]) -> Markup {
                 @for (number, series) in series.iter().enumerate() {
                     g class=(class(number)) {
                         path class="curve" d=(path(series)) {}
-                        @for point in &series.points {
-                            @let (cx, cy) = place(point);
+                        @for point in seen(series) {
+                            @let (cx, cy) = place(&point);
                             circle cx=(cx) cy=(cy) r=(if point.chosen { "5.5" } else { "2.6" }) {
                                 title { (point.words) }
                             }

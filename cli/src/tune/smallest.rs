@@ -53,21 +53,23 @@ impl Search {
             let found = self.smallest_ef(first, most, &|_| None, measure)?;
             return Ok(found.into_iter().map(|ef| Setting { ef, oversample: None }).collect());
         }
-        let all = |ef: usize| Some((ef as f64 / self.k as f64 / STEP).ceil() * STEP);
-        let Some(least_ef) = self.smallest_ef(first, most, &all, measure)? else {
+        let all = |ef: usize| (ef as f64 / self.k as f64 / STEP).ceil() * STEP;
+        let Some(least_ef) = self.smallest_ef(first, most, &|ef| Some(all(ef)), measure)? else {
             return Ok(Vec::new());
         };
         let generous = (GENEROUS * least_ef).min(most);
-        let mut next = self.least_oversample(generous, all(least_ef), measure)?;
+        let mut oversample = self.least_oversample(generous, all(least_ef), measure)?;
         let mut settings = Vec::new();
-        while let Some(oversample) = next.filter(|_| settings.len() < MAX_ROWS) {
-            let from = ((self.k as f64 * oversample) as usize).clamp(first, generous);
+        for _ in 0..MAX_ROWS {
+            let from = ((self.k as f64 * oversample).ceil() as usize).clamp(first, generous);
             let found = self.smallest_ef(from, generous, &|_| Some(oversample), measure)?;
-            settings.extend(found.map(|ef| Setting { ef, oversample: Some(oversample) }));
-            // No fewer candidates will do than when all of them are rescored.
-            let settled = found.is_some_and(|ef| ef <= least_ef.max(from));
-            let grown = (oversample.max(1.0 / GROWTH) * GROWTH / STEP).ceil() * STEP;
-            next = (!settled).then_some(grown);
+            if let Some(ef) = found {
+                if settings.last().is_some_and(|less: &Setting| ef >= less.ef) {
+                    break; // Rescoring more saves no candidates any more.
+                }
+                settings.push(Setting { ef, oversample: Some(oversample) });
+            }
+            oversample = (oversample.max(1.0 / GROWTH) * GROWTH / STEP).ceil() * STEP;
         }
         Ok(settings)
     }
@@ -107,19 +109,19 @@ impl Search {
     fn least_oversample(
         &self,
         ef: usize,
-        most: Option<f64>,
+        most: f64,
         measure: &mut dyn FnMut(Setting) -> Result<f64, Failure>,
-    ) -> Result<Option<f64>, Failure> {
+    ) -> Result<f64, Failure> {
         let mut reaches = |oversample: f64| -> Result<bool, Failure> {
             let oversample = Some(oversample);
             Ok(measure(Setting { ef, oversample })? >= self.recall)
         };
         if reaches(0.0)? {
-            return Ok(Some(0.0));
+            return Ok(0.0);
         }
         // In steps: from 1 up to what was enough with fewer candidates.
         let steps = |oversample: f64| (oversample / STEP) as usize;
-        let (mut below, mut enough) = (steps(1.0), steps(most.unwrap_or(1.0)).max(steps(1.0)));
+        let (mut below, mut enough) = (steps(1.0), steps(most).max(steps(1.0)));
         while below < enough {
             let middle = below + (enough - below) / 2;
             if reaches(middle as f64 * STEP)? {
@@ -128,7 +130,7 @@ impl Search {
                 below = middle + 1;
             }
         }
-        Ok(Some(enough as f64 * STEP))
+        Ok(enough as f64 * STEP)
     }
 }
 
@@ -176,10 +178,12 @@ mod tests {
             for setting in &settings {
                 assert!(model(*setting) >= recall, "{setting:?}");
                 let less = Setting { ef: setting.ef * 97 / 100 - 1, ..*setting };
-                assert!(less.ef < 10 || model(less) < recall, "{setting:?} is not the smallest");
+                let shortlist = 10.0 * setting.oversample.unwrap();
+                let least = (setting.ef as f64) <= shortlist.max(10.0).ceil();
+                assert!(least || model(less) < recall, "{setting:?} is not the smallest");
             }
             // Less rescored costs candidates.
-            assert!(settings.windows(2).all(|pair| pair[0].ef >= pair[1].ef), "{settings:?}");
+            assert!(settings.windows(2).all(|pair| pair[0].ef > pair[1].ef), "{settings:?}");
             let least = settings[0].oversample.unwrap();
             let generous = settings.last().unwrap().ef * GENEROUS;
             let less = Setting { ef: generous, oversample: Some(least - STEP) };

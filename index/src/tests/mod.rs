@@ -1,5 +1,6 @@
 //! Tests of whole segments, from vectors to hits.
 
+mod codes_error;
 mod ending;
 mod exact;
 mod hostile;

@@ -49,6 +49,13 @@ pub(crate) trait Simd: Copy {
     /// Σ a·b of two slices of one length, at most [`super::codes::BLOCK`], with |a| at most
     /// [`super::MAX_QUERY_UNIT`].
     fn dot_i16_u8(self, a: &[i16], b: &[u8]) -> i64;
+    /// Σ a·b of two halves of a, each as long as b, at most [`super::codes::BLOCK`]: the first
+    /// with the low halves of the bytes of b, the second with the high ones. |a| is at most
+    /// [`super::MAX_QUERY_UNIT`].
+    #[inline(always)]
+    fn dot_i16_nibbles(self, a: [&[i16]; 2], b: &[u8]) -> i32 {
+        super::plain::dot_i16_nibbles(a, b)
+    }
     /// Σ a·b of two slices of one length, at most [`super::codes::BLOCK`].
     fn dot_i8_u8(self, a: &[i8], b: &[u8]) -> i32;
     /// Σ (a - b)² of two slices of one length, at most [`super::codes::BLOCK`].

@@ -46,6 +46,12 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
+    fn dot_i16_nibbles(self, a: [&[i16]; 2], b: &[u8]) -> i32 {
+        // SAFETY: as above.
+        unsafe { avx512::dot_i16_nibbles(a, b, |sum, a, b| _mm512_dpwssd_epi32(sum, a, b)) }
+    }
+
+    #[inline(always)]
     fn dot_i8_u8(self, a: &[i8], b: &[u8]) -> i32 {
         // SAFETY: as above.
         unsafe { dot_i8_u8(a, b) }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::codes::{Codes, Rows};
 use crate::component::ComponentKind;
-use crate::graph::{self, CodeSpace, Graph, GraphOptions, RowSpace};
+use crate::graph::{self, ByteSpace, Graph, GraphOptions, RowSpace};
 use crate::write::{Gate, Staging};
 use crate::{
     BuildError, BuildOptions, Component, Element, Manifest, Metric, Phase, Progress, Vectors,
@@ -37,7 +37,8 @@ pub struct BuildReport {
 
 /// Builds a segment of `vectors` in the folder `out`, which must not exist yet and appears whole
 /// or not at all. In memory it takes vectors, codes and graph (for M 16 about 170 bytes a point);
-/// vectors of f16 are widened meanwhile, for twice their bytes more.
+/// whole numbers under l2, at most 255 above the least of their dimension, are compared as bytes, for
+/// a byte a value more; others of f16 are widened meanwhile, for twice their bytes more.
 ///
 /// # Errors
 /// When an option is out of range, a value is no number, there are no vectors, `out` exists or
@@ -113,9 +114,9 @@ fn make(
     let step = |done| progress.report(Phase::Graph, done, points);
     let graph_options =
         GraphOptions { m: options.m, ef_construction: options.ef_construction, seed: options.seed };
-    let exact = codes.iter().find_map(Codes::lossless);
-    let built = match exact.filter(|_| options.metric == Metric::L2) {
-        Some(codes) => graph::build(&CodeSpace(codes), graph_options, &step),
+    let bytes = (options.metric == Metric::L2).then(|| ByteSpace::new(vectors)).flatten();
+    let built = match bytes {
+        Some(space) => graph::build(&space, graph_options, &step),
         None => {
             // Few processors compute with f16. Widened once instead of at each distance, which is
             // exact and halves the time, for twice the memory of the rows while it lasts.

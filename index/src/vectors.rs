@@ -3,6 +3,7 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use crate::aligned::wish_for_huge_pages;
 use crate::{Element, VectorsError};
 
 /// The most dimensions a vector may have.
@@ -153,6 +154,7 @@ impl Vectors {
     /// A copy as f32.
     pub(crate) fn widened(&self) -> Self {
         let mut values = vec![0.0; self.len * self.dim];
+        wish_for_huge_pages(&values);
         for (row, out) in values.chunks_exact_mut(self.dim).enumerate() {
             self.row_f32(row, out);
         }

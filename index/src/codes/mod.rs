@@ -5,8 +5,11 @@
 //! that its searches walk by. What a code tells is an estimate: the best candidates by codes are
 //! measured again from their originals.
 
+mod clipping;
 mod rows;
+pub(crate) mod sq4;
 pub(crate) mod sq8;
+mod units;
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -52,7 +55,6 @@ pub(crate) type Step<'a> = dyn Fn(u64) -> ControlFlow<()> + Sync + 'a;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) metric: Metric,
-    #[allow(dead_code)]
     pub(crate) dim: usize,
     #[allow(dead_code)]
     pub(crate) points: usize,
@@ -61,12 +63,14 @@ pub(crate) struct Shape {
 /// The codes of all points, of any scheme.
 pub(crate) enum Codes {
     Sq8(sq8::Codes),
+    Sq4(sq4::Codes),
 }
 
 /// A query against codes of any scheme. Each scheme's part is kept from one search to the next.
 #[derive(Default)]
 pub(crate) struct CodeQuery {
     pub(crate) sq8: sq8::CodeQuery,
+    pub(crate) sq4: sq4::CodeQuery,
 }
 
 impl Codes {
@@ -77,6 +81,7 @@ impl Codes {
     ) -> ControlFlow<(), Self> {
         ControlFlow::Continue(match quantizer {
             Quantizer::Sq8 => Self::Sq8(Scheme::train(rows, step)?),
+            Quantizer::Sq4 => Self::Sq4(Scheme::train(rows, step)?),
             other => unimplemented!("{other}"),
         })
     }
@@ -88,6 +93,7 @@ impl Codes {
     ) -> Result<Self, String> {
         Ok(match quantizer {
             Quantizer::Sq8 => Self::Sq8(Scheme::from_sections(shape, sections)?),
+            Quantizer::Sq4 => Self::Sq4(Scheme::from_sections(shape, sections)?),
             other => unimplemented!("{other}"),
         })
     }
@@ -95,6 +101,7 @@ impl Codes {
     pub(crate) fn to_sections(&self) -> Vec<Cow<'_, [u8]>> {
         match self {
             Self::Sq8(codes) => codes.to_sections(),
+            Self::Sq4(codes) => codes.to_sections(),
         }
     }
 
@@ -102,6 +109,7 @@ impl Codes {
     pub(crate) fn quantizer(&self) -> Quantizer {
         match self {
             Self::Sq8(_) => Quantizer::Sq8,
+            Self::Sq4(_) => Quantizer::Sq4,
         }
     }
 
@@ -109,13 +117,14 @@ impl Codes {
     pub(crate) fn lossless(&self) -> Option<&sq8::Codes> {
         match self {
             Self::Sq8(codes) if codes.book.lossless => Some(codes),
-            Self::Sq8(_) => None,
+            _ => None,
         }
     }
 
     pub(crate) fn resident_bytes(&self) -> u64 {
         match self {
             Self::Sq8(codes) => codes.resident_bytes(),
+            Self::Sq4(codes) => codes.resident_bytes(),
         }
     }
 }
@@ -125,6 +134,7 @@ impl Codes {
 pub(crate) fn sections(quantizer: Quantizer, dim: usize, points: usize) -> Vec<(usize, usize)> {
     let mut sections = match quantizer {
         Quantizer::Sq8 => sq8::parameters(dim),
+        Quantizer::Sq4 => sq4::parameters(dim),
         other => unimplemented!("{other}"),
     };
     sections.push((record_bytes(quantizer, dim), points));
@@ -135,6 +145,7 @@ pub(crate) fn sections(quantizer: Quantizer, dim: usize, points: usize) -> Vec<(
 pub(crate) fn record_bytes(quantizer: Quantizer, dim: usize) -> usize {
     match quantizer {
         Quantizer::Sq8 => dim,
+        Quantizer::Sq4 => sq4::record_bytes(dim),
         other => unimplemented!("{other}"),
     }
 }

@@ -160,7 +160,7 @@ fn load_i8(bytes: &[u8; 8]) -> __m256 {
 fn dot_i16_u8(a: &[i16], b: &[u8]) -> i64 {
     debug_assert_eq!(a.len(), b.len());
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
-    let sums = four_sums!(_mm256_setzero_si256(), a, b, |sum, a, b| {
+    let sums = four_sums!([_mm256_setzero_si256(); 4], a, b, |sum, a, b| {
         // SAFETY: arrays are as long as what is loaded.
         let (a, b) =
             unsafe { (_mm256_loadu_si256(a.as_ptr().cast()), _mm_loadu_si128(b.as_ptr().cast())) };
@@ -182,7 +182,7 @@ fn dot_i16_u8(a: &[i16], b: &[u8]) -> i64 {
 fn dot_i8_u8(a: &[i8], b: &[u8]) -> i32 {
     debug_assert_eq!(a.len(), b.len());
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
-    let sums = four_sums!(_mm256_setzero_si256(), a, b, |sum, a, b| {
+    let sums = four_sums!([_mm256_setzero_si256(); 4], a, b, |sum, a, b| {
         // SAFETY: arrays are as long as what is loaded.
         let (a, b) =
             unsafe { (_mm_loadu_si128(a.as_ptr().cast()), _mm_loadu_si128(b.as_ptr().cast())) };
@@ -200,7 +200,7 @@ fn squared_differences(a: &[u8], b: &[u8]) -> u32 {
     debug_assert_eq!(a.len(), b.len());
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<32>(), b.as_chunks::<32>());
     let zero = _mm256_setzero_si256();
-    let sums = four_sums!(zero, a, b, |sum, a, b| {
+    let sums = four_sums!([zero; 4], a, b, |sum, a, b| {
         // SAFETY: arrays are as long as what is loaded.
         let (a, b) = unsafe {
             (_mm256_loadu_si256(a.as_ptr().cast()), _mm256_loadu_si256(b.as_ptr().cast()))

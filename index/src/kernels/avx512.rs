@@ -177,7 +177,7 @@ pub(super) fn dot_i16_u8(simd: impl AddProducts, a: &[i16], b: &[u8]) -> i64 {
     // SAFETY: `simd` proves that the processor has AVX-512 F, BW, VL and DQ; arrays are as long as what is loaded,
     // and what a mask leaves out is not touched.
     unsafe {
-        let mut sums = four_sums!(_mm512_setzero_si512(), a, b, |sum, a, b| {
+        let mut sums = four_sums!([_mm512_setzero_si512(); 4], a, b, |sum, a, b| {
             let b = _mm512_cvtepu8_epi16(_mm256_loadu_si256(b.as_ptr().cast()));
             simd.add_products(sum, _mm512_loadu_si512(a.as_ptr().cast()), b)
         });
@@ -209,7 +209,7 @@ fn dot_i8_u8(simd: Avx512, a: &[i8], b: &[u8]) -> i32 {
     // SAFETY: `simd` proves that the processor has AVX-512 F, BW and VL; arrays are as long as
     // what is loaded, and what a mask leaves out is not touched.
     unsafe {
-        let mut sums = four_sums!(_mm512_setzero_si512(), a, b, |sum, a, b| {
+        let mut sums = four_sums!([_mm512_setzero_si512(); 4], a, b, |sum, a, b| {
             let a = _mm512_cvtepi8_epi16(_mm256_loadu_si256(a.as_ptr().cast()));
             let b = _mm512_cvtepu8_epi16(_mm256_loadu_si256(b.as_ptr().cast()));
             simd.add_products(sum, a, b)
@@ -231,7 +231,7 @@ pub(super) fn squared_differences(simd: impl AddProducts, a: &[u8], b: &[u8]) ->
     // SAFETY: `simd` proves that the processor has AVX-512 F and BW; arrays are as long as what is loaded, and
     // what a mask leaves out is not touched.
     unsafe {
-        let mut sums = four_sums!([_mm512_setzero_si512(); 2], a, b, |sums, a, b| {
+        let mut sums = four_sums!([[_mm512_setzero_si512(); 2]; 4], a, b, |sums, a, b| {
             let a = _mm512_loadu_si512(a.as_ptr().cast());
             let d = absolute_differences(a, _mm512_loadu_si512(b.as_ptr().cast()));
             [simd.add_products(sums[0], d[0], d[0]), simd.add_products(sums[1], d[1], d[1])]

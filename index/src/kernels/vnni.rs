@@ -69,7 +69,7 @@ fn dot_i8_u8(_: Avx512Vnni, a: &[i8], b: &[u8]) -> i32 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<64>(), b.as_chunks::<64>());
     // SAFETY: the processor has VNNI and what goes before it; arrays are as long as what is loaded, and what a mask leaves out is not touched.
     unsafe {
-        let mut sums = four_sums!(_mm512_setzero_si512(), a, b, |sum, a, b| {
+        let mut sums = four_sums!([_mm512_setzero_si512(); 4], a, b, |sum, a, b| {
             let a = _mm512_loadu_si512(a.as_ptr().cast());
             _mm512_dpbusd_epi32(sum, _mm512_loadu_si512(b.as_ptr().cast()), a)
         });

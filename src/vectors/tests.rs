@@ -117,6 +117,8 @@ proptest! {
             ("a.ivecs", vecs(dim, 4, &le(&ints, |v| v.to_le_bytes())), Element::F32, &floats[..]),
             ("4.npy", npy("<f4", rows, dim, &bytes), Element::F32, &bytes[..]),
             ("2.npy", npy("<f2", rows, dim, &bytes[..2 * n]), Element::F16, &bytes[..2 * n]),
+            ("b.npy", npy("<V2", rows, dim, &bytes[..2 * n]), Element::Bf16, &bytes[..2 * n]),
+            ("v.npy", npy("|V2", rows, dim, &bytes[..2 * n]), Element::Bf16, &bytes[..2 * n]),
             ("u.npy", npy("|u1", rows, dim, &bytes[..n]), Element::U8, &bytes[..n]),
             ("i.npy", npy("|i1", rows, dim, &bytes[..n]), Element::I8, &bytes[..n]),
         ];

@@ -103,6 +103,21 @@ impl Isa {
         }
     }
 
+    /// What it is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self.0 {
+            Level::Plain(_) => "plain",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(_) => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni(_) => "avx512-vnni",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon(_) => "neon",
+        }
+    }
+
     /// Every one that this processor has, the plain one first.
     pub(crate) fn all() -> Vec<Self> {
         let mut all = vec![Self::plain()];

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use half::f16;
+use half::{bf16, f16};
 use proptest::prelude::*;
 use ringpool_index::{Element, MAX_DIM};
 
@@ -14,6 +14,7 @@ use super::*;
 
 mod ids;
 mod refusals;
+mod writer;
 
 /// The endings of vectors, with the width of an element in a small file of each.
 const ENDINGS: [(&str, usize); 4] = [("fvecs", 4), ("bvecs", 1), ("ivecs", 4), ("npy", 4)];

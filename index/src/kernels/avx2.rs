@@ -98,6 +98,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn dot_i16_nibbles(self, a: [&[i16]; 2], b: &[u8]) -> i32 {
+        // SAFETY: as above.
+        unsafe { dot_i16_nibbles(a, b) }
+    }
+
+    #[inline(always)]
     fn dot_i8_u8(self, a: &[i8], b: &[u8]) -> i32 {
         // SAFETY: as above.
         unsafe { dot_i8_u8(a, b) }
@@ -175,6 +181,28 @@ fn dot_i16_u8(a: &[i16], b: &[u8]) -> i64 {
     let sum = _mm_add_epi64(low, high);
     let sum = _mm_add_epi64(sum, _mm_unpackhi_epi64(sum, sum));
     _mm_cvtsi128_si64(sum) + i64::from(rest.sum::<i32>())
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn dot_i16_nibbles([low, high]: [&[i16]; 2], b: &[u8]) -> i32 {
+    debug_assert!(low.len() == b.len() && high.len() == b.len());
+    let (low, low_rest) = low.as_chunks::<16>();
+    let (high, high_rest) = high.as_chunks::<16>();
+    let (b, b_rest) = b.as_chunks::<16>();
+    let mut sums = [_mm256_setzero_si256(); 2];
+    for ((low, high), b) in low.iter().zip(high).zip(b) {
+        // SAFETY: arrays are as long as what is loaded.
+        let (low, high, b) = unsafe {
+            let a = [low, high].map(|a| _mm256_loadu_si256(a.as_ptr().cast()));
+            (a[0], a[1], _mm256_cvtepu8_epi16(_mm_loadu_si128(b.as_ptr().cast())))
+        };
+        let nibbles = [_mm256_and_si256(b, _mm256_set1_epi16(15)), _mm256_srli_epi16::<4>(b)];
+        sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(low, nibbles[0]));
+        sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(high, nibbles[1]));
+    }
+    let rest = super::plain::dot_i16_nibbles([low_rest, high_rest], b_rest);
+    total(_mm256_add_epi32(sums[0], sums[1])) + rest
 }
 
 #[inline]

@@ -128,6 +128,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn dot_i16_nibbles(self, a: [&[i16]; 2], b: &[u8]) -> i32 {
+        dot_i16_nibbles(self, a, b)
+    }
+
+    #[inline(always)]
     fn dot_i8_u8(self, a: &[i8], b: &[u8]) -> i32 {
         dot_i8_u8(self, a, b)
     }
@@ -191,6 +196,38 @@ pub(super) fn dot_i16_u8(simd: impl AddProducts, a: &[i16], b: &[u8]) -> i64 {
         let sum = four(sums);
         let (low, high) = (_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64::<1>(sum));
         _mm512_reduce_add_epi64(_mm512_cvtepi32_epi64(_mm256_add_epi32(low, high)))
+    }
+}
+
+#[inline(always)]
+pub(super) fn dot_i16_nibbles(simd: impl AddProducts, [low, high]: [&[i16]; 2], b: &[u8]) -> i32 {
+    debug_assert!(low.len() == b.len() && high.len() == b.len());
+    let (low, low_rest) = low.as_chunks::<32>();
+    let (high, high_rest) = high.as_chunks::<32>();
+    let (b, b_rest) = b.as_chunks::<32>();
+    // SAFETY: `simd` proves that the processor has AVX-512 F, BW and VL; arrays are as long as
+    // what is loaded, and what a mask leaves out is not touched.
+    unsafe {
+        let add = |sums: [__m512i; 2], low: __m512i, high: __m512i, b: __m256i| {
+            let b = _mm512_cvtepu8_epi16(b);
+            let nibbles = [_mm512_and_si512(b, _mm512_set1_epi16(15)), _mm512_srli_epi16::<4>(b)];
+            [
+                simd.add_products(sums[0], low, nibbles[0]),
+                simd.add_products(sums[1], high, nibbles[1]),
+            ]
+        };
+        let mut sums = [_mm512_setzero_si512(); 2];
+        for ((low, high), b) in low.iter().zip(high).zip(b) {
+            let [low, high] = [low, high].map(|a| _mm512_loadu_si512(a.as_ptr().cast()));
+            sums = add(sums, low, high, _mm256_loadu_si256(b.as_ptr().cast()));
+        }
+        if !b_rest.is_empty() {
+            let mask = first(b_rest.len()) as __mmask32;
+            let low = _mm512_maskz_loadu_epi16(mask, low_rest.as_ptr());
+            let high = _mm512_maskz_loadu_epi16(mask, high_rest.as_ptr());
+            sums = add(sums, low, high, _mm256_maskz_loadu_epi8(mask, b_rest.as_ptr().cast()));
+        }
+        _mm512_reduce_add_epi32(_mm512_add_epi32(sums[0], sums[1]))
     }
 }
 

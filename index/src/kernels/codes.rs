@@ -61,6 +61,27 @@ impl Kernel for SquaredDifferences<'_> {
     }
 }
 
+/// Σ q·c of a query of 14 bits and a code of half bytes: first the low halves of all bytes, then
+/// the high ones. Query values are within ±[`MAX_QUERY_UNIT`].
+pub(crate) struct DotNibbles<'a>(pub &'a [i16], pub &'a [u8]);
+
+const _: () = assert!(MAX_QUERY_UNIT as i64 * 15 * 2 * BLOCK as i64 <= i32::MAX as i64);
+
+impl Kernel for DotNibbles<'_> {
+    type Output = i64;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> i64 {
+        assert_eq!(self.0.len(), 2 * self.1.len(), "a code of half the query's length");
+        let (low, high) = self.0.split_at(self.1.len());
+        if self.1.len() <= BLOCK {
+            return i64::from(simd.dot_i16_nibbles([low, high], self.1));
+        }
+        let blocks = low.chunks(BLOCK).zip(high.chunks(BLOCK)).zip(self.1.chunks(BLOCK));
+        blocks.map(|((low, high), code)| i64::from(simd.dot_i16_nibbles([low, high], code))).sum()
+    }
+}
+
 /// # Panics
 /// When the lengths differ.
 #[inline(always)]

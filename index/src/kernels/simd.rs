@@ -49,6 +49,13 @@ pub(crate) trait Simd: Copy {
     /// Σ a·b of two slices of one length, at most [`super::codes::BLOCK`], with |a| at most
     /// [`super::MAX_QUERY_UNIT`].
     fn dot_i16_u8(self, a: &[i16], b: &[u8]) -> i64;
+    /// Σ a·b of two halves of a, each as long as b, at most [`super::codes::BLOCK`]: the first
+    /// with the low halves of the bytes of b, the second with the high ones. |a| is at most
+    /// [`super::MAX_QUERY_UNIT`].
+    #[inline(always)]
+    fn dot_i16_nibbles(self, a: [&[i16]; 2], b: &[u8]) -> i32 {
+        super::plain::dot_i16_nibbles(a, b)
+    }
     /// Σ a·b of two slices of one length, at most [`super::codes::BLOCK`].
     fn dot_i8_u8(self, a: &[i8], b: &[u8]) -> i32;
     /// Σ (a - b)² of two slices of one length, at most [`super::codes::BLOCK`].
@@ -67,12 +74,12 @@ pub(crate) trait Lanes: Copy {
 }
 
 /// Sums over pairs of chunks, round four of them, so that no addition waits for the one before
-/// it: `four_sums!(sums, a, b, |sum, a, b| step)`, from `sums` that a multiple of four chunks went
-/// to before. No closure, since a closure's body would be compiled without the processor's
-/// features where it is not inlined.
+/// it: `four_sums!([zero; 4], a, b, |sum, a, b| step)`. What it gives may be passed in again, with
+/// more chunks, after a multiple of four chunks. No closure, since a closure's body would be
+/// compiled without the processor's features where it is not inlined.
 macro_rules! four_sums {
     ($sums:expr, $a:expr, $b:expr, |$sum:ident, $x:ident, $y:ident| $step:expr) => {{
-        let mut sums: [_; 4] = $sums;
+        let mut sums = $sums;
         let ((a, a_last), (b, b_last)) = ($a.as_chunks::<4>(), $b.as_chunks::<4>());
         for (a, b) in a.iter().zip(b) {
             for ((sum, $x), $y) in sums.iter_mut().zip(a).zip(b) {

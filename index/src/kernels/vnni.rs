@@ -45,6 +45,11 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
+    fn dot_i16_nibbles(self, a: [&[i16]; 2], b: &[u8]) -> i32 {
+        avx512::dot_i16_nibbles(self, a, b)
+    }
+
+    #[inline(always)]
     fn dot_i8_u8(self, a: &[i8], b: &[u8]) -> i32 {
         dot_i8_u8(self, a, b)
     }

@@ -141,6 +141,9 @@ impl Searched<'_> {
         let ef = params.ef.max(shortlist).min(self.manifest.points);
         match codes {
             Codes::Sq8(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.sq8),
+            Codes::RaBitQ1(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.rabitq),
+            Codes::RaBitQ2(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.rabitq),
+            Codes::RaBitQ4(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.rabitq),
         }
         let best = scratch.walk.found.iter().take(shortlist);
         if params.rescore == Rescore::Off {

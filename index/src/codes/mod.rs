@@ -5,6 +5,9 @@
 //! that its searches walk by. What a code tells is an estimate: the best candidates by codes are
 //! measured again from their originals.
 
+mod centroids;
+mod lines;
+pub(crate) mod rabitq;
 mod rows;
 pub(crate) mod sq8;
 
@@ -41,6 +44,12 @@ pub(crate) trait Scheme: Sized + Send + Sync {
     /// The distance of a query to a point as far as its code tells: a number or infinity.
     fn distance(&self, query: &Self::Query, point: u32) -> f32;
 
+    /// The standard deviation of what `distance` said of this point, where a scheme knows it of
+    /// each point: a number that is not negative.
+    fn error(&self, _query: &Self::Query, _point: u32, _distance: f32) -> Option<f32> {
+        None
+    }
+
     /// The memory that the codes take.
     fn resident_bytes(&self) -> u64;
 }
@@ -52,7 +61,6 @@ pub(crate) type Step<'a> = dyn Fn(u64) -> ControlFlow<()> + Sync + 'a;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) metric: Metric,
-    #[allow(dead_code)]
     pub(crate) dim: usize,
     #[allow(dead_code)]
     pub(crate) points: usize,
@@ -61,12 +69,16 @@ pub(crate) struct Shape {
 /// The codes of all points, of any scheme.
 pub(crate) enum Codes {
     Sq8(sq8::Codes),
+    RaBitQ1(rabitq::Codes<1>),
+    RaBitQ2(rabitq::Codes<2>),
+    RaBitQ4(rabitq::Codes<4>),
 }
 
 /// A query against codes of any scheme. Each scheme's part is kept from one search to the next.
 #[derive(Default)]
 pub(crate) struct CodeQuery {
     pub(crate) sq8: sq8::CodeQuery,
+    pub(crate) rabitq: rabitq::CodeQuery,
 }
 
 impl Codes {
@@ -77,6 +89,9 @@ impl Codes {
     ) -> ControlFlow<(), Self> {
         ControlFlow::Continue(match quantizer {
             Quantizer::Sq8 => Self::Sq8(Scheme::train(rows, step)?),
+            Quantizer::RaBitQ { bits: 1 } => Self::RaBitQ1(Scheme::train(rows, step)?),
+            Quantizer::RaBitQ { bits: 2 } => Self::RaBitQ2(Scheme::train(rows, step)?),
+            Quantizer::RaBitQ { bits: 4 } => Self::RaBitQ4(Scheme::train(rows, step)?),
             other => unimplemented!("{other}"),
         })
     }
@@ -88,6 +103,9 @@ impl Codes {
     ) -> Result<Self, String> {
         Ok(match quantizer {
             Quantizer::Sq8 => Self::Sq8(Scheme::from_sections(shape, sections)?),
+            Quantizer::RaBitQ { bits: 1 } => Self::RaBitQ1(Scheme::from_sections(shape, sections)?),
+            Quantizer::RaBitQ { bits: 2 } => Self::RaBitQ2(Scheme::from_sections(shape, sections)?),
+            Quantizer::RaBitQ { bits: 4 } => Self::RaBitQ4(Scheme::from_sections(shape, sections)?),
             other => unimplemented!("{other}"),
         })
     }
@@ -95,6 +113,9 @@ impl Codes {
     pub(crate) fn to_sections(&self) -> Vec<Cow<'_, [u8]>> {
         match self {
             Self::Sq8(codes) => codes.to_sections(),
+            Self::RaBitQ1(codes) => codes.to_sections(),
+            Self::RaBitQ2(codes) => codes.to_sections(),
+            Self::RaBitQ4(codes) => codes.to_sections(),
         }
     }
 
@@ -102,6 +123,9 @@ impl Codes {
     pub(crate) fn quantizer(&self) -> Quantizer {
         match self {
             Self::Sq8(_) => Quantizer::Sq8,
+            Self::RaBitQ1(_) => Quantizer::RaBitQ { bits: 1 },
+            Self::RaBitQ2(_) => Quantizer::RaBitQ { bits: 2 },
+            Self::RaBitQ4(_) => Quantizer::RaBitQ { bits: 4 },
         }
     }
 
@@ -109,13 +133,16 @@ impl Codes {
     pub(crate) fn lossless(&self) -> Option<&sq8::Codes> {
         match self {
             Self::Sq8(codes) if codes.book.lossless => Some(codes),
-            Self::Sq8(_) => None,
+            _ => None,
         }
     }
 
     pub(crate) fn resident_bytes(&self) -> u64 {
         match self {
             Self::Sq8(codes) => codes.resident_bytes(),
+            Self::RaBitQ1(codes) => codes.resident_bytes(),
+            Self::RaBitQ2(codes) => codes.resident_bytes(),
+            Self::RaBitQ4(codes) => codes.resident_bytes(),
         }
     }
 }
@@ -125,6 +152,7 @@ impl Codes {
 pub(crate) fn sections(quantizer: Quantizer, dim: usize, points: usize) -> Vec<(usize, usize)> {
     let mut sections = match quantizer {
         Quantizer::Sq8 => sq8::parameters(dim),
+        Quantizer::RaBitQ { .. } => rabitq::parameters(dim, points),
         other => unimplemented!("{other}"),
     };
     sections.push((record_bytes(quantizer, dim), points));
@@ -135,6 +163,7 @@ pub(crate) fn sections(quantizer: Quantizer, dim: usize, points: usize) -> Vec<(
 pub(crate) fn record_bytes(quantizer: Quantizer, dim: usize) -> usize {
     match quantizer {
         Quantizer::Sq8 => dim,
+        Quantizer::RaBitQ { bits } => rabitq::record_bytes(bits.into(), dim),
         other => unimplemented!("{other}"),
     }
 }

@@ -44,7 +44,6 @@ impl<'a> Rows<'a> {
     }
 
     /// At most `count` different rows, drawn by the seed, ascending.
-    #[expect(dead_code, reason = "for schemes that train on a sample")]
     pub(crate) fn sample(&self, count: usize) -> Vec<usize> {
         if count >= self.len() {
             return (0..self.len()).collect();

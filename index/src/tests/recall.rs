@@ -15,7 +15,7 @@ fn clusters_under_every_metric_and_quantizer() {
     let base = Vectors::from_f32(24, clustered(3000, 24, 40, false, 1)).unwrap();
     let queries = Vectors::from_f32(24, clustered(100, 24, 40, false, 1)).unwrap();
     for metric in Metric::ALL {
-        for quantizer in [Quantizer::Sq8, Quantizer::None] {
+        for quantizer in QUANTIZERS {
             let options =
                 BuildOptions { metric, quantizers: vec![quantizer], ..Default::default() };
             check(&base, &queries, &options, 0.99);
@@ -39,7 +39,7 @@ fn clusters_that_are_far_apart() {
     let base = Vectors::from_f32(8, values).unwrap();
     let queries = (0..100).flat_map(|i| row(&base, i * 40 + 7)).collect();
     let queries = Vectors::from_f32(8, queries).unwrap();
-    for quantizer in [Quantizer::None, Quantizer::Sq8] {
+    for quantizer in QUANTIZERS {
         let options = BuildOptions { quantizers: vec![quantizer], ..Default::default() };
         // A step of one 255th of the whole range cannot tell the points of a cluster apart, but
         // the 40 of a cluster are what is rescored.

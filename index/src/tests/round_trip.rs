@@ -34,7 +34,7 @@ fn every_element_metric_quantizer_and_page_size() {
     for element in Element::ALL {
         let base = as_element(33, &values, element);
         for metric in Metric::ALL {
-            for quantizer in [Quantizer::None, Quantizer::Sq8] {
+            for quantizer in QUANTIZERS {
                 for page_size in [PageSize::new(512).unwrap(), PageSize::KIB_4] {
                     let options = BuildOptions {
                         metric,
@@ -55,7 +55,7 @@ fn every_element_metric_quantizer_and_page_size() {
 fn vectors_longer_than_pages() {
     for (dim, element) in [(1025, Element::F32), (3000, Element::F16), (65_536, Element::U8)] {
         let base = as_element(dim, &clustered(40, dim, 3, false, 12), element);
-        for quantizer in [Quantizer::None, Quantizer::Sq8] {
+        for quantizer in QUANTIZERS {
             let options =
                 BuildOptions { quantizers: vec![quantizer], m: 600, ..Default::default() };
             check_hits(&base, &options);
@@ -66,7 +66,7 @@ fn vectors_longer_than_pages() {
 #[test]
 fn the_smallest_segments() {
     for metric in Metric::ALL {
-        for quantizer in [Quantizer::None, Quantizer::Sq8] {
+        for quantizer in QUANTIZERS {
             let options = BuildOptions {
                 metric,
                 quantizers: vec![quantizer],

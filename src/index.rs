@@ -32,7 +32,7 @@ impl Index {
     /// # Errors
     /// When the segment is damaged, a file cannot be read, or the budget is too small.
     pub fn open(dir: impl AsRef<Path>, options: &OpenOptions) -> Result<Self, Error> {
-        Self::open_through(dir, options, &|source| source)
+        Self::open_with(dir.as_ref(), Opening::new(options, None)?, None)
     }
 
     /// Opens as [`open`](Self::open) does, and reads the originals through what `through` makes of
@@ -43,9 +43,9 @@ impl Index {
     pub fn open_through(
         dir: impl AsRef<Path>,
         options: &OpenOptions,
-        through: &dyn Fn(Arc<dyn PageSource>) -> Arc<dyn PageSource>,
+        through: Through<'_>,
     ) -> Result<Self, Error> {
-        Self::open_with(dir.as_ref(), Opening::new(options, None)?, through)
+        Self::open_with(dir.as_ref(), Opening::new(options, None)?, Some(through))
     }
 
     /// Opens the segment in `dir` with its originals in `pool`, which may serve others meanwhile:
@@ -62,13 +62,13 @@ impl Index {
         dir: impl AsRef<Path>,
         options: &OpenOptions,
     ) -> Result<Self, Error> {
-        Self::open_with(dir.as_ref(), Opening::new(options, Some(pool))?, &|source| source)
+        Self::open_with(dir.as_ref(), Opening::new(options, Some(pool))?, None)
     }
 
     fn open_with(
         dir: &Path,
         mut opening: Opening<'_>,
-        through: &dyn Fn(Arc<dyn PageSource>) -> Arc<dyn PageSource>,
+        through: Option<Through<'_>>,
     ) -> Result<Self, Error> {
         // What fails within a component's opener and is no storage error is told from here.
         let mut refused = None;
@@ -149,6 +149,9 @@ impl Index {
     }
 }
 
+/// What the originals are read through, made of their backend.
+type Through<'a> = &'a dyn Fn(Arc<dyn PageSource>) -> Arc<dyn PageSource>;
+
 /// How the originals are read.
 #[derive(Clone)]
 struct EngineReport {
@@ -194,17 +197,39 @@ impl<'a> Opening<'a> {
     fn place(
         &mut self,
         file: &ComponentFile,
-        through: &dyn Fn(Arc<dyn PageSource>) -> Arc<dyn PageSource>,
+        through: Option<Through<'_>>,
     ) -> Result<Placed, Error> {
-        match file.kind {
-            ComponentKind::Vectors => Ok(Placed::Paged(through(self.source(file)?))),
-            ComponentKind::Codes(quantizer) if !self.walks_by(quantizer) => Ok(Placed::Left),
-            ComponentKind::Codes(_) | ComponentKind::Graph => {
-                let opened = self.open(file)?;
-                let source = Unpooled::new(opened, file.checksums.clone());
-                Ok(Placed::Resident(Arc::new(source)))
+        match (file.kind, through) {
+            (ComponentKind::Vectors, Some(through)) => {
+                Ok(Placed::Paged(through(self.source(file)?)))
             }
+            (ComponentKind::Vectors, None) if self.in_memory() => {
+                self.note_paged(file);
+                self.resident(file)
+            }
+            (ComponentKind::Vectors, None) => Ok(Placed::Paged(self.source(file)?)),
+            (ComponentKind::Codes(codes), _) if !self.walks_by(codes) => Ok(Placed::Left),
+            (ComponentKind::Codes(_) | ComponentKind::Graph, _) => self.resident(file),
         }
+    }
+
+    fn in_memory(&self) -> bool {
+        self.shared.is_none() && self.options.backend == Backend::Memory
+    }
+
+    fn resident(&self, file: &ComponentFile) -> Result<Placed, Error> {
+        let opened = self.open(file)?;
+        let source = Unpooled::new(opened, file.checksums.clone());
+        Ok(Placed::Resident(Arc::new(source)))
+    }
+
+    /// Notes what the backend is for and what memory a pool would have for it.
+    fn note_paged(&mut self, file: &ComponentFile) {
+        self.paged_files.push(file.path.clone());
+        self.memory_budget_bytes = match self.shared {
+            Some(pool) => pool.stats().memory_bytes,
+            None => budget_bytes(self.options.memory, file),
+        };
     }
 
     /// Whether these are the codes that were asked for, or the first where nothing was said.
@@ -223,12 +248,10 @@ impl<'a> Opening<'a> {
     }
 
     fn source(&mut self, file: &ComponentFile) -> Result<Arc<dyn PageSource>, Error> {
-        self.paged_files.push(file.path.clone());
+        self.note_paged(file);
         if let Some(pool) = self.shared {
-            self.memory_budget_bytes = pool.stats().memory_bytes;
             return self.pooled(file, pool.clone());
         }
-        self.memory_budget_bytes = budget_bytes(self.options.memory, file);
         match self.options.backend {
             Backend::Pool => self.pooled(file, self.new_pool(file)?),
             Backend::Mmap => {

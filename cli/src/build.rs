@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use ringpool::storage::PageSize;
-use ringpool::{BuildError, BuildOptions, Manifest, Metric, Phase, Progress, Quantizer};
+use ringpool::{
+    BuildError, BuildOptions, BuildReport, Manifest, Metric, Phase, Progress, Quantizer,
+};
 use ringpool::{Vectors, vectors};
 use serde::Serialize;
 
@@ -84,6 +86,11 @@ struct Built {
     seed: u64,
     page_size_bytes: usize,
     bytes: u64,
+    /// Points that nothing led to and that were linked at the end.
+    linked_points: u64,
+    codes_seconds: f64,
+    graph_seconds: f64,
+    write_seconds: f64,
     wall_seconds: f64,
 }
 
@@ -104,7 +111,7 @@ pub fn execute(args: &BuildArgs, console: &Console) -> Result<(), Failure> {
         threads: args.threads,
         seed: args.seed,
     };
-    build(&rows, &args.vectors, &args.out, &options, console)?;
+    let report = build(&rows, &args.vectors, &args.out, &options, console)?;
     let manifest = Manifest::read(&args.out).map_err(|error| Failure::of(&error))?;
     let files = manifest.component_files(&args.out).map_err(|error| Failure::of(&error))?;
     let bytes = files.iter().map(|file| file.pages * file.page_size.bytes() as u64);
@@ -120,6 +127,10 @@ pub fn execute(args: &BuildArgs, console: &Console) -> Result<(), Failure> {
         seed: manifest.seed,
         page_size_bytes: args.page_size.bytes(),
         bytes: bytes.sum(),
+        linked_points: report.linked_points as u64,
+        codes_seconds: report.codes_time.as_secs_f64(),
+        graph_seconds: report.graph_time.as_secs_f64(),
+        write_seconds: report.write_time.as_secs_f64(),
         wall_seconds: started.elapsed().as_secs_f64(),
     };
     console.show(&built, text)
@@ -132,10 +143,10 @@ pub fn build(
     out: &std::path::Path,
     options: &BuildOptions,
     console: &Console,
-) -> Result<(), Failure> {
+) -> Result<BuildReport, Failure> {
     let watch = Watch { bar: console.bar(), interrupt: &console.interrupt };
     match ringpool::build(rows, out, options, &watch) {
-        Ok(_) => Ok(()),
+        Ok(report) => Ok(report),
         Err(BuildError::Cancelled) => Err(Interrupt::failure()),
         Err(error @ (BuildError::Option { .. } | BuildError::Quantizers(_))) => {
             Err(Failure::Usage(error.to_string()))
@@ -170,8 +181,12 @@ impl Progress for Watch<'_> {
 }
 
 fn text(built: &Built) -> String {
+    let linked = match built.linked_points {
+        0 => String::new(),
+        points => format!("; {} that nothing led to were linked", table::count(points)),
+    };
     format!(
-        "{}: {} points of {} dimensions ({}, {}), {} in pages of {}, built in {}",
+        "{}: {} points of {} dimensions ({}, {}), {} in pages of {}, built in {}{linked}",
         built.out.display(),
         table::count(built.points),
         built.dimensions,

@@ -190,7 +190,7 @@ fn sections_of<'a>(
         }
         ComponentKind::Graph => {
             let upper = made.graph.layers.iter().skip(1).map(|layer| {
-                let records = layer.records.chunks(layer.max_neighbours + 1);
+                let records = layer.slots.chunks(layer.max_neighbours);
                 let with_point = layer.points.iter().zip(records);
                 let words = with_point.flat_map(|(&point, record)| {
                     std::iter::once(point).chain(record.iter().copied())
@@ -198,7 +198,7 @@ fn sections_of<'a>(
                 let words: Vec<u32> = words.collect();
                 bytemuck::cast_slice(&words).to_vec().into()
             });
-            let layer_0 = bytemuck::cast_slice(&made.graph.layers[0].records).into();
+            let layer_0 = bytemuck::cast_slice(&made.graph.layers[0].slots).into();
             std::iter::once(layer_0).chain(upper).collect()
         }
     }

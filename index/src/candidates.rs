@@ -53,6 +53,22 @@ impl Candidates {
         None
     }
 
+    /// The point that [`expand_next`](Self::expand_next) would give.
+    #[inline]
+    pub(crate) fn next(&self) -> Option<u32> {
+        let ahead = self.sorted.get(self.cursor..)?;
+        ahead.iter().find(|&&key| key & EXPANDED == 0).map(|&key| unpack(key).1)
+    }
+
+    /// Points farther than this would not be kept.
+    #[inline]
+    pub(crate) fn bound(&self) -> f32 {
+        match self.sorted.last() {
+            Some(&worst) if self.sorted.len() >= self.limit => unpack(worst).0,
+            _ => f32::INFINITY,
+        }
+    }
+
     /// The candidates as (distance, id), nearest first.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (f32, u32)> + '_ {
         self.sorted.iter().map(|&key| unpack(key))

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use ringpool_storage::{Checksums, FileKey, PageNo, PageSize, PageSource};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
+use crate::aligned::Aligned;
 use crate::layout::Records;
 use crate::{Component, Quantizer, SegmentError};
 
@@ -156,16 +158,50 @@ pub(crate) fn load_records(
 pub(crate) fn load_words(
     source: &dyn PageSource,
     records: &Records,
-) -> Result<Vec<u32>, ringpool_storage::Error> {
-    let mut words = vec![0_u32; records.bytes() as usize / 4];
+) -> Result<Aligned<u32>, ringpool_storage::Error> {
+    let mut words = Aligned::zeroed(records.bytes() as usize / 4);
     load_into(source, records, bytemuck::cast_slice_mut(&mut words))?;
     Ok(words)
+}
+
+/// Copies records out of their pages, each to a multiple of `stride_bytes`.
+pub(crate) fn load_rows(
+    source: &dyn PageSource,
+    records: &Records,
+    bytes: &mut [u8],
+    stride_bytes: usize,
+) -> Result<(), ringpool_storage::Error> {
+    let record_bytes = records.record_bytes;
+    if stride_bytes == record_bytes {
+        return load_into(source, records, bytes);
+    }
+    visit_stretches(source, records, &mut |stretch, page| {
+        let mut taken = 0;
+        // A stretch begins and ends anywhere in a record that is longer than a page.
+        while taken < stretch.len() {
+            let at = stretch.start + taken;
+            let (record, from) = (at / record_bytes, at % record_bytes);
+            let len = (record_bytes - from).min(stretch.len() - taken);
+            let to = &mut bytes[record * stride_bytes + from..][..len];
+            to.copy_from_slice(&page[taken..taken + len]);
+            taken += len;
+        }
+    })
 }
 
 fn load_into(
     source: &dyn PageSource,
     records: &Records,
     bytes: &mut [u8],
+) -> Result<(), ringpool_storage::Error> {
+    visit_stretches(source, records, &mut |stretch, page| bytes[stretch].copy_from_slice(page))
+}
+
+/// Hands over, page by page, which bytes of the records put end to end it has, and these.
+fn visit_stretches(
+    source: &dyn PageSource,
+    records: &Records,
+    each: &mut dyn FnMut(Range<usize>, &[u8]),
 ) -> Result<(), ringpool_storage::Error> {
     let mut batch = Vec::new();
     for first in (0..records.pages()).step_by(LOAD_BATCH as usize) {
@@ -175,7 +211,7 @@ fn load_into(
         source.visit(&batch, &mut |i, page| {
             let stretch = records.stretch(first + i as u64);
             let len = stretch.len();
-            bytes[stretch].copy_from_slice(&page[..len]);
+            each(stretch, &page[..len]);
         })?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! The distance of a query to an original row, as searches report it.
 
 use crate::isa::Isa;
-use crate::kernels::{Dot, F16, F32, I8, L2, SquaredNorm, U8};
+use crate::kernels::{Dot, F16, F32, I8, L2, L2Within, SquaredNorm, U8};
 use crate::{Element, Metric};
 
 /// A query that is ready to be compared with rows.
@@ -50,6 +50,20 @@ impl RowQuery {
             }
         };
         number_or_far(distance)
+    }
+}
+
+impl RowQuery {
+    /// The distance to the row with these bytes, or, where that is more than `bound`, anything
+    /// that is.
+    #[inline]
+    pub(crate) fn distance_within(&self, row: &[u8], bound: f32) -> f32 {
+        match (self.metric, self.element) {
+            (Metric::L2, Element::F32) => {
+                number_or_far(self.isa.run(L2Within::<F32>::new(&self.values, row, bound)))
+            }
+            _ => self.distance(row),
+        }
     }
 }
 

@@ -20,6 +20,7 @@
 #[cfg(not(all(target_endian = "little", target_pointer_width = "64")))]
 compile_error!("ringpool-index needs a little-endian 64-bit machine");
 
+mod aligned;
 mod build;
 mod candidates;
 mod codes;
@@ -41,6 +42,7 @@ mod originals;
 mod prefetch;
 mod progress;
 mod quantizer;
+mod resident;
 mod search;
 mod segment;
 mod vectors;

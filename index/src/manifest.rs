@@ -230,8 +230,8 @@ impl Manifest {
             ComponentKind::Codes(quantizer) => codes::sections(quantizer, self.dim, self.points),
             ComponentKind::Graph => {
                 let upper = self.layers.iter().skip(1);
-                // An upper record is a point, a count and its neighbours.
-                let upper = upper.map(|&count| (4 * (2 + self.m), count));
+                // An upper record is a point and its slots.
+                let upper = upper.map(|&count| (4 * (1 + self.m), count));
                 let layer_0 = (self.record_bytes_of(kind), self.points);
                 std::iter::once(layer_0).chain(upper).collect()
             }
@@ -255,7 +255,7 @@ impl Manifest {
         match kind {
             ComponentKind::Vectors => self.dim * self.element.bytes(),
             ComponentKind::Codes(quantizer) => codes::record_bytes(quantizer, self.dim),
-            ComponentKind::Graph => 4 * (1 + 2 * self.m),
+            ComponentKind::Graph => 4 * 2 * self.m,
         }
     }
 

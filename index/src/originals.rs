@@ -1,4 +1,4 @@
-//! Scoring points from their original vectors, which lie in pages.
+//! Scoring points from their original vectors, which lie in memory or in pages.
 //!
 //! All pages that a set of points needs are asked for in one batch, each once and in ascending
 //! order, and scored as they arrive. Vectors longer than a page are put together first.
@@ -9,9 +9,35 @@ use ringpool_storage::{Error, PageNo, PageSource};
 
 use crate::distance::RowQuery;
 use crate::layout::Records;
+use crate::resident::Rows;
 
-/// The original vectors of a segment.
-pub(crate) struct Originals {
+/// The original vectors of a segment, wherever they are.
+pub(crate) enum Originals {
+    Resident(Rows),
+    Paged(PagedRows),
+}
+
+impl Originals {
+    /// Replaces `distances` by those of `points`, in their order.
+    pub(crate) fn score(
+        &self,
+        query: &RowQuery,
+        points: &[u32],
+        scratch: &mut PageScratch,
+        distances: &mut Vec<f32>,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Resident(rows) => {
+                rows.score(query, points, f32::INFINITY, distances);
+                Ok(())
+            }
+            Self::Paged(rows) => rows.score(query, points, scratch, distances),
+        }
+    }
+}
+
+/// Original vectors that are read by page.
+pub(crate) struct PagedRows {
     pub(crate) source: Arc<dyn PageSource>,
     pub(crate) records: Records,
 }
@@ -31,7 +57,7 @@ pub(crate) struct PageScratch {
     rows: Vec<u8>,
 }
 
-impl Originals {
+impl PagedRows {
     /// Replaces `distances` by those of `points`, in their order.
     pub(crate) fn score(
         &self,

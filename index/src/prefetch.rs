@@ -6,23 +6,29 @@
 
 #![allow(unsafe_code)]
 
+use crate::aligned::LINE_BYTES;
+
 /// How many rows ahead of the one being compared are asked for.
 pub(crate) const PREFETCH_AHEAD: usize = 4;
 /// The first bytes of a row that are asked for: after them the processor goes on by itself.
 const AHEAD_BYTES: usize = 256;
-/// The bytes that one request brings.
-const LINE_BYTES: usize = 64;
-
 /// Hints that the front of `row` will be read soon.
 #[inline(always)]
-pub(crate) fn prefetch(row: &[u8]) {
+pub(crate) fn prefetch<T: bytemuck::Pod>(row: &[T]) {
+    let row: &[u8] = bytemuck::cast_slice(row);
+    prefetch_all(&row[..row.len().min(AHEAD_BYTES)]);
+}
+
+/// Hints that all of `bytes` will be read soon.
+#[inline(always)]
+pub(crate) fn prefetch_all(bytes: &[u8]) {
     #[cfg(target_arch = "x86_64")]
-    for line in row[..row.len().min(AHEAD_BYTES)].chunks(LINE_BYTES) {
+    for line in bytes.chunks(LINE_BYTES) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a prefetch is a hint: it reads nothing, and the address is that of a borrowed
         // slice anyway. Every x86-64 processor has the instruction.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (row, AHEAD_BYTES, LINE_BYTES);
+    let _ = (bytes, LINE_BYTES);
 }

@@ -6,8 +6,9 @@ use crate::codes::{CodeQuery, Codes, Scheme, normalise};
 use crate::distance::RowQuery;
 use crate::graph::Graph;
 use crate::graph::walk::{Scorer, WalkScratch};
-use crate::originals::{Originals, PageScratch};
+use crate::originals::{Originals, PageScratch, PagedRows};
 use crate::prefetch::{PREFETCH_AHEAD, prefetch};
+use crate::resident::Rows;
 use crate::{Manifest, Metric, SearchError};
 
 /// A point that was found, and how far it is.
@@ -109,18 +110,20 @@ impl Searched<'_> {
         query: &[f32],
         params: &SearchParams,
         scratch: &mut Scratch,
-    ) -> Result<Vec<Hit>, SearchError> {
+        hits: &mut Vec<Hit>,
+    ) -> Result<(), SearchError> {
         params.check()?;
         check_query(query, self.manifest.dim)?;
         let row_query = &mut scratch.row_query;
         row_query.set(self.manifest.metric, self.manifest.element, query);
-        let mut hits = match self.codes {
-            Some(codes) => self.by_codes(codes, query, params, scratch)?,
-            None => self.walked(params, scratch)?,
-        };
+        hits.clear();
+        match self.codes {
+            Some(codes) => self.by_codes(codes, query, params, scratch, hits)?,
+            None => self.walked(params, scratch, hits)?,
+        }
         hits.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id)));
         hits.truncate(params.k);
-        Ok(hits)
+        Ok(())
     }
 
     /// The shortlist by codes, with the distances of the originals where they are wanted.
@@ -130,7 +133,8 @@ impl Searched<'_> {
         query: &[f32],
         params: &SearchParams,
         scratch: &mut Scratch,
-    ) -> Result<Vec<Hit>, SearchError> {
+        hits: &mut Vec<Hit>,
+    ) -> Result<(), SearchError> {
         let shortlist = params.shortlist(self.manifest.points);
         scratch.values.clear();
         scratch.values.extend_from_slice(query);
@@ -144,10 +148,12 @@ impl Searched<'_> {
             Codes::RaBitQ1(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.rabitq),
             Codes::RaBitQ2(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.rabitq),
             Codes::RaBitQ4(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.rabitq),
+            Codes::Sq4(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.sq4),
         }
         let best = scratch.walk.found.iter().take(shortlist);
         if params.rescore == Rescore::Off {
-            return Ok(best.map(|(distance, id)| Hit { id, distance }).collect());
+            hits.extend(best.map(|(distance, id)| Hit { id, distance }));
+            return Ok(());
         }
         scratch.shortlist.clear();
         scratch.shortlist.extend(best.map(|(_, point)| point));
@@ -155,8 +161,8 @@ impl Searched<'_> {
         let pages = &mut scratch.pages;
         self.originals.score(&scratch.row_query, points, pages, distances)?;
         let scored = points.iter().zip(distances.iter());
-        let hits = scored.map(|(&id, &distance)| Hit { id, distance });
-        Ok(hits.collect())
+        hits.extend(scored.map(|(&id, &distance)| Hit { id, distance }));
+        Ok(())
     }
 
     fn walk_by<S: Scheme>(
@@ -177,16 +183,21 @@ impl Searched<'_> {
         &self,
         params: &SearchParams,
         scratch: &mut Scratch,
-    ) -> Result<Vec<Hit>, SearchError> {
-        let mut scorer = PageScorer {
-            originals: self.originals,
-            query: &scratch.row_query,
-            scratch: &mut scratch.pages,
-        };
+        hits: &mut Vec<Hit>,
+    ) -> Result<(), SearchError> {
         let ef = params.ef.max(params.k).min(self.manifest.points);
-        walk(self.graph, ef, &mut scratch.walk, &mut scorer)?;
-        let found = scratch.walk.found.iter().take(params.k);
-        Ok(found.map(|(distance, id)| Hit { id, distance }).collect())
+        let Scratch { walk: kept, row_query: query, pages, .. } = scratch;
+        match self.originals {
+            Originals::Resident(rows) => {
+                let Ok(()) = walk(self.graph, ef, kept, &mut RowScorer { rows, query });
+            }
+            Originals::Paged(rows) => {
+                walk(self.graph, ef, kept, &mut PageScorer { rows, query, scratch: pages })?;
+            }
+        }
+        let found = kept.found.iter().take(params.k);
+        hits.extend(found.map(|(distance, id)| Hit { id, distance }));
+        Ok(())
     }
 }
 
@@ -208,7 +219,12 @@ struct CodeScorer<'a, S: Scheme> {
 impl<S: Scheme> Scorer for CodeScorer<'_, S> {
     type Error = Infallible;
 
-    fn score(&mut self, points: &[u32], distances: &mut Vec<f32>) -> Result<(), Infallible> {
+    fn score(
+        &mut self,
+        points: &[u32],
+        _bound: f32,
+        distances: &mut Vec<f32>,
+    ) -> Result<(), Infallible> {
         distances.clear();
         for &point in points.iter().take(PREFETCH_AHEAD) {
             prefetch(self.codes.row(point));
@@ -223,8 +239,28 @@ impl<S: Scheme> Scorer for CodeScorer<'_, S> {
     }
 }
 
+struct RowScorer<'a> {
+    rows: &'a Rows,
+    query: &'a RowQuery,
+}
+
+impl Scorer for RowScorer<'_> {
+    type Error = Infallible;
+
+    #[inline]
+    fn score(
+        &mut self,
+        points: &[u32],
+        bound: f32,
+        distances: &mut Vec<f32>,
+    ) -> Result<(), Infallible> {
+        self.rows.score(self.query, points, bound, distances);
+        Ok(())
+    }
+}
+
 struct PageScorer<'a> {
-    originals: &'a Originals,
+    rows: &'a PagedRows,
     query: &'a RowQuery,
     scratch: &'a mut PageScratch,
 }
@@ -235,8 +271,9 @@ impl Scorer for PageScorer<'_> {
     fn score(
         &mut self,
         points: &[u32],
+        _bound: f32,
         distances: &mut Vec<f32>,
     ) -> Result<(), ringpool_storage::Error> {
-        self.originals.score(self.query, points, self.scratch, distances)
+        self.rows.score(self.query, points, self.scratch, distances)
     }
 }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use ringpool_storage::PageSource;
 
+use crate::aligned::Aligned;
 use crate::codes::{Codes, Shape};
 use crate::component::{ComponentKind, load_records, load_words};
 use crate::graph::{Graph, Layer};
 use crate::layout::Records;
-use crate::originals::Originals;
+use crate::originals::{Originals, PagedRows};
+use crate::resident::Rows;
 use crate::search::{Hit, Scratch, SearchParams, Searched};
 use crate::{ComponentFile, Manifest, Quantizer, SearchError, SegmentError};
 
@@ -54,9 +56,13 @@ impl Segment {
             let sections = manifest.sections(file.kind);
             let path = || file.path.clone();
             match (file.kind, placed) {
-                (ComponentKind::Vectors, Placed::Resident(source) | Placed::Paged(source)) => {
+                (ComponentKind::Vectors, Placed::Resident(source)) => {
+                    let rows = Rows::load(&*source, &sections[0])?;
+                    originals = Some(Originals::Resident(rows));
+                }
+                (ComponentKind::Vectors, Placed::Paged(source)) => {
                     let records = sections[0];
-                    originals = Some(Originals { source, records });
+                    originals = Some(Originals::Paged(PagedRows { source, records }));
                 }
                 (ComponentKind::Codes(_), Placed::Left) => {}
                 (ComponentKind::Codes(_), Placed::Resident(_)) if codes.is_some() => {
@@ -95,10 +101,14 @@ impl Segment {
         &self.manifest
     }
 
-    /// The memory that graph and codes take, in bytes.
+    /// The memory that the resident components take, in bytes.
     pub fn resident_bytes(&self) -> u64 {
         let codes = self.codes.as_ref().map_or(0, Codes::resident_bytes);
-        self.graph.resident_bytes() + codes
+        let originals = match &self.originals {
+            Originals::Resident(rows) => rows.resident_bytes(),
+            Originals::Paged(_) => 0,
+        };
+        self.graph.resident_bytes() + codes + originals
     }
 
     /// The `k` points nearest to `query` that the walk finds, nearest first, ties by lower id.
@@ -111,13 +121,30 @@ impl Segment {
         params: &SearchParams,
         scratch: &mut Scratch,
     ) -> Result<Vec<Hit>, SearchError> {
+        let mut hits = Vec::new();
+        self.search_into(query, params, scratch, &mut hits)?;
+        Ok(hits)
+    }
+
+    /// [`search`](Self::search) that replaces what is in `hits`. With originals in memory it
+    /// allocates nothing once scratch and hits have been through a search like it.
+    ///
+    /// # Errors
+    /// As those of `search`; what is in `hits` then has no meaning.
+    pub fn search_into(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        scratch: &mut Scratch,
+        hits: &mut Vec<Hit>,
+    ) -> Result<(), SearchError> {
         let searched = Searched {
             manifest: &self.manifest,
             graph: &self.graph,
             codes: self.codes.as_ref(),
             originals: &self.originals,
         };
-        searched.search(query, params, scratch)
+        searched.search(query, params, scratch, hits)
     }
 }
 
@@ -169,17 +196,19 @@ fn load_graph(
 ) -> Result<Graph, SegmentError> {
     let mut layers = vec![Layer {
         points: Vec::new(),
-        records: load_words(source, &sections[0])?,
+        slots: load_words(source, &sections[0])?,
         max_neighbours: 2 * manifest.m,
     }];
     for section in &sections[1..] {
         let words = load_words(source, section)?;
-        let records = words.chunks(manifest.m + 2);
-        layers.push(Layer {
-            points: records.clone().map(|record| record[0]).collect(),
-            records: records.flat_map(|record| &record[1..]).copied().collect(),
-            max_neighbours: manifest.m,
-        });
+        let mut points = Vec::with_capacity(section.count as usize);
+        let mut slots = Aligned::zeroed(section.count as usize * manifest.m);
+        let records = words.chunks(manifest.m + 1).zip(slots.chunks_mut(manifest.m));
+        for (record, slots) in records {
+            points.push(record[0]);
+            slots.copy_from_slice(&record[1..]);
+        }
+        layers.push(Layer { points, slots, max_neighbours: manifest.m });
     }
     let graph = Graph { entry_point: manifest.entry_point, layers };
     graph.check().map_err(|reason| damaged(file, reason))?;

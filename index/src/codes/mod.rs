@@ -6,10 +6,12 @@
 //! measured again from their originals.
 
 mod centroids;
-mod lines;
+mod clipping;
 pub(crate) mod rabitq;
 mod rows;
+pub(crate) mod sq4;
 pub(crate) mod sq8;
+mod units;
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -72,6 +74,7 @@ pub(crate) enum Codes {
     RaBitQ1(rabitq::Codes<1>),
     RaBitQ2(rabitq::Codes<2>),
     RaBitQ4(rabitq::Codes<4>),
+    Sq4(sq4::Codes),
 }
 
 /// A query against codes of any scheme. Each scheme's part is kept from one search to the next.
@@ -79,6 +82,7 @@ pub(crate) enum Codes {
 pub(crate) struct CodeQuery {
     pub(crate) sq8: sq8::CodeQuery,
     pub(crate) rabitq: rabitq::CodeQuery,
+    pub(crate) sq4: sq4::CodeQuery,
 }
 
 impl Codes {
@@ -92,6 +96,7 @@ impl Codes {
             Quantizer::RaBitQ { bits: 1 } => Self::RaBitQ1(Scheme::train(rows, step)?),
             Quantizer::RaBitQ { bits: 2 } => Self::RaBitQ2(Scheme::train(rows, step)?),
             Quantizer::RaBitQ { bits: 4 } => Self::RaBitQ4(Scheme::train(rows, step)?),
+            Quantizer::Sq4 => Self::Sq4(Scheme::train(rows, step)?),
             other => unimplemented!("{other}"),
         })
     }
@@ -106,6 +111,7 @@ impl Codes {
             Quantizer::RaBitQ { bits: 1 } => Self::RaBitQ1(Scheme::from_sections(shape, sections)?),
             Quantizer::RaBitQ { bits: 2 } => Self::RaBitQ2(Scheme::from_sections(shape, sections)?),
             Quantizer::RaBitQ { bits: 4 } => Self::RaBitQ4(Scheme::from_sections(shape, sections)?),
+            Quantizer::Sq4 => Self::Sq4(Scheme::from_sections(shape, sections)?),
             other => unimplemented!("{other}"),
         })
     }
@@ -116,6 +122,7 @@ impl Codes {
             Self::RaBitQ1(codes) => codes.to_sections(),
             Self::RaBitQ2(codes) => codes.to_sections(),
             Self::RaBitQ4(codes) => codes.to_sections(),
+            Self::Sq4(codes) => codes.to_sections(),
         }
     }
 
@@ -126,6 +133,7 @@ impl Codes {
             Self::RaBitQ1(_) => Quantizer::RaBitQ { bits: 1 },
             Self::RaBitQ2(_) => Quantizer::RaBitQ { bits: 2 },
             Self::RaBitQ4(_) => Quantizer::RaBitQ { bits: 4 },
+            Self::Sq4(_) => Quantizer::Sq4,
         }
     }
 
@@ -143,6 +151,7 @@ impl Codes {
             Self::RaBitQ1(codes) => codes.resident_bytes(),
             Self::RaBitQ2(codes) => codes.resident_bytes(),
             Self::RaBitQ4(codes) => codes.resident_bytes(),
+            Self::Sq4(codes) => codes.resident_bytes(),
         }
     }
 }
@@ -153,6 +162,7 @@ pub(crate) fn sections(quantizer: Quantizer, dim: usize, points: usize) -> Vec<(
     let mut sections = match quantizer {
         Quantizer::Sq8 => sq8::parameters(dim),
         Quantizer::RaBitQ { .. } => rabitq::parameters(dim, points),
+        Quantizer::Sq4 => sq4::parameters(dim),
         other => unimplemented!("{other}"),
     };
     sections.push((record_bytes(quantizer, dim), points));
@@ -164,6 +174,7 @@ pub(crate) fn record_bytes(quantizer: Quantizer, dim: usize) -> usize {
     match quantizer {
         Quantizer::Sq8 => dim,
         Quantizer::RaBitQ { bits } => rabitq::record_bytes(bits.into(), dim),
+        Quantizer::Sq4 => sq4::record_bytes(dim),
         other => unimplemented!("{other}"),
     }
 }

@@ -22,11 +22,12 @@ use std::ops::ControlFlow;
 use rayon::prelude::*;
 
 use super::rows::ROWS_PER_TASK;
+use super::units::{encode_units, unit_of};
 use super::{Rows, Scheme, Shape, Step, encode_all, floats};
 use crate::Metric;
 use crate::distance::number_or_far;
 use crate::isa::Isa;
-use crate::kernels::{DotCodes, MAX_QUERY_UNIT};
+use crate::kernels::DotCodes;
 
 /// What turns values into codes.
 #[derive(Clone, Debug, PartialEq)]
@@ -237,33 +238,12 @@ impl CodeQuery {
     }
 }
 
-/// The unit in which `values` are within ±[`MAX_QUERY_UNIT`]: `natural`, which loses nothing,
-/// where all of them are whole in it.
-fn unit_of(values: impl Iterator<Item = f64> + Clone, natural: f64) -> f64 {
-    let limit = f64::from(MAX_QUERY_UNIT);
-    let mut natural_steps = values.clone().map(|value| value / natural);
-    if natural_steps.all(|steps| steps.abs() <= limit && steps.trunc() == steps) {
-        return natural;
-    }
-    let largest = values.fold(0.0_f64, |largest, value| largest.max(value.abs()));
-    // Never 0 here, since zeros are whole, but it may be too small for the division.
-    (largest / limit).max(f64::MIN_POSITIVE)
-}
-
-fn encode_units(values: impl Iterator<Item = f64>, unit: f64, units: &mut Vec<i16>) {
-    units.clear();
-    // The cast truncates: half a unit is added away from 0 first.
-    units.extend(values.map(|value| {
-        let steps = value / unit;
-        ((steps + 0.5_f64.copysign(steps)) as i16).clamp(-MAX_QUERY_UNIT, MAX_QUERY_UNIT)
-    }));
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::kernels::MAX_QUERY_UNIT;
     use crate::{Element, Vectors};
 
     fn train(vectors: &Vectors, metric: Metric) -> Codes {

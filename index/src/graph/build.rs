@@ -186,15 +186,14 @@ impl<S: Space> Builder<'_, S> {
         let existing = layer_of_target.neighbours(target);
         let chosen = |neighbours| Chosen { layer, point: target, neighbours };
         let new = backs.iter().map(|back| back.source);
-        if existing.len() + backs.len() <= most {
+        if existing.clone().count() + backs.len() <= most {
             // Nothing asks for the distances of links that are kept.
-            let kept = existing.iter().map(|&point| Neighbour { distance: 0.0, point });
+            let kept = existing.map(|point| Neighbour { distance: 0.0, point });
             return chosen(kept.chain(new).collect());
         }
         let loaded = self.space.load(target, &mut scratch.loaded);
-        let measured = existing
-            .iter()
-            .map(|&point| Neighbour { distance: self.space.distance(loaded, point), point });
+        let measured =
+            existing.map(|point| Neighbour { distance: self.space.distance(loaded, point), point });
         scratch.select.candidates.clear();
         scratch.select.candidates.extend(measured.chain(new));
         let limits = Limits { most, fill: most };
@@ -242,7 +241,12 @@ impl<'a, S: Space> PointScorer<'a, S> {
 impl<S: Space> Scorer for PointScorer<'_, S> {
     type Error = Infallible;
 
-    fn score(&mut self, points: &[u32], distances: &mut Vec<f32>) -> Result<(), Infallible> {
+    fn score(
+        &mut self,
+        points: &[u32],
+        _bound: f32,
+        distances: &mut Vec<f32>,
+    ) -> Result<(), Infallible> {
         distances.clear();
         for &point in points.iter().take(PREFETCH_AHEAD) {
             self.space.prefetch(point);

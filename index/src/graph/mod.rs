@@ -2,8 +2,9 @@
 //!
 //! Layer 0 holds all points with up to 2M neighbours each, every layer above about an M-th of the
 //! points of the one below with up to M. A layer is one dense array of records of a fixed length:
-//! a count, then so many ids. The few points of an upper layer are found by binary search, which
-//! costs a hop there less than one distance and saves an array over all points.
+//! ids, then empty slots. For M 16 a record of layer 0 is two cache lines. The few points of an
+//! upper layer are found by binary search, which costs a hop there less than one distance and saves
+//! an array over all points.
 
 mod build;
 mod levels;
@@ -15,6 +16,11 @@ pub(crate) mod walk;
 pub(crate) use build::{GraphOptions, build};
 pub(crate) use levels::mix;
 pub(crate) use space::{CodeSpace, RowSpace};
+
+use crate::aligned::Aligned;
+
+/// What a slot without a neighbour has. Ids are below 2^31.
+pub(crate) const EMPTY: u32 = u32::MAX;
 
 /// The most layers: enough for 2^31 points at the smallest M.
 pub(crate) const MAX_LAYERS: usize = 32;
@@ -32,20 +38,22 @@ pub(crate) struct Graph {
 pub(crate) struct Layer {
     /// The points, ascending; empty in layer 0, which has all.
     pub(crate) points: Vec<u32>,
-    /// For each point a count and `max_neighbours` ids, of which so many are meant.
-    pub(crate) records: Vec<u32>,
+    /// For each point `max_neighbours` slots: ids, then [`EMPTY`].
+    pub(crate) slots: Aligned<u32>,
     pub(crate) max_neighbours: usize,
 }
 
 impl Layer {
     /// A layer without links: `points` is empty for layer 0.
     fn without_links(points: Vec<u32>, count: usize, max_neighbours: usize) -> Self {
-        Self { points, records: vec![0; count * (max_neighbours + 1)], max_neighbours }
+        let mut slots = Aligned::zeroed(count * max_neighbours);
+        slots.fill(EMPTY);
+        Self { points, slots, max_neighbours }
     }
 
     /// How many points the layer has.
     pub(crate) fn len(&self) -> usize {
-        self.records.len() / (self.max_neighbours + 1)
+        self.slots.len() / self.max_neighbours
     }
 
     /// Whether `point` is in this layer.
@@ -61,15 +69,20 @@ impl Layer {
         self.points.binary_search(&point).ok()
     }
 
+    /// The slots of a point, of which those from the first [`EMPTY`] on mean nothing; none where
+    /// it is not in this layer.
+    #[inline]
+    pub(crate) fn slots(&self, point: u32) -> &[u32] {
+        match self.record_of(point) {
+            Some(record) => &self.slots[record * self.max_neighbours..][..self.max_neighbours],
+            None => &[],
+        }
+    }
+
     /// The neighbours of a point; none where it is not in this layer.
     #[inline]
-    pub(crate) fn neighbours(&self, point: u32) -> &[u32] {
-        let Some(record) = self.record_of(point) else {
-            return &[];
-        };
-        let stride = self.max_neighbours + 1;
-        let record = &self.records[record * stride..][..stride];
-        &record[1..=record[0] as usize]
+    pub(crate) fn neighbours(&self, point: u32) -> impl Iterator<Item = u32> + Clone + '_ {
+        self.slots(point).iter().copied().take_while(|&slot| slot != EMPTY)
     }
 
     /// Replaces the neighbours of a point of this layer.
@@ -79,11 +92,9 @@ impl Layer {
             debug_assert!(false, "point {point} is not in this layer");
             return;
         };
-        let stride = self.max_neighbours + 1;
-        let record = &mut self.records[record * stride..][..stride];
-        record.fill(0);
-        record[0] = neighbours.len() as u32;
-        for (slot, neighbour) in record[1..].iter_mut().zip(neighbours) {
+        let slots = &mut self.slots[record * self.max_neighbours..][..self.max_neighbours];
+        slots.fill(EMPTY);
+        for (slot, neighbour) in slots.iter_mut().zip(neighbours) {
             *slot = neighbour;
         }
     }
@@ -97,7 +108,7 @@ impl Graph {
 
     /// The memory that the arrays take.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        let layer = |l: &Layer| (size_of_val(&*l.points) + size_of_val(&*l.records)) as u64;
+        let layer = |l: &Layer| size_of_val(&*l.points) as u64 + l.slots.resident_bytes();
         self.layers.iter().map(layer).sum()
     }
 }
@@ -131,16 +142,13 @@ fn check_points(no: usize, layer: &Layer, below: &Layer) -> Result<(), String> {
 }
 
 fn check_records(no: usize, layer: &Layer) -> Result<(), String> {
-    let most = layer.max_neighbours;
-    for (i, record) in layer.records.chunks(most + 1).enumerate() {
-        let count = record[0] as usize;
-        if count > most {
-            return Err(format!(
-                "record {i} of layer {no} has {count} neighbours, expected at most {most}"
-            ));
+    for (i, slots) in layer.slots.chunks(layer.max_neighbours).enumerate() {
+        let meant = slots.iter().position(|&slot| slot == EMPTY).unwrap_or(slots.len());
+        let (meant, empty) = slots.split_at(meant);
+        if let Some(point) = empty.iter().find(|&&slot| slot != EMPTY) {
+            return Err(format!("record {i} of layer {no} has {point} after an empty slot"));
         }
-        let outside = record[1..=count].iter().find(|&&point| !layer.contains(point));
-        if let Some(point) = outside {
+        if let Some(point) = meant.iter().find(|&&point| !layer.contains(point)) {
             return Err(format!(
                 "record {i} of layer {no} leads to {point}, which is no point of it"
             ));

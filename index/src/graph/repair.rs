@@ -70,7 +70,7 @@ impl Tree {
     fn extend(&mut self, graph: &Graph, from: u32) {
         self.waiting.push(from);
         while let Some(point) = self.waiting.pop() {
-            for &next in graph.layers[0].neighbours(point) {
+            for next in graph.layers[0].neighbours(point) {
                 if !self.reaches(next) {
                     self.parents[next as usize] = point;
                     self.waiting.push(next);
@@ -83,7 +83,7 @@ impl Tree {
     /// not need. False where there is neither.
     fn take(&mut self, graph: &mut Graph, host: u32, point: u32) -> bool {
         let layer = &mut graph.layers[0];
-        let mut neighbours = layer.neighbours(host).to_vec();
+        let mut neighbours: Vec<u32> = layer.neighbours(host).collect();
         if neighbours.len() < layer.max_neighbours {
             neighbours.push(point);
         } else {

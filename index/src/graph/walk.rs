@@ -1,15 +1,22 @@
 //! Walking the graph towards a query: algorithms 2 and 5 of the paper.
 
-use super::{Graph, Layer};
+use super::{EMPTY, Graph, Layer};
 use crate::candidates::Candidates;
+use crate::prefetch::prefetch;
 use crate::visited::Visited;
 
 /// Knows the query, and how far points are from it.
 pub(crate) trait Scorer {
     type Error;
 
-    /// Replaces `distances` by the distance of each of `points`, in their order.
-    fn score(&mut self, points: &[u32], distances: &mut Vec<f32>) -> Result<(), Self::Error>;
+    /// Replaces `distances` by the distance of each of `points`, in their order. Of a point that
+    /// is farther than `bound` it is enough to tell any distance that is, too.
+    fn score(
+        &mut self,
+        points: &[u32],
+        bound: f32,
+        distances: &mut Vec<f32>,
+    ) -> Result<(), Self::Error>;
 }
 
 /// What a walk needs, kept from one walk to the next.
@@ -48,12 +55,13 @@ impl WalkScratch {
         from: u32,
         scorer: &mut S,
     ) -> Result<u32, S::Error> {
-        scorer.score(&[from], &mut self.distances)?;
+        scorer.score(&[from], f32::INFINITY, &mut self.distances)?;
         let mut best = (self.distances[0], from);
         loop {
-            let neighbours = layer.neighbours(best.1);
-            scorer.score(neighbours, &mut self.distances)?;
-            let scored = self.distances.iter().zip(neighbours);
+            self.fresh.clear();
+            self.fresh.extend(layer.neighbours(best.1));
+            scorer.score(&self.fresh, best.0, &mut self.distances)?;
+            let scored = self.distances.iter().zip(&self.fresh);
             let nearest = scored.fold(best, |best, (&distance, &point)| {
                 let nearer = distance.total_cmp(&best.0).then(point.cmp(&best.1)).is_lt();
                 if nearer { (distance, point) } else { best }
@@ -77,22 +85,36 @@ impl WalkScratch {
         self.visited.begin(graph.len());
         self.found.begin(ef);
         let layer = &graph.layers[layer];
+        self.fresh.resize(layer.max_neighbours, 0);
         self.visited.insert(from);
-        scorer.score(&[from], &mut self.distances)?;
+        scorer.score(&[from], f32::INFINITY, &mut self.distances)?;
         self.found.offer(self.distances[0], from);
         while let Some(point) = self.found.expand_next() {
-            self.fresh.clear();
-            let visited = &mut self.visited;
-            let neighbours = layer.neighbours(point).iter().copied();
-            self.fresh.extend(neighbours.filter(|&neighbour| visited.insert(neighbour)));
-            if self.fresh.is_empty() {
-                continue;
+            let fresh = self.see(layer, point);
+            if let Some(next) = self.found.next() {
+                prefetch(layer.slots(next));
             }
-            scorer.score(&self.fresh, &mut self.distances)?;
+            scorer.score(&self.fresh[..fresh], self.found.bound(), &mut self.distances)?;
             for (&distance, &neighbour) in self.distances.iter().zip(&self.fresh) {
                 self.found.offer(distance, neighbour);
             }
         }
         Ok(())
+    }
+
+    /// Puts the neighbours of `point` that were not seen yet to the front of `fresh`, and returns
+    /// how many there are. Each is written and counted only if it is new: whether one is can not
+    /// be guessed, and a wrong guess costs more than a write.
+    #[inline]
+    fn see(&mut self, layer: &Layer, point: u32) -> usize {
+        let mut count = 0;
+        for &slot in layer.slots(point) {
+            if slot == EMPTY {
+                break;
+            }
+            self.fresh[count] = slot;
+            count += usize::from(self.visited.insert(slot));
+        }
+        count
     }
 }

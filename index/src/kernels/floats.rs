@@ -9,12 +9,17 @@
 
 use std::marker::PhantomData;
 
-use super::simd::{Lanes, Simd, four_sums};
+use super::simd::{Lanes, Simd, four_sums, four_sums_from};
 use super::stored::{F32, Stored};
 use crate::isa::Kernel;
 
 /// The squared Euclidean distance of an f32 query and a row.
 pub(crate) struct L2<'a, R>(&'a [f32], &'a [u8], PhantomData<R>);
+
+/// The squared Euclidean distance, or, where that is more than a bound, anything that is: a sum
+/// that has passed the bound is not finished. Terms are not negative and rounding keeps order, so
+/// that what the lanes add up to half way is at most what they do in the end, bit by bit.
+pub(crate) struct L2Within<'a, R>(&'a [f32], &'a [u8], f32, PhantomData<R>);
 
 /// The inner product of an f32 query and a row.
 pub(crate) struct Dot<'a, R>(&'a [f32], &'a [u8], PhantomData<R>);
@@ -29,6 +34,16 @@ impl<'a, R: Stored> L2<'a, R> {
     pub(crate) fn new(query: &'a [f32], row: &'a [u8]) -> Self {
         assert_eq!(size_of_val(query) / F32::BYTES * R::BYTES, row.len(), "a row of the query's");
         Self(query, row, PhantomData)
+    }
+}
+
+impl<'a, R: Stored> L2Within<'a, R> {
+    /// # Panics
+    /// When query and row do not have the same number of values.
+    #[inline(always)]
+    pub(crate) fn new(query: &'a [f32], row: &'a [u8], bound: f32) -> Self {
+        assert_eq!(size_of_val(query) / F32::BYTES * R::BYTES, row.len(), "a row of the query's");
+        Self(query, row, bound, PhantomData)
     }
 }
 
@@ -58,6 +73,16 @@ impl<R: Stored> Kernel for L2<'_, R> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> f32 {
         sum::<S, F32, R, Difference>(simd, bytemuck::cast_slice(self.0), self.1)
+    }
+}
+
+impl<R: Stored> Kernel for L2Within<'_, R> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> f32 {
+        let Self(query, row, bound, _) = self;
+        sum_within::<S, F32, R, Difference>(simd, bytemuck::cast_slice(query), row, bound)
     }
 }
 
@@ -100,6 +125,39 @@ impl Term for Product {
     fn term<L: Lanes>(a: L, b: L) -> L {
         a.mul(b)
     }
+}
+
+/// Sixteens between two looks at the bound: a multiple of the four sums.
+const LOOK_EVERY: usize = 16;
+
+/// The sum of terms, none of which is negative, or the first part of it that is more than `bound`.
+#[inline(always)]
+fn sum_within<S: Simd, A: Stored, B: Stored, T: Term>(
+    simd: S,
+    a: &[u8],
+    b: &[u8],
+    bound: f32,
+) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (A::split(a), B::split(b));
+    let step = |sum: S::Lanes, a: &A::Sixteen, b: &B::Sixteen| {
+        sum.add(T::term(A::widen(simd, a), B::widen(simd, b)))
+    };
+    let total = |sums: [S::Lanes; 4]| sums[0].add(sums[2]).add(sums[1].add(sums[3])).fold();
+    let ((a, a_last), (b, b_last)) = (a.as_chunks::<LOOK_EVERY>(), b.as_chunks::<LOOK_EVERY>());
+    let mut sums = [simd.zeros(); 4];
+    for (a, b) in a.iter().zip(b) {
+        sums = four_sums_from(sums, a, b, step);
+        let so_far = total(sums);
+        if so_far > bound {
+            return so_far;
+        }
+    }
+    sums = four_sums_from(sums, a_last, b_last, step);
+    if !a_rest.is_empty() {
+        let term = T::term(A::widen_some(simd, a_rest), B::widen_some(simd, b_rest));
+        sums[3] = sums[3].add(term);
+    }
+    total(sums)
 }
 
 /// The sum of terms of two rows with the same number of values.

@@ -31,6 +31,6 @@ mod tests;
 mod vnni;
 
 pub(crate) use codes::{DotCodes, DotI8, MAX_QUERY_UNIT, SquaredDifferences};
-pub(crate) use floats::{Dot, L2, SquaredNorm};
+pub(crate) use floats::{Dot, L2, L2Within, SquaredNorm};
 pub(crate) use simd::Simd;
 pub(crate) use stored::{Bf16, F16, F32, I8, Stored, U8};

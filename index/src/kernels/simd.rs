@@ -75,7 +75,17 @@ pub(super) fn four_sums<A, B, T: Copy>(
     b: &[B],
     step: impl Fn(T, &A, &B) -> T,
 ) -> [T; 4] {
-    let mut sums = [zero; 4];
+    four_sums_from([zero; 4], a, b, step)
+}
+
+/// The same, added to sums that a multiple of four chunks went to before.
+#[inline(always)]
+pub(super) fn four_sums_from<A, B, T: Copy>(
+    mut sums: [T; 4],
+    a: &[A],
+    b: &[B],
+    step: impl Fn(T, &A, &B) -> T,
+) -> [T; 4] {
     let ((a, a_last), (b, b_last)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
     for (a, b) in a.iter().zip(b) {
         sums = std::array::from_fn(|i| step(sums[i], &a[i], &b[i]));

@@ -15,9 +15,19 @@ use ringpool_storage::{Error, MemorySource, PageSource};
 
 use crate::graph::mix;
 use crate::{
-    BuildOptions, ComponentFile, ComponentKind, Element, Hit, NoProgress, Placed, Scratch,
-    SearchParams, Segment, SegmentError, Vectors, build,
+    BuildOptions, ComponentFile, ComponentKind, Element, Hit, NoProgress, Placed, Quantizer,
+    Scratch, SearchParams, Segment, SegmentError, Vectors, build,
 };
+
+/// Every way to walk that vectors of any dimension have.
+const QUANTIZERS: [Quantizer; 6] = [
+    Quantizer::None,
+    Quantizer::Sq8,
+    Quantizer::Sq4,
+    Quantizer::RaBitQ { bits: 1 },
+    Quantizer::RaBitQ { bits: 2 },
+    Quantizer::RaBitQ { bits: 4 },
+];
 
 /// Numbers from 0 to 1 that look random and are always the same for a seed.
 fn uniform(seed: u64) -> impl Iterator<Item = f32> {

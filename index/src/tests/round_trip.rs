@@ -5,9 +5,9 @@ use std::path::Path;
 
 use ringpool_storage::{PageNo, PageSize, PageSource};
 
-use super::{as_element, clustered, in_memory, row, search_all, segment};
+use super::{QUANTIZERS, as_element, clustered, in_memory, row, search_all, segment};
 use crate::{
-    BuildOptions, Element, Manifest, Metric, NoProgress, Quantizer, Rescore, Scratch, SearchError,
+    BuildOptions, Element, Manifest, Metric, NoProgress, Rescore, Scratch, SearchError,
     SearchParams, Segment, Vectors, build, exact_search,
 };
 

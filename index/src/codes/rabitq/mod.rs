@@ -36,8 +36,8 @@ use self::levels::quantize;
 use self::planes::{DotPlanes, pack_levels};
 pub(crate) use self::query::CodeQuery;
 use self::rotation::{Rotation, rotated_dim};
-use super::lines::Lines;
 use super::{Rows, Scheme, Shape, Step, centroids, encode_all, floats};
+use crate::aligned::Aligned;
 use crate::distance::{dot, number_or_far};
 use crate::isa::Isa;
 use crate::{Element, Metric};
@@ -58,7 +58,8 @@ pub(crate) struct Codes<const BITS: usize> {
     metric: Metric,
     space: Space,
     /// For each point its code, then its [`Factors`].
-    records: Lines,
+    records: Aligned<u8>,
+    record_bytes: usize,
     isa: Isa,
 }
 
@@ -116,7 +117,7 @@ impl<const BITS: usize> Scheme for Codes<BITS> {
             self.space.seed.to_le_bytes().to_vec().into(),
             bytemuck::cast_slice(&self.space.mean).into(),
             bytemuck::cast_slice(&self.space.centroids).into(),
-            self.records.bytes().into(),
+            (&*self.records).into(),
         ]
     }
 
@@ -151,7 +152,7 @@ impl<const BITS: usize> Scheme for Codes<BITS> {
 
     #[inline]
     fn row(&self, point: u32) -> &[u8] {
-        self.records.get(point)
+        &self.records[point as usize * self.record_bytes..][..self.record_bytes]
     }
 
     #[inline]
@@ -181,19 +182,22 @@ impl<const BITS: usize> Scheme for Codes<BITS> {
 
     fn resident_bytes(&self) -> u64 {
         let space = size_of_val(&*self.space.mean) + size_of_val(&*self.space.centroids);
-        (self.records.bytes().len() + space) as u64
+        (self.records.len() + space) as u64
     }
 }
 
 impl<const BITS: usize> Codes<BITS> {
     fn new(metric: Metric, space: Space, records: Vec<u8>) -> Self {
         let record_bytes = space.rotated_dim / 8 * BITS + FACTORS_BYTES;
-        Self { metric, space, records: Lines::new(records, record_bytes), isa: Isa::detected() }
+        // A walk jumps about in them.
+        let mut aligned = Aligned::zeroed(records.len());
+        aligned.copy_from_slice(&records);
+        Self { metric, space, records: aligned, record_bytes, isa: Isa::detected() }
     }
 
     #[inline]
     fn parts(&self, point: u32) -> (&[u8], Factors) {
-        let record = self.records.get(point);
+        let record = self.row(point);
         (&record[..record.len() - FACTORS_BYTES], Factors::of(record))
     }
 }

@@ -1,0 +1,92 @@
+//! Arrays that walks jump about in.
+//!
+//! They begin on a cache line, so that a record of whole lines never touches one more, and lie on
+//! huge pages where the system has them: a jump to an ordinary page costs a look into the page
+//! table besides the trip to memory.
+
+#![allow(unsafe_code)]
+
+use bytemuck::{Pod, Zeroable};
+
+/// What a processor fetches at once.
+pub(crate) const LINE_BYTES: usize = 64;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Line([u8; LINE_BYTES]);
+
+/// A number of values of a plain type.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Aligned<T> {
+    lines: Vec<Line>,
+    len: usize,
+    values: std::marker::PhantomData<T>,
+}
+
+impl<T: Pod> Aligned<T> {
+    /// `len` zeros.
+    pub(crate) fn zeroed(len: usize) -> Self {
+        const { assert!(LINE_BYTES.is_multiple_of(size_of::<T>())) };
+        let lines: Vec<Line> = bytemuck::zeroed_vec((len * size_of::<T>()).div_ceil(LINE_BYTES));
+        wish_for_huge_pages(&lines);
+        Self { lines, len, values: std::marker::PhantomData }
+    }
+
+    /// The memory that they take.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        size_of_val(&*self.lines) as u64
+    }
+}
+
+impl<T: Pod> std::ops::Deref for Aligned<T> {
+    type Target = [T];
+
+    #[inline(always)]
+    fn deref(&self) -> &[T] {
+        &bytemuck::cast_slice(&self.lines)[..self.len]
+    }
+}
+
+impl<T: Pod> std::ops::DerefMut for Aligned<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
+    }
+}
+
+/// Asks for huge pages under memory that was not touched yet. A wish: where it is refused, nothing
+/// is wrong.
+fn wish_for_huge_pages(lines: &[Line]) {
+    const HUGE_PAGE_BYTES: usize = 2 << 20;
+    let within = lines.as_ptr_range();
+    // Whole pages only: what lies beside the array is somebody else's.
+    let start = (within.start as usize).next_multiple_of(HUGE_PAGE_BYTES);
+    let end = within.end as usize / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+    if start < end {
+        let (skipped, len) = (start - within.start as usize, end - start);
+        let from = within.start.wrapping_byte_add(skipped).cast_mut().cast();
+        // SAFETY: the range is within the borrowed array, and the advice changes how its pages are
+        // backed, never what is in them.
+        let _ = unsafe { rustix::mm::madvise(from, len, rustix::mm::Advice::LinuxHugepage) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_begin_on_a_line_and_keep_their_values() {
+        for len in [0, 1, 16, 17, 3 << 20] {
+            let mut words = Aligned::<u32>::zeroed(len);
+            assert_eq!(words.len(), len);
+            assert!(words.iter().all(|&word| word == 0));
+            assert!(words.as_ptr().addr().is_multiple_of(LINE_BYTES));
+            for (i, word) in words.iter_mut().enumerate() {
+                *word = i as u32;
+            }
+            assert!(words.clone().iter().copied().eq(0..len as u32));
+            assert!(words.resident_bytes() >= 4 * len as u64);
+        }
+    }
+}

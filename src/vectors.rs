@@ -21,6 +21,8 @@ mod error;
 mod ids;
 mod npy;
 mod rows;
+mod whole;
+mod writer;
 
 use std::path::Path;
 
@@ -29,9 +31,10 @@ use ringpool_index::{Vectors, VectorsError};
 use contents::Contents;
 use ending::{Ending, Format};
 pub use error::VectorFileError;
-pub use ids::{IdRows, read_ids, write_ivecs};
+pub use ids::{IdRows, expect_ivecs, read_ids, write_ivecs};
 use npy::NpyElement;
 use rows::Rows;
+pub use writer::RowWriter;
 
 type Result<T> = std::result::Result<T, VectorFileError>;
 

@@ -460,6 +460,16 @@ impl PageSource for PoolFile {
     fn visit(&self, pages: &[PageNo], each: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
         fetch::fetch(&self.file, pages, each)
     }
+
+    fn visit_until(
+        &self,
+        pages: &[PageNo],
+        deadline: Option<Instant>,
+        each: &mut dyn FnMut(usize, &[u8]),
+    ) -> Result<()> {
+        let reading = deadline.map_or_else(Reading::default, |at| Reading::default().until(at));
+        self.visit_with(pages, &reading, each)
+    }
 }
 
 impl Drop for PoolFile {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ringpool::{ComponentKind, FORMAT_VERSION, Manifest};
+use ringpool::{ComponentKind, FORMAT_VERSION, Index, Manifest, OpenOptions, Quantizer};
 use serde::Serialize;
 
 use crate::console::Console;
@@ -15,7 +15,14 @@ use crate::table;
 pub struct InspectArgs {
     /// The segment: a folder that `build` made
     dir: PathBuf,
+
+    /// Read a sample of 1,000 originals and measure how far the codes' distances are from theirs
+    #[arg(long)]
+    measure: bool,
 }
+
+/// Originals that `--measure` reads.
+const SAMPLE: usize = 1000;
 
 #[derive(Serialize)]
 struct Contents {
@@ -29,6 +36,9 @@ struct Contents {
     quantize: Vec<String>,
     seed: u64,
     components: Vec<ComponentLine>,
+    /// Of each set of codes, where it was to be measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    codes_error: Option<Vec<ErrorLine>>,
     /// What an open segment keeps in memory whatever the budget.
     resident_bytes: u64,
     /// What goes through the pool or the mapping; a share in `--memory` is of this.
@@ -42,6 +52,8 @@ struct ComponentLine {
     pages: u64,
     page_size_bytes: usize,
     bytes: u64,
+    /// Of its pages, for each vector.
+    bytes_per_vector: f64,
     /// Read once at open and kept, or read page by page.
     resident: bool,
 }
@@ -54,6 +66,8 @@ pub fn execute(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
         .into_iter()
         .map(|file| ComponentLine {
             bytes: file.pages * file.page_size.bytes() as u64,
+            bytes_per_vector: (file.pages * file.page_size.bytes() as u64) as f64
+                / manifest.points as f64,
             name: file.name,
             file: file.path,
             pages: file.pages,
@@ -78,8 +92,36 @@ pub fn execute(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
         resident_bytes: bytes_where(true),
         paged_bytes: bytes_where(false),
         components,
+        codes_error: args.measure.then(|| measure(args, &manifest)).transpose()?,
     };
     console.show(&contents, |contents| text(args, contents))
+}
+
+/// How far the distances of one set of codes are from exact ones.
+#[derive(Serialize)]
+struct ErrorLine {
+    codes: String,
+    /// Distances that were compared.
+    pairs: usize,
+    /// Mean squared error over the variance of the exact distances; `null` where all are equal.
+    squared: Option<f64>,
+    /// Mean error over their standard deviation.
+    bias: Option<f64>,
+}
+
+fn measure(args: &InspectArgs, manifest: &Manifest) -> Result<Vec<ErrorLine>, Failure> {
+    let line = |&quantizer: &Quantizer| {
+        let options = OpenOptions { codes: Some(quantizer), ..OpenOptions::default() };
+        let index = Index::open(&args.dir, &options).map_err(|error| Failure::of(&error))?;
+        let error = index.segment().codes_error(SAMPLE).map_err(|error| Failure::of(&error))?;
+        Ok(ErrorLine {
+            codes: quantizer.to_string(),
+            pairs: error.map_or(0, |error| error.pairs),
+            squared: error.map(|error| error.squared),
+            bias: error.map(|error| error.bias),
+        })
+    };
+    manifest.quantizers.iter().map(line).collect()
 }
 
 fn text(args: &InspectArgs, contents: &Contents) -> String {
@@ -113,14 +155,39 @@ fn text(args: &InspectArgs, contents: &Contents) -> String {
             table::count(line.pages),
             table::bytes(line.page_size_bytes as u64),
             table::bytes(line.bytes),
+            table::figure(line.bytes_per_vector),
         ]
     };
     let rows: Vec<_> = contents.components.iter().map(row).collect();
     format!(
-        "{}\n\n{}\n{}",
+        "{}\n\n{}\n{}{}",
         args.dir.display(),
         table::pairs(&facts),
-        table::columns(&["component", "read", "pages", "page", "bytes"], 2..5, &rows)
+        table::columns(
+            &["component", "read", "pages", "page", "bytes", "bytes a vector"],
+            2..6,
+            &rows
+        ),
+        contents.codes_error.as_deref().map_or_else(String::new, errors)
+    )
+}
+
+fn errors(lines: &[ErrorLine]) -> String {
+    let share = |value: Option<f64>| table::or_dash(value.map(|value| format!("{value:.2e}")));
+    let row = |line: &ErrorLine| {
+        vec![
+            line.codes.clone(),
+            table::count(line.pairs as u64),
+            share(line.squared),
+            share(line.bias),
+        ]
+    };
+    let rows: Vec<_> = lines.iter().map(row).collect();
+    let header = ["distances by", "pairs", "squared error", "bias"];
+    format!(
+        "\n{}\nSquared error: of a distance, relative to the variance of distances. Bias: in their \
+         standard deviations.",
+        table::columns(&header, 1..4, &rows)
     )
 }
 

@@ -14,6 +14,7 @@ mod console;
 mod contest;
 mod demo;
 mod failure;
+mod generate;
 mod inspect;
 mod interrupt;
 mod json;
@@ -31,6 +32,8 @@ mod run;
 mod search;
 mod table;
 mod trace;
+mod truth;
+mod tune;
 mod verify;
 
 use std::io::{Write, stderr};
@@ -59,6 +62,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::DemoArgs),
+    Generate(generate::GenerateArgs),
     Build(build::BuildArgs),
     Search(search::SearchArgs),
     Compare(compare::CompareArgs),
@@ -66,6 +70,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     Probe(probe::ProbeArgs),
     Replay(replay::ReplayArgs),
+    Truth(truth::TruthArgs),
+    Tune(tune::TuneArgs),
 }
 
 fn main() -> ExitCode {
@@ -85,6 +91,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
     let console = Console::new(cli.json, Interrupt::install()?);
     match &cli.command {
         Command::Demo(args) => demo::execute(args, &console),
+        Command::Generate(args) => generate::execute(args, &console),
         Command::Build(args) => build::execute(args, &console),
         Command::Search(args) => search::execute(args, &console),
         Command::Compare(args) => compare::execute(args, &console),
@@ -92,6 +99,8 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Verify(args) => verify::execute(args, &console),
         Command::Probe(args) => probe::execute(args, &console),
         Command::Replay(args) => replay::execute(args, &console),
+        Command::Truth(args) => truth::execute(args, &console),
+        Command::Tune(args) => tune::execute(args, &console),
     }
 }
 

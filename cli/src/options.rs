@@ -7,6 +7,10 @@ use clap::{Args, ValueEnum};
 use ringpool::storage::PageSize;
 use ringpool::{EngineChoice, Memory, Quantizer, Rescore, SearchParams, Verify};
 
+/// What `--memory` is.
+pub const MEMORY_HELP: &str = "Memory for pages: 256MiB, 2GiB, or a share of what goes through \
+                               the backend [default: 25%, but at most half of what is left]";
+
 /// What is asked, of which segment, and with how much memory.
 #[derive(Args, Clone, Debug)]
 pub struct QueryOptions {
@@ -38,9 +42,7 @@ pub struct QueryOptions {
     #[arg(long, value_name = "CODES")]
     pub codes: Option<Quantizer>,
 
-    /// Memory for pages: 256MiB, 2GiB, or a share of what goes through the backend
-    /// [default: 25%, but at most half of what is left]
-    #[arg(long, value_name = "BYTES|N%")]
+    #[arg(long, value_name = "BYTES|N%", help = MEMORY_HELP)]
     pub memory: Option<Memory>,
 
     /// When a mapping checks its pages: first-touch or never

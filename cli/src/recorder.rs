@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use ringpool::storage::{PageNo, PageSize, PageSource, Result};
 
@@ -79,6 +80,16 @@ impl PageSource for Recorded {
     fn visit(&self, pages: &[PageNo], each: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
         self.recorder.note(pages);
         self.source.visit(pages, each)
+    }
+
+    fn visit_until(
+        &self,
+        pages: &[PageNo],
+        deadline: Option<Instant>,
+        each: &mut dyn FnMut(usize, &[u8]),
+    ) -> Result<()> {
+        self.recorder.note(pages);
+        self.source.visit_until(pages, deadline, each)
     }
 }
 

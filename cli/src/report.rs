@@ -1,7 +1,9 @@
-//! The outcome of a contest as one HTML page: plots, tables, commands, the machine. Nothing is
+//! The outcome of a contest, or of `tune`, as one HTML page: plots, tables, commands, the machine. Nothing is
 //! loaded from elsewhere; light and dark, on a phone and on paper. Written whole or not at all.
 
 mod chart;
+mod curve;
+mod tuning;
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -15,12 +17,18 @@ use crate::outcome::{Line, Outcome, Ratio};
 use crate::table;
 
 use chart::{Group, Mark, Range};
+pub use tuning::write_tuning;
 
 /// Colours, letters and the page's grid.
 const STYLE: &str = include_str!("report/style.css");
 
 /// Writes the page to `path`. A page that was there before is replaced at once.
 pub fn write(path: &Path, title: &str, outcome: &Outcome) -> Result<(), Failure> {
+    publish(path, &shell(title, body(title, outcome)))
+}
+
+/// Puts a page in its place.
+fn publish(path: &Path, page: &Markup) -> Result<(), Failure> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -33,15 +41,14 @@ pub fn write(path: &Path, title: &str, outcome: &Outcome) -> Result<(), Failure>
         .permissions(std::fs::Permissions::from_mode(0o666))
         .tempfile_in(folder)
         .map_err(|error| refused(&error))?;
-    let text = page(title, outcome).into_string();
-    file.write_all(text.as_bytes()).map_err(|error| refused(&error))?;
+    file.write_all(page.0.as_bytes()).map_err(|error| refused(&error))?;
     file.as_file().sync_all().map_err(|error| refused(&error))?;
     file.persist(path).map_err(|error| refused(&error.error))?;
     Ok(())
 }
 
-fn page(title: &str, outcome: &Outcome) -> Markup {
-    let limited = outcome.memory.limit_bytes.is_some();
+/// What every page has around its contents.
+fn shell(title: &str, body: Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -52,24 +59,29 @@ fn page(title: &str, outcome: &Outcome) -> Markup {
                 title { "ringpool: " (title) }
                 style { (PreEscaped(STYLE)) }
             }
-            body {
-                header {
-                    p.brand { "ringpool " (env!("CARGO_PKG_VERSION")) }
-                    h1 { (title) }
-                    p { (compare::subject(outcome)) }
-                    p.warning[!limited] { (compare::same_memory(&outcome.memory)) }
-                    @if outcome.runs.iter().any(|run| run.backend == "memory") {
-                        p { (compare::YARDSTICK) }
-                    }
-                }
-                (verdicts(outcome))
-                (plots(outcome))
-                (tables(outcome))
-                (notes())
-                (commands(outcome))
-                (machine(outcome))
+            body { (body) }
+        }
+    }
+}
+
+fn body(title: &str, outcome: &Outcome) -> Markup {
+    let limited = outcome.memory.limit_bytes.is_some();
+    html! {
+        header {
+            p.brand { "ringpool " (env!("CARGO_PKG_VERSION")) }
+            h1 { (title) }
+            p { (compare::subject(outcome)) }
+            p.warning[!limited] { (compare::same_memory(&outcome.memory)) }
+            @if outcome.runs.iter().any(|run| run.backend == "memory") {
+                p { (compare::YARDSTICK) }
             }
         }
+        (verdicts(outcome))
+        (plots(outcome))
+        (tables(outcome))
+        (notes())
+        (commands(outcome))
+        (machine(outcome))
     }
 }
 

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use ringpool::{BackendStats, Hit, Index, Scratch, SearchParams};
+use ringpool::{BackendStats, Hit, Index, Scratch, SearchError, SearchParams, Vectors};
 
 use crate::answers::Answers;
 use crate::failure::Failure;
@@ -15,6 +15,7 @@ use crate::interrupt::Interrupt;
 use crate::json::LatencyUs;
 use crate::process::{Counters, Undroppable};
 use crate::progress::Bar;
+use crate::truth;
 
 /// How often the bar hears how far a pass is.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -154,6 +155,41 @@ impl Workload<'_> {
             counters: after.0.since(&before.0),
             stats: growth(after.1, &before.1),
             undroppable,
+        })
+    }
+}
+
+impl Workload<'_> {
+    /// Measures every vector for all queries at once, on `threads` threads. No query is answered
+    /// before all are: each took as long as the pass.
+    ///
+    /// # Errors
+    /// As those of [`pass`](Self::pass).
+    pub fn exact_pass(&self, threads: usize, bar: &Bar) -> Result<Pass, Failure> {
+        let refused = |error: &dyn std::error::Error| Failure::of(error);
+        let rows = Vectors::from_f32(self.queries.dim, self.queries.values.clone());
+        let rows = rows.map_err(|error| refused(&error))?;
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let threads = threads.map_err(|error| refused(&error))?;
+        let before = (Counters::now(), self.index.stats());
+        let started = Instant::now();
+        let (segment, k) = (self.index.segment(), self.params.k);
+        let progress = &mut truth::progress(bar, self.interrupt);
+        let found = threads.install(|| segment.exact_search(&rows, k, progress));
+        let wall = started.elapsed();
+        let after = (Counters::now(), self.index.stats());
+        let found = found.map_err(|error| match error {
+            SearchError::Cancelled => Interrupt::failure(),
+            other => refused(&other),
+        })?;
+        let us = wall.as_secs_f64() * 1e6;
+        Ok(Pass {
+            latency_us: LatencyUs { p50: us, p95: us, p99: us, p999: us, max: us },
+            answers: Answers(found),
+            wall,
+            counters: after.0.since(&before.0),
+            stats: growth(after.1, &before.1),
+            undroppable: Undroppable::now(),
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ringpool::{Advice, Backend, Index, MAX_DIM, MmapOptions, OpenOptions, vectors};
+use ringpool::{Advice, Backend, Index, MAX_DIM, MmapOptions, OpenOptions, Quantizer, vectors};
 
 use crate::answers::Truth;
 use crate::console::Console;
@@ -32,6 +32,10 @@ pub struct SearchArgs {
     /// Threads that search side by side; one by default, so that figures compare
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
     threads: u16,
+
+    /// Measure every vector instead of walking the graph: the true neighbours, slowly
+    #[arg(long)]
+    exact: bool,
 
     /// What is in memory when the clock starts
     #[arg(long, value_enum, default_value = "as-is")]
@@ -62,14 +66,24 @@ pub fn execute(args: &SearchArgs, console: &Console) -> Result<(), Failure> {
             args.query.k, MAX_DIM
         )));
     }
-    let loaded = Loaded::load(args)?;
-    let pass = loaded.run(args, console)?;
+    let options = OpenOptions {
+        backend: args.backend,
+        // Exact search has no use for any.
+        codes: if args.exact { Some(Quantizer::None) } else { args.query.codes },
+        memory: args.query.memory,
+        engine: args.query.engine,
+        mmap: MmapOptions { advice: args.mmap_advice, verify: args.query.mmap_verify },
+    };
+    let recorder = Recorder::default();
+    let noting = args.trace_out.is_some().then_some(&recorder);
+    let loaded = Loaded::load(&args.query, &options, noting)?;
+    let pass = loaded.run(args, &recorder, console)?;
     if args.load_only {
         let text = |load: &LoadReport| table::bytes(load.anonymous_bytes);
         return console.show(&loaded.load_report(&pass)?, text);
     }
     if let Some(path) = &args.trace_out {
-        loaded.recorder.write(path)?;
+        recorder.write(path)?;
     }
     if let Some(path) = &args.ids_out {
         pass.answers.write_ids(path, args.query.k as usize)?;
@@ -78,28 +92,24 @@ pub fn execute(args: &SearchArgs, console: &Console) -> Result<(), Failure> {
 }
 
 /// Everything that a run needs, read before the clock starts.
-struct Loaded {
-    index: Index,
-    queries: Queries,
-    truth: Option<Truth>,
-    /// Notes something where a trace is asked for, and nothing otherwise.
-    recorder: Recorder,
+pub struct Loaded {
+    pub index: Index,
+    pub queries: Queries,
+    pub truth: Option<Truth>,
 }
 
 impl Loaded {
-    fn load(args: &SearchArgs) -> Result<Self, Failure> {
-        let options = OpenOptions {
-            backend: args.backend,
-            codes: args.query.codes,
-            memory: args.query.memory,
-            engine: args.query.engine,
-            mmap: MmapOptions { advice: args.mmap_advice, verify: args.query.mmap_verify },
-        };
-        let (dir, file) = (&args.query.dir, &args.query.queries);
-        let recorder = Recorder::default();
-        let index = match args.trace_out {
-            Some(_) => Index::open_through(dir, &options, &|source| recorder.before(source)),
-            None => Index::open(dir, &options),
+    /// Opens the segment and reads queries and truth. What is asked of the originals goes through
+    /// the recorder, where there is one.
+    pub fn load(
+        query: &QueryOptions,
+        options: &OpenOptions,
+        noting: Option<&Recorder>,
+    ) -> Result<Self, Failure> {
+        let (dir, file) = (&query.dir, &query.queries);
+        let index = match noting {
+            Some(recorder) => Index::open_through(dir, options, &|source| recorder.before(source)),
+            None => Index::open(dir, options),
         };
         let index = index.map_err(|error| Failure::of(&error))?;
         let rows = vectors::read(file).map_err(|error| Failure::of(&error))?;
@@ -114,15 +124,20 @@ impl Loaded {
                 manifest.dim
             )));
         }
-        let (points, k) = (manifest.points, args.query.k as usize);
-        let truth = args.query.truth.as_ref();
+        let (points, k) = (manifest.points, query.k as usize);
+        let truth = query.truth.as_ref();
         let truth = truth.map(|path| Truth::read(path, rows.len(), points, k)).transpose()?;
         let queries = Queries::new(&rows);
-        Ok(Self { index, queries, truth, recorder })
+        Ok(Self { index, queries, truth })
     }
 
     /// The measured pass, after whatever the temperature asks for.
-    fn run(&self, args: &SearchArgs, console: &Console) -> Result<Pass, Failure> {
+    fn run(
+        &self,
+        args: &SearchArgs,
+        recorder: &Recorder,
+        console: &Console,
+    ) -> Result<Pass, Failure> {
         let work = Workload {
             index: &self.index,
             queries: &self.queries,
@@ -132,7 +147,10 @@ impl Loaded {
         let bar = console.bar();
         let mut workers = Worker::team(args.threads.into(), self.queries.len());
         let mut pass = |what: &str, bar: &Bar| {
-            let pass = work.pass(&mut workers, bar, what);
+            let pass = match args.exact {
+                true => work.exact_pass(args.threads.into(), bar),
+                false => work.pass(&mut workers, bar, what),
+            };
             pass.map_err(|failure| in_file(failure, &args.query))
         };
         match args.temperature {
@@ -140,7 +158,7 @@ impl Loaded {
             Temperature::Cold => page_cache::evict(self.index.paged_files())?,
             Temperature::Warm => drop(pass("warming up", &bar)?),
         }
-        self.recorder.begin(); // Without what warmed up.
+        recorder.begin(); // Without what warmed up.
         pass("searching", &bar)
     }
 
@@ -258,8 +276,9 @@ fn text(args: &SearchArgs, run: &RunReport) -> String {
     }
     let plural = if run.threads == 1 { "" } else { "s" };
     format!(
-        "{} queries through {}, {}, {} thread{plural}, k {}\n\n{}",
+        "{} {}queries through {}, {}, {} thread{plural}, k {}\n\n{}",
         table::count(run.queries),
+        if args.exact { "exact " } else { "" },
         run.backend,
         run.temperature,
         run.threads,

@@ -254,10 +254,44 @@ pub enum SearchError {
     /// Fewer candidates than hits, or no number.
     #[error("oversample {0} is not possible: use a number of at least 1")]
     Oversample(f32),
+    /// Whoever asked has lost interest.
+    #[error("the search was cancelled")]
+    Cancelled,
     /// No share of the hits.
     #[error("recall {0} is not possible: use a number above 0 and below 1")]
     Recall(f32),
+    /// The search took longer than it was given.
+    #[error(
+        "the deadline has passed before the search was done: give it more time or a smaller ef"
+    )]
+    DeadlinePassed,
+    /// One query of several has no answer.
+    #[error("query {query}: {source}")]
+    Query {
+        /// The query, counted from 0.
+        query: usize,
+        /// Why.
+        source: Box<Self>,
+    },
+    /// No threads could be started.
+    #[error("cannot start {threads} threads: {reason}; ask for fewer")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// The system's own answer.
+        reason: String,
+    },
     /// A page of the originals could not be had.
     #[error(transparent)]
-    Pages(#[from] ringpool_storage::Error),
+    Pages(ringpool_storage::Error),
+}
+
+impl From<ringpool_storage::Error> for SearchError {
+    fn from(error: ringpool_storage::Error) -> Self {
+        match error {
+            // One word for it, wherever in the search it has happened.
+            ringpool_storage::Error::DeadlinePassed { .. } => Self::DeadlinePassed,
+            error => Self::Pages(error),
+        }
+    }
 }

@@ -1,14 +1,32 @@
 //! Exact search by brute force: the truth that recall is measured against.
+//!
+//! Rows pass by a stretch at a time, from memory or from pages, and each stretch is compared with
+//! all queries on all cores. A task has a few queries, so that a row is loaded into the
+//! processor's cache once for all of them; every query's best are kept from stretch to stretch.
+//! While one stretch is compared the pages of the next are read.
+
+use std::ops::{ControlFlow, Range};
 
 use rayon::prelude::*;
+use ringpool_storage::PageNo;
 
 use crate::candidates::Candidates;
 use crate::distance::RowQuery;
+use crate::layout::Records;
+use crate::originals::{Originals, PagedRows};
 use crate::search::check_query;
-use crate::{Hit, Metric, SearchError, Vectors};
+use crate::{Element, Hit, Manifest, Metric, SearchError, Vectors};
 
-/// Queries that one task compares with each vector while that is in the processor's cache.
+/// Queries that one task compares with each row while that is in the processor's cache.
 const QUERIES_PER_TASK: usize = 8;
+/// A stretch is at most so long: enough for a disk to be read fast, little enough for a cache.
+const STRETCH_BYTES: usize = 4 << 20;
+/// A stretch is also no more work than so many values compared, a fraction of a second: whoever
+/// cancels is heard between two.
+const STRETCH_VALUES: usize = 1 << 33;
+
+/// Hears how many rows of how many are done, and ends the work when it breaks.
+pub type ExactProgress<'a> = dyn FnMut(u64, u64) -> ControlFlow<()> + Send + 'a;
 
 /// For each query the `k` nearest of all `base` vectors, nearest first, ties by lower id: fewer
 /// only where fewer exist. Distances are those that a search reports, bit by bit. Runs on all
@@ -22,41 +40,182 @@ pub fn exact_search(
     metric: Metric,
     k: usize,
 ) -> Result<Vec<Vec<Hit>>, SearchError> {
-    if k == 0 {
-        return Err(SearchError::ZeroK);
-    }
-    let (expected, found) = (base.dim(), queries.dim());
-    if expected != found {
-        return Err(SearchError::Dimension { expected, found });
-    }
-    let numbers: Vec<usize> = (0..queries.len()).collect();
-    let tasks = numbers.par_chunks(QUERIES_PER_TASK).map(|task| {
-        let mut prepared = Vec::with_capacity(task.len());
-        let mut values = vec![0.0; queries.dim()];
-        for &query in task {
-            queries.row_f32(query, &mut values);
-            check_query(&values, base.dim())?;
-            let (mut query, mut best) = (RowQuery::default(), Candidates::default());
-            query.set(metric, base.element(), &values);
-            best.begin(k);
-            prepared.push((query, best));
-        }
-        Ok(nearest(base, prepared))
-    });
-    let tasks: Result<Vec<_>, SearchError> = tasks.collect();
-    Ok(tasks?.into_iter().flatten().collect())
+    exact_search_while(base, queries, metric, k, &mut |_, _| ControlFlow::Continue(()))
 }
 
-fn nearest(base: &Vectors, mut queries: Vec<(RowQuery, Candidates)>) -> Vec<Vec<Hit>> {
-    for row in 0..base.len() {
-        let bytes = base.row_bytes(row);
-        for (query, best) in &mut queries {
-            best.offer(query.distance(bytes), row as u32);
+/// The same, as long as `progress` says so.
+///
+/// # Errors
+/// As those of [`exact_search`], and [`SearchError::Cancelled`].
+pub fn exact_search_while(
+    base: &Vectors,
+    queries: &Vectors,
+    metric: Metric,
+    k: usize,
+    progress: &mut ExactProgress<'_>,
+) -> Result<Vec<Vec<Hit>>, SearchError> {
+    let row_bytes = base.dim() * base.element().bytes();
+    let mut best = Best::new(queries, base.dim(), base.element(), metric, k)?;
+    let at_once = best.rows_at_once(row_bytes);
+    best.offer_all(base.len(), at_once, |id| base.row_bytes(id as usize), progress)?;
+    Ok(best.into_hits())
+}
+
+/// The same over the originals of a segment. Pages are read in order, each once.
+pub(crate) fn exact_in(
+    originals: &Originals,
+    queries: &Vectors,
+    manifest: &Manifest,
+    k: usize,
+    progress: &mut ExactProgress<'_>,
+) -> Result<Vec<Vec<Hit>>, SearchError> {
+    let Manifest { metric, element, dim, points, .. } = *manifest;
+    let mut best = Best::new(queries, dim, element, metric, k)?;
+    match originals {
+        Originals::Paged(rows) => best.offer_pages(rows, progress)?,
+        Originals::Resident(rows) => {
+            let at_once = best.rows_at_once(dim * element.bytes());
+            best.offer_all(points, at_once, |id| rows.row(id), progress)?;
         }
     }
-    let hits = |(_, best): (RowQuery, Candidates)| {
-        let hits = best.iter().map(|(distance, id)| Hit { id, distance });
-        hits.collect()
-    };
-    queries.into_iter().map(hits).collect()
+    Ok(best.into_hits())
+}
+
+fn heard(flow: ControlFlow<()>) -> Result<(), SearchError> {
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(SearchError::Cancelled),
+    }
+}
+
+/// How many pages hold about so many rows, and no part of a row.
+fn pages_of(records: &Records, rows: u64) -> u64 {
+    match records.per_page() as u64 {
+        0 => rows * records.span(),
+        per_page => (rows / per_page).max(1),
+    }
+}
+
+/// Replaces `rows` by the rows on these pages, put end to end.
+fn read(
+    originals: &PagedRows,
+    pages: Range<u64>,
+    rows: &mut Vec<u8>,
+) -> Result<(), ringpool_storage::Error> {
+    let records = &originals.records;
+    if pages.is_empty() {
+        return Ok(());
+    }
+    let start = records.stretch(pages.start).start;
+    rows.resize(records.stretch(pages.end - 1).end - start, 0);
+    let numbers: Vec<PageNo> =
+        pages.clone().map(|page| PageNo(records.first_page + page)).collect();
+    originals.source.visit(&numbers, &mut |i, page| {
+        let place = records.stretch(pages.start + i as u64);
+        let length = place.len();
+        rows[place.start - start..][..length].copy_from_slice(&page[..length]);
+    })
+}
+
+/// All queries, each with the best that it has seen so far.
+struct Best(Vec<(RowQuery, Candidates)>, usize);
+
+impl Best {
+    fn new(
+        queries: &Vectors,
+        dim: usize,
+        element: Element,
+        metric: Metric,
+        k: usize,
+    ) -> Result<Self, SearchError> {
+        if k == 0 {
+            return Err(SearchError::ZeroK);
+        }
+        let (expected, found) = (dim, queries.dim());
+        if expected != found {
+            return Err(SearchError::Dimension { expected, found });
+        }
+        let mut values = vec![0.0; dim];
+        let prepared = (0..queries.len()).map(|number| {
+            queries.row_f32(number, &mut values);
+            check_query(&values, dim)
+                .map_err(|source| SearchError::Query { query: number, source: source.into() })?;
+            let (mut query, mut best) = (RowQuery::default(), Candidates::default());
+            query.set(metric, element, &values);
+            best.begin(k);
+            Ok((query, best))
+        });
+        Ok(Self(prepared.collect::<Result<_, SearchError>>()?, dim))
+    }
+
+    /// How many rows make a stretch.
+    fn rows_at_once(&self, row_bytes: usize) -> usize {
+        let by_work = STRETCH_VALUES / (self.0.len().max(1) * self.1);
+        by_work.min(STRETCH_BYTES / row_bytes).max(1)
+    }
+
+    /// All rows from memory, so many at once.
+    fn offer_all<'r>(
+        &mut self,
+        count: usize,
+        at_once: usize,
+        row: impl Fn(u32) -> &'r [u8] + Sync,
+        progress: &mut ExactProgress<'_>,
+    ) -> Result<(), SearchError> {
+        for first in (0..count).step_by(at_once) {
+            heard(progress(first as u64, count as u64))?;
+            self.offer(first as u32..count.min(first + at_once) as u32, &row);
+        }
+        Ok(())
+    }
+
+    /// All rows from pages: while one stretch is compared, the next is read.
+    fn offer_pages(
+        &mut self,
+        originals: &PagedRows,
+        progress: &mut ExactProgress<'_>,
+    ) -> Result<(), SearchError> {
+        let records = &originals.records;
+        let row_bytes = records.record_bytes;
+        let at_once = pages_of(records, self.rows_at_once(row_bytes) as u64);
+        let stretch = |first: u64| first..records.pages().min(first + at_once);
+        let (mut rows, mut next_rows, mut pages) = (Vec::new(), Vec::new(), stretch(0));
+        read(originals, pages.clone(), &mut rows)?;
+        while !pages.is_empty() {
+            let first = (records.stretch(pages.start).start / row_bytes) as u32;
+            heard(progress(first.into(), records.count))?;
+            let next = stretch(pages.end);
+            let ids = first..first + (rows.len() / row_bytes) as u32;
+            let row = |id| &rows[(id - first) as usize * row_bytes..][..row_bytes];
+            let (_, read) = rayon::join(
+                || self.offer(ids, &row),
+                || read(originals, next.clone(), &mut next_rows),
+            );
+            read?;
+            std::mem::swap(&mut rows, &mut next_rows);
+            pages = next;
+        }
+        Ok(())
+    }
+
+    /// Compares every query with the rows of these points.
+    fn offer<'r>(&mut self, ids: Range<u32>, row: &(impl Fn(u32) -> &'r [u8] + Sync)) {
+        // Few queries are spread over the cores all the same.
+        let per_task = self.0.len().div_ceil(rayon::current_num_threads());
+        self.0.par_chunks_mut(per_task.clamp(1, QUERIES_PER_TASK)).for_each(|task| {
+            for id in ids.clone() {
+                for (query, best) in &mut *task {
+                    best.offer(query.distance(row(id)), id);
+                }
+            }
+        });
+    }
+
+    fn into_hits(self) -> Vec<Vec<Hit>> {
+        let hits = |(_, best): (RowQuery, Candidates)| {
+            let hits = best.iter().map(|(distance, id)| Hit { id, distance });
+            hits.collect()
+        };
+        self.0.into_iter().map(hits).collect()
+    }
 }

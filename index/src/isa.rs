@@ -104,7 +104,6 @@ impl Isa {
     }
 
     /// Every one that this processor has, the plain one first.
-    #[cfg(test)]
     pub(crate) fn all() -> Vec<Self> {
         let mut all = vec![Self::plain()];
         #[cfg(target_arch = "x86_64")]

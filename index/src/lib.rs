@@ -21,9 +21,11 @@
 compile_error!("ringpool-index needs a little-endian 64-bit machine");
 
 mod aligned;
+mod batch;
 mod build;
 mod candidates;
 mod codes;
+mod codes_error;
 mod component;
 mod distance;
 mod element;
@@ -39,6 +41,7 @@ mod manifest;
 mod metric;
 mod options;
 mod originals;
+mod patience;
 mod prefetch;
 mod progress;
 mod quantizer;
@@ -53,13 +56,15 @@ mod write;
 mod tests;
 
 pub use build::{BuildReport, build};
+pub use codes_error::CodesError;
 pub use component::{ComponentFile, ComponentKind};
 pub use element::Element;
 pub use error::{BuildError, ParseError, SearchError, SegmentError, VectorsError};
-pub use exact::exact_search;
+pub use exact::{ExactProgress, exact_search, exact_search_while};
 pub use manifest::{Component, FORMAT_VERSION, Manifest};
 pub use metric::Metric;
 pub use options::BuildOptions;
+pub use patience::Patience;
 pub use progress::{NoProgress, Phase, Progress};
 pub use quantizer::Quantizer;
 pub use search::{Hit, Rescore, Scratch, SearchParams};

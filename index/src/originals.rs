@@ -4,6 +4,7 @@
 //! order, and scored as they arrive. Vectors longer than a page are put together first.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ringpool_storage::{Error, PageNo, PageSource};
 
@@ -55,6 +56,8 @@ pub(crate) struct PageScratch {
     /// For each page where its points begin in `order`.
     starts: Vec<usize>,
     rows: Vec<u8>,
+    /// Until when pages are waited for.
+    pub(crate) deadline: Option<Instant>,
 }
 
 impl PagedRows {
@@ -85,7 +88,7 @@ impl PagedRows {
         scratch: &mut PageScratch,
         distances: &mut [f32],
     ) -> Result<(), Error> {
-        let PageScratch { order, pages, starts, .. } = scratch;
+        let PageScratch { order, pages, starts, deadline, .. } = scratch;
         order.clear();
         let places = points.iter().map(|&point| self.records.place(point).0);
         order.extend(places.zip(0..));
@@ -100,7 +103,7 @@ impl PagedRows {
         }
         starts.push(order.len());
         let record_bytes = self.records.record_bytes;
-        self.source.visit(pages, &mut |i, page| {
+        self.source.visit_until(pages, *deadline, &mut |i, page| {
             for &(_, point) in &order[starts[i]..starts[i + 1]] {
                 let (_, offset) = self.records.place(points[point as usize]);
                 let row = &page[offset..offset + record_bytes];
@@ -116,7 +119,7 @@ impl PagedRows {
         scratch: &mut PageScratch,
         distances: &mut [f32],
     ) -> Result<(), Error> {
-        let PageScratch { order, pages, rows, .. } = scratch;
+        let PageScratch { order, pages, rows, deadline, .. } = scratch;
         let span = self.records.span() as usize;
         let (record_bytes, page_bytes) =
             (self.records.record_bytes, self.records.page_size.bytes());
@@ -129,7 +132,7 @@ impl PagedRows {
             pages.extend((0..span as u64).map(|part| PageNo(first.0 + part)));
         }
         rows.resize(points.len() * record_bytes, 0);
-        self.source.visit(pages, &mut |i, page| {
+        self.source.visit_until(pages, *deadline, &mut |i, page| {
             let (row, start) = (i / span, i % span * page_bytes);
             let row = &mut rows[row * record_bytes..][..record_bytes];
             let end = record_bytes.min(start + page_bytes);

@@ -7,9 +7,10 @@ use crate::distance::RowQuery;
 use crate::graph::Graph;
 use crate::graph::walk::{Scorer, WalkScratch};
 use crate::originals::{Originals, PageScratch, PagedRows};
+use crate::patience::Patient;
 use crate::prefetch::{PREFETCH_AHEAD, prefetch};
 use crate::resident::Rows;
-use crate::{Manifest, Metric, SearchError};
+use crate::{Manifest, Metric, Patience, SearchError};
 
 /// A point that was found, and how far it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -99,6 +100,7 @@ pub struct Scratch {
 /// A segment's parts, as a search sees them.
 pub(crate) struct Searched<'a> {
     pub(crate) manifest: &'a Manifest,
+    pub(crate) patience: &'a Patience<'a>,
     pub(crate) graph: &'a Graph,
     pub(crate) codes: Option<&'a Codes>,
     pub(crate) originals: &'a Originals,
@@ -116,6 +118,7 @@ impl Searched<'_> {
         check_query(query, self.manifest.dim)?;
         let row_query = &mut scratch.row_query;
         row_query.set(self.manifest.metric, self.manifest.element, query);
+        scratch.pages.deadline = self.patience.deadline();
         hits.clear();
         match self.codes {
             Some(codes) => self.by_codes(codes, query, params, scratch, hits)?,
@@ -144,11 +147,17 @@ impl Searched<'_> {
         let Scratch { walk, code_query, values, .. } = scratch;
         let ef = params.ef.max(shortlist).min(self.manifest.points);
         match codes {
-            Codes::Sq8(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.sq8),
-            Codes::RaBitQ1(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.rabitq),
-            Codes::RaBitQ2(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.rabitq),
-            Codes::RaBitQ4(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.rabitq),
-            Codes::Sq4(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.sq4),
+            Codes::Sq8(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.sq8)?,
+            Codes::Sq4(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.sq4)?,
+            Codes::RaBitQ1(codes) => {
+                self.walk_by(codes, values, ef, walk, &mut code_query.rabitq)?
+            }
+            Codes::RaBitQ2(codes) => {
+                self.walk_by(codes, values, ef, walk, &mut code_query.rabitq)?
+            }
+            Codes::RaBitQ4(codes) => {
+                self.walk_by(codes, values, ef, walk, &mut code_query.rabitq)?
+            }
         }
         let best = scratch.walk.found.iter().take(shortlist);
         if params.rescore == Rescore::Off {
@@ -159,6 +168,7 @@ impl Searched<'_> {
         scratch.shortlist.extend(best.map(|(_, point)| point));
         let (points, distances) = (&scratch.shortlist, &mut scratch.distances);
         let pages = &mut scratch.pages;
+        self.patience.check()?;
         self.originals.score(&scratch.row_query, points, pages, distances)?;
         let scored = points.iter().zip(distances.iter());
         hits.extend(scored.map(|(&id, &distance)| Hit { id, distance }));
@@ -172,10 +182,9 @@ impl Searched<'_> {
         ef: usize,
         scratch: &mut WalkScratch,
         query: &mut S::Query,
-    ) {
+    ) -> Result<(), SearchError> {
         codes.set_query(values, query);
-        let mut scorer = CodeScorer { codes, query };
-        let Ok(()) = walk(self.graph, ef, scratch, &mut scorer);
+        self.walk(ef, scratch, CodeScorer { codes, query })
     }
 
     /// The best points by a walk over the originals themselves.
@@ -186,29 +195,32 @@ impl Searched<'_> {
         hits: &mut Vec<Hit>,
     ) -> Result<(), SearchError> {
         let ef = params.ef.max(params.k).min(self.manifest.points);
-        let Scratch { walk: kept, row_query: query, pages, .. } = scratch;
+        let Scratch { walk, row_query: query, pages, .. } = scratch;
         match self.originals {
-            Originals::Resident(rows) => {
-                let Ok(()) = walk(self.graph, ef, kept, &mut RowScorer { rows, query });
-            }
+            Originals::Resident(rows) => self.walk(ef, walk, RowScorer { rows, query })?,
             Originals::Paged(rows) => {
-                walk(self.graph, ef, kept, &mut PageScorer { rows, query, scratch: pages })?;
+                self.walk(ef, walk, PageScorer { rows, query, scratch: pages })?;
             }
         }
-        let found = kept.found.iter().take(params.k);
+        let found = walk.found.iter().take(params.k);
         hits.extend(found.map(|(distance, id)| Hit { id, distance }));
         Ok(())
     }
-}
 
-fn walk<S: Scorer>(
-    graph: &Graph,
-    ef: usize,
-    walk: &mut WalkScratch,
-    scorer: &mut S,
-) -> Result<(), S::Error> {
-    let from = walk.descend(graph, 0, scorer)?;
-    walk.search_layer(graph, 0, from, ef, scorer)
+    /// Leaves the `ef` best of layer 0 in `scratch`.
+    fn walk<S: Scorer>(
+        &self,
+        ef: usize,
+        scratch: &mut WalkScratch,
+        scorer: S,
+    ) -> Result<(), SearchError>
+    where
+        SearchError: From<S::Error>,
+    {
+        let mut scorer = Patient { scorer, patience: self.patience };
+        let from = scratch.descend(self.graph, 0, &mut scorer)?;
+        scratch.search_layer(self.graph, 0, from, ef, &mut scorer)
+    }
 }
 
 struct CodeScorer<'a, S: Scheme> {

@@ -8,12 +8,13 @@ use ringpool_storage::PageSource;
 use crate::aligned::Aligned;
 use crate::codes::{Codes, Shape};
 use crate::component::{ComponentKind, load_records, load_words};
+use crate::exact::{ExactProgress, exact_in};
 use crate::graph::{Graph, Layer};
 use crate::layout::Records;
 use crate::originals::{Originals, PagedRows};
 use crate::resident::Rows;
 use crate::search::{Hit, Scratch, SearchParams, Searched};
-use crate::{ComponentFile, Manifest, Quantizer, SearchError, SegmentError};
+use crate::{ComponentFile, Manifest, Patience, Quantizer, SearchError, SegmentError, Vectors};
 
 /// Where a component is while its segment is open.
 pub enum Placed {
@@ -101,6 +102,14 @@ impl Segment {
         &self.manifest
     }
 
+    pub(crate) fn codes(&self) -> Option<&Codes> {
+        self.codes.as_ref()
+    }
+
+    pub(crate) fn originals(&self) -> &Originals {
+        &self.originals
+    }
+
     /// The memory that the resident components take, in bytes.
     pub fn resident_bytes(&self) -> u64 {
         let codes = self.codes.as_ref().map_or(0, Codes::resident_bytes);
@@ -138,13 +147,46 @@ impl Segment {
         scratch: &mut Scratch,
         hits: &mut Vec<Hit>,
     ) -> Result<(), SearchError> {
+        self.search_within(query, params, Patience::default(), scratch, hits)
+    }
+
+    /// [`search_into`](Self::search_into) for as long as `patience` lasts. The scratch fits
+    /// further searches also after one that was ended.
+    ///
+    /// # Errors
+    /// As those of `search_into`, [`SearchError::DeadlinePassed`] and [`SearchError::Cancelled`].
+    pub fn search_within(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        patience: Patience<'_>,
+        scratch: &mut Scratch,
+        hits: &mut Vec<Hit>,
+    ) -> Result<(), SearchError> {
         let searched = Searched {
             manifest: &self.manifest,
+            patience: &patience,
             graph: &self.graph,
             codes: self.codes.as_ref(),
             originals: &self.originals,
         };
         searched.search(query, params, scratch, hits)
+    }
+
+    /// For each query the `k` points nearest to it, by measuring all: nearest first, ties by lower
+    /// id, with the distances that a search reports. The pages of the originals are read in order,
+    /// each once. Runs on all cores; `progress` hears how many points of how many are done.
+    ///
+    /// # Errors
+    /// When `k` is 0, dimensions differ, a query has a value that is no number, a page could not
+    /// be had, or `progress` broke.
+    pub fn exact_search(
+        &self,
+        queries: &Vectors,
+        k: usize,
+        progress: &mut ExactProgress<'_>,
+    ) -> Result<Vec<Vec<Hit>>, SearchError> {
+        exact_in(&self.originals, queries, &self.manifest, k, progress)
     }
 }
 

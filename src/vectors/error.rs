@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use ringpool_index::{MAX_DIM, VectorsError};
+use ringpool_index::{Element, MAX_DIM, VectorsError};
 
 /// Why a file of vectors or ids could not be read or written.
 ///
@@ -44,6 +44,29 @@ pub enum VectorFileError {
     NotIvecs {
         /// The file.
         path: PathBuf,
+    },
+
+    /// Elements that the format of a file to be written cannot hold.
+    #[error(
+        "{path}: {element} elements cannot be written there; .fvecs holds f32, .bvecs u8, and .npy \
+         f32, f16, u8 and i8"
+    )]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// The elements.
+        element: Element,
+    },
+
+    /// Rows that are not those that the file was begun for.
+    #[error("{path}: {found} rows, where {expected} were announced; write those that were")]
+    OtherRows {
+        /// The file.
+        path: PathBuf,
+        /// Rows, dimension and element type that were announced.
+        expected: String,
+        /// Those that came.
+        found: String,
     },
 
     /// There is not one row.

@@ -1,15 +1,13 @@
 //! Rows of ids: what a search found, or what it should have found.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use flate2::{Compression, GzBuilder};
+use flate2::Compression;
 use ringpool_index::MAX_DIM;
-use tempfile::NamedTempFile;
 
-use super::contents::{Contents, io_error};
+use super::contents::Contents;
 use super::ending::{Ending, Format};
+use super::whole::WholeFile;
 use super::{Result, VectorFileError, rows};
 
 /// Rows of ids, all of one width. A row with fewer ids than that ends in -1s.
@@ -45,6 +43,14 @@ impl IdRows {
     }
 }
 
+/// Passes for a path whose ending [`write_ivecs`] can write.
+///
+/// # Errors
+/// [`VectorFileError::NotIvecs`] for all others.
+pub fn expect_ivecs(path: &Path) -> Result<()> {
+    ivecs_gzip(path).map(drop)
+}
+
 /// Reads a file of ids, `.ivecs` or `.ivecs.gz`.
 ///
 /// # Errors
@@ -69,36 +75,15 @@ pub fn read_ids(path: &Path) -> Result<IdRows> {
 /// [`VectorFileError`]: a wrong ending, no rows, rows of different widths, or the system's refusal.
 /// What was at `path` before is then untouched, and nothing is left beside it.
 pub fn write_ivecs<R: AsRef<[i32]>>(path: &Path, rows: impl IntoIterator<Item = R>) -> Result<()> {
-    let gzip = ivecs_gzip(path)?;
-    let refused = |doing| move |source| io_error(path, doing, source);
-    let folder = folder_of(path);
-    let mut beside = tempfile::Builder::new();
-    beside.prefix(".ringpool-").suffix(".partial");
-    // As for any new file, the umask decides; a temporary file's own default is private.
-    beside.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let file = beside.tempfile_in(&folder).map_err(refused("create a file beside it"))?;
-    let mut out = BufWriter::new(file);
-    let file = if gzip {
-        // Without a time stamp, so that the same rows give the same file.
-        let mut gzip = GzBuilder::new().mtime(0).write(out, Compression::best());
-        write_rows(path, rows, &mut gzip)?;
-        out = gzip.finish().map_err(refused("write"))?;
-        out.into_inner()
-    } else {
-        write_rows(path, rows, &mut out)?;
-        out.into_inner()
-    };
-    let file: NamedTempFile = file.map_err(|e| io_error(path, "write", e.into_error()))?;
-    file.as_file().sync_all().map_err(refused("sync"))?;
-    file.persist(path).map_err(|e| io_error(path, "rename into place", e.error))?;
-    let folder = File::open(folder).map_err(refused("open its folder"))?;
-    folder.sync_all().map_err(refused("sync its folder"))
+    let gzip = ivecs_gzip(path)?.then(Compression::best);
+    let mut file = WholeFile::create(path, gzip)?;
+    write_rows(&mut file, rows)?;
+    file.publish()
 }
 
 fn write_rows<R: AsRef<[i32]>>(
-    path: &Path,
+    out: &mut WholeFile,
     rows: impl IntoIterator<Item = R>,
-    out: &mut impl Write,
 ) -> Result<()> {
     let mut width = None;
     let mut offset = 0;
@@ -106,31 +91,22 @@ fn write_rows<R: AsRef<[i32]>>(
         let ids = ids.as_ref();
         let expected = *width.get_or_insert(ids.len());
         if ids.is_empty() || ids.len() > MAX_DIM {
-            let (path, found) = (path.to_owned(), ids.len() as i128);
+            let (path, found) = (out.path().to_owned(), ids.len() as i128);
             return Err(VectorFileError::Dimension { path, row, offset, found });
         }
         if ids.len() != expected {
-            let (path, found) = (path.to_owned(), ids.len());
+            let (path, found) = (out.path().to_owned(), ids.len());
             return Err(VectorFileError::UnequalRows { path, row, offset, expected, found });
         }
         let words = [ids.len() as i32].into_iter().chain(ids.iter().copied());
         for word in words {
-            let written = out.write_all(&word.to_le_bytes());
-            written.map_err(|source| io_error(path, "write", source))?;
+            out.write(&word.to_le_bytes())?;
         }
         offset += 4 * (ids.len() as u64 + 1);
     }
     match width {
         Some(_) => Ok(()),
-        None => Err(VectorFileError::Empty { path: path.to_owned() }),
-    }
-}
-
-/// The folder that `path` is in.
-fn folder_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
+        None => Err(VectorFileError::Empty { path: out.path().to_owned() }),
     }
 }
 

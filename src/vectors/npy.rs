@@ -5,7 +5,7 @@
 //! length that the file claims. Versions 1.0, 2.0 and 3.0 differ in the width of the length and
 //! in the encoding, of which these three keys need ASCII only.
 
-use ringpool_index::MAX_DIM;
+use ringpool_index::{Element, MAX_DIM};
 
 use super::contents::{Contents, LittleEndian};
 use super::rows::Rows;
@@ -30,6 +30,30 @@ pub(super) struct Header {
     pub(super) element: NpyElement,
     rows: u64,
     dim: usize,
+}
+
+/// NumPy's name of an element type; `None` where it has none.
+pub(super) fn descr(element: Element) -> Option<&'static str> {
+    Some(match element {
+        Element::F32 => "<f4",
+        Element::F16 => "<f2",
+        Element::U8 => "|u1",
+        Element::I8 => "|i1",
+    })
+}
+
+/// The header of `rows` rows of `dim` elements as numpy.save writes it: the array begins at a
+/// multiple of 64 bytes.
+pub(super) fn header(descr: &str, rows: u64, dim: usize) -> Vec<u8> {
+    const ALIGNMENT: usize = 64;
+    let literal =
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({rows}, {dim}), }}");
+    let before = MAGIC.len() + 4;
+    let length = (before + literal.len() + 1).next_multiple_of(ALIGNMENT) - before;
+    let mut bytes = [MAGIC, &[1, 0][..]].concat();
+    bytes.extend((length as u16).to_le_bytes());
+    bytes.extend(format!("{literal:<width$}\n", width = length - 1).into_bytes());
+    bytes
 }
 
 /// Reads the header; the contents then stand at the array's first byte.

@@ -14,6 +14,7 @@ use super::*;
 
 mod ids;
 mod refusals;
+mod writer;
 
 /// The endings of vectors, with the width of an element in a small file of each.
 const ENDINGS: [(&str, usize); 4] = [("fvecs", 4), ("bvecs", 1), ("ivecs", 4), ("npy", 4)];

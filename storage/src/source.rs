@@ -1,5 +1,7 @@
 //! The upper seam: what an index reads its pages from.
 
+use std::time::Instant;
+
 use crate::{PageNo, PageSize, Result};
 
 /// The pages of one immutable file, to be looked at.
@@ -25,4 +27,19 @@ pub trait PageSource: Send + Sync {
     /// # Errors
     /// The first failure. Some pages may have been handed over before it, and none is after.
     fn visit(&self, pages: &[PageNo], each: &mut dyn FnMut(usize, &[u8])) -> Result<()>;
+
+    /// The same, but does not wait for pages longer than until `deadline`, where the source can
+    /// leave what it waits for. One that cannot, as a mapping that faults, takes as long as `visit`.
+    ///
+    /// # Errors
+    /// As those of `visit`, and [`Error::DeadlinePassed`](crate::Error::DeadlinePassed).
+    fn visit_until(
+        &self,
+        pages: &[PageNo],
+        deadline: Option<Instant>,
+        each: &mut dyn FnMut(usize, &[u8]),
+    ) -> Result<()> {
+        let _ = deadline;
+        self.visit(pages, each)
+    }
 }

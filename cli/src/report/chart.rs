@@ -148,7 +148,7 @@ pub fn class(name: &str) -> String {
 }
 
 /// A coordinate, to a tenth of a unit.
-fn px(value: f64) -> String {
+pub fn px(value: f64) -> String {
     let text = format!("{value:.1}");
     text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
 }

@@ -52,6 +52,32 @@ fn a_build_leaves_nothing() {
 }
 
 #[test]
+fn vectors_that_are_half_made_leave_nothing() {
+    let shop = Workshop::new();
+    // 20 GiB.
+    let size = ["generate", "--n", "10000000", "--dim", "512"];
+    let out = ["--out", "base.npy", "--queries", "10", "--queries-out", "query.npy"];
+    let child = start(&shop, &[&size[..], &out].concat());
+    wait_until(|| shop.contents().len() == 2);
+    failed(&interrupt(child), &["interrupted"]);
+    assert!(shop.contents().is_empty(), "{:?}", shop.contents());
+}
+
+#[test]
+fn a_truth_that_is_half_found_leaves_nothing() {
+    let shop = Workshop::with_segment();
+    // A minute's work and more.
+    shop.points("base2.fvecs", 40_000, 64, 1);
+    shop.points("query2.fvecs", 40_000, 64, 2);
+    let before = shop.contents();
+    let flags = ["--vectors", "base2.fvecs", "--metric", "cosine", "--out", "truth.ivecs"];
+    let child = start(&shop, &[&["truth", "--queries", "query2.fvecs"][..], &flags].concat());
+    thread::sleep(Duration::from_millis(700));
+    failed(&interrupt(child), &["interrupted"]);
+    assert_eq!(shop.contents(), before);
+}
+
+#[test]
 fn a_comparison_ends_its_runs_and_removes_its_groups() {
     let shop = Workshop::with_segment();
     let before = shop.contents();

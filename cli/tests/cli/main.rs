@@ -4,6 +4,7 @@
 mod comparing;
 mod damage;
 mod interrupted;
+mod making;
 mod output;
 mod probe;
 mod refusals;

@@ -26,8 +26,8 @@ use super::units::{encode_units, unit_of};
 use super::{Rows, Scheme, Shape, Step, encode_all, floats};
 use crate::Metric;
 use crate::distance::number_or_far;
-use crate::isa::{Isa, Kernel};
-use crate::kernels::MAX_QUERY_UNIT;
+use crate::isa::Isa;
+use crate::kernels::DotNibbles;
 
 /// The highest level.
 const LAST: u8 = 15;
@@ -86,7 +86,8 @@ impl Scheme for Codes {
         if let Some(dimension) = levels.iter().position(wrong) {
             let Levels { offset, step } = levels[dimension];
             return Err(format!(
-                "dimension {dimension} has offset {offset} and step {step}, expected finite numbers and no negative step"
+                "dimension {dimension} has offset {offset} and step {step}, expected finite \
+                 numbers and no negative step"
             ));
         }
         let mut numbers = codes.chunks_exact(record_bytes(shape.dim)).map(|code| split(code).1);
@@ -185,40 +186,13 @@ impl CodeQuery {
     }
 }
 
-/// The inner product of a quantized query and the levels of a code, two a byte.
-struct DotNibbles<'a>(&'a [i16], &'a [u8]);
-
-/// A block's products add up within an i32.
-const BLOCK: usize = 4096;
-const _: () = assert!(MAX_QUERY_UNIT as i64 * LAST as i64 * 2 * BLOCK as i64 <= i32::MAX as i64);
-
-impl Kernel for DotNibbles<'_> {
-    type Output = i64;
-
-    #[inline(always)]
-    fn run<S: crate::kernels::Simd>(self, _: S) -> i64 {
-        debug_assert_eq!(self.0.len(), 2 * self.1.len());
-        let (low, high) = self.0.split_at(self.1.len());
-        let blocks = low.chunks(BLOCK).zip(high.chunks(BLOCK)).zip(self.1.chunks(BLOCK));
-        let mut total = 0;
-        for ((low, high), code) in blocks {
-            let mut sum = 0;
-            for ((&low, &high), &levels) in low.iter().zip(high).zip(code) {
-                sum += i32::from(low) * i32::from(levels & LAST);
-                sum += i32::from(high) * i32::from(levels >> 4);
-            }
-            total += i64::from(sum);
-        }
-        total
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::Vectors;
+    use crate::kernels::MAX_QUERY_UNIT;
 
     fn train(vectors: &Vectors, metric: Metric) -> Codes {
         match Codes::train(&Rows::new(vectors, metric, 0), &|_| ControlFlow::Continue(())) {
@@ -321,11 +295,22 @@ mod tests {
         assert!(with(0, 12, -1.0).unwrap_err().contains("dimension 1"));
     }
 
+    /// No value within the levels is off by more than half a step.
+    fn check_row(codes: &Codes, decoded: &[f64], row: &[f32]) -> Result<(), TestCaseError> {
+        for (levels, (found, &value)) in codes.levels.iter().zip(decoded.iter().zip(row)) {
+            let value = f64::from(value);
+            let within = (levels.value(0)..=levels.value(LAST)).contains(&value);
+            let allowed = f64::from(levels.step) * 0.5001 + 1e-6;
+            prop_assert!(!within || (found - value).abs() <= allowed, "{found} for {value}");
+        }
+        Ok(())
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// No value within the levels is off by more than half a step, and the distance by
-        /// code is that to what the code stands for, but for half a unit of the query's.
+        /// The distance by code is that to what the code stands for, but for half a unit of the
+        /// query's.
         #[test]
         fn distances_are_those_to_the_decoded_vectors(
             values in proptest::collection::vec(-10.0f32..10.0, 40..400),
@@ -354,49 +339,10 @@ mod tests {
                     prop_assert!((found - expected).abs() <= allowed + 1e-3,
                         "{metric}: {found} for {expected}, allowed {allowed}");
                     if metric == Metric::L2 {
-                        for (levels, (x, value)) in codes.levels.iter().zip(decoded.iter().zip(vectors_row(&vectors, row))) {
-                            let within = f64::from(value) >= levels.value(0) && f64::from(value) <= levels.value(LAST);
-                            let off = (x - f64::from(value)).abs();
-                            prop_assert!(!within || off <= f64::from(levels.step) * 0.5001 + 1e-6);
-                        }
+                        check_row(&codes, &decoded, &values[row * dim..][..dim])?;
                     }
                 }
             }
         }
-
-        #[test]
-        fn nibbles_are_exact(
-            bytes in proptest::collection::vec((any::<u8>(), -MAX_QUERY_UNIT..=MAX_QUERY_UNIT,
-                -MAX_QUERY_UNIT..=MAX_QUERY_UNIT), 0..600),
-        ) {
-            let code: Vec<u8> = bytes.iter().map(|pair| pair.0).collect();
-            let query: Vec<i16> =
-                bytes.iter().map(|pair| pair.1).chain(bytes.iter().map(|pair| pair.2)).collect();
-            let exact = bytes.iter().map(|&(byte, low, high)| {
-                i64::from(byte % 16) * i64::from(low) + i64::from(byte / 16) * i64::from(high)
-            });
-            let exact: i64 = exact.sum();
-            for isa in Isa::all() {
-                prop_assert_eq!(isa.run(DotNibbles(&query, &code)), exact);
-            }
-        }
-    }
-
-    #[test]
-    fn the_largest_nibbles_do_not_overflow() {
-        let half = 32_768;
-        for sign in [1, -1] {
-            let query = vec![sign * MAX_QUERY_UNIT; 2 * half];
-            for isa in Isa::all() {
-                let found = isa.run(DotNibbles(&query, &vec![255; half]));
-                assert_eq!(found, i64::from(sign * MAX_QUERY_UNIT) * 15 * 2 * half as i64);
-            }
-        }
-    }
-
-    fn vectors_row(vectors: &Vectors, row: usize) -> Vec<f32> {
-        let mut values = vec![0.0; vectors.dim()];
-        vectors.row_f32(row, &mut values);
-        values
     }
 }

@@ -58,56 +58,49 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn f32s(self, bytes: &[u8; 64]) -> TwoYmm {
-        let halves = halves(bytes);
+        let [low, high] = halves::<64, 32>(bytes);
         // SAFETY: as above.
-        let load = |half: &[u8; 32]| unsafe { _mm256_loadu_ps(half.as_ptr().cast()) };
-        TwoYmm(load(&halves[0]), load(&halves[1]))
+        unsafe { TwoYmm(load_f32(low), load_f32(high)) }
     }
 
     #[inline(always)]
     fn f16s(self, bytes: &[u8; 32]) -> TwoYmm {
-        let halves = halves(bytes);
+        let [low, high] = halves::<32, 16>(bytes);
         // SAFETY: as above.
-        let load =
-            |half: &[u8; 16]| unsafe { _mm256_cvtph_ps(_mm_loadu_si128(half.as_ptr().cast())) };
-        TwoYmm(load(&halves[0]), load(&halves[1]))
+        unsafe { TwoYmm(load_f16(low), load_f16(high)) }
     }
 
     #[inline(always)]
     fn bf16s(self, bytes: &[u8; 32]) -> TwoYmm {
-        let halves = halves(bytes);
+        let [low, high] = halves::<32, 16>(bytes);
         // SAFETY: as above.
-        let load = |half: &[u8; 16]| unsafe {
-            let widened = _mm256_cvtepu16_epi32(_mm_loadu_si128(half.as_ptr().cast()));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(widened))
-        };
-        TwoYmm(load(&halves[0]), load(&halves[1]))
+        unsafe { TwoYmm(load_bf16(low), load_bf16(high)) }
     }
 
     #[inline(always)]
     fn u8s(self, bytes: &[u8; 16]) -> TwoYmm {
-        let halves = halves(bytes);
+        let [low, high] = halves::<16, 8>(bytes);
         // SAFETY: as above.
-        let load = |half: &[u8; 8]| unsafe {
-            _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(half.as_ptr().cast())))
-        };
-        TwoYmm(load(&halves[0]), load(&halves[1]))
+        unsafe { TwoYmm(load_u8(low), load_u8(high)) }
     }
 
     #[inline(always)]
     fn i8s(self, bytes: &[u8; 16]) -> TwoYmm {
-        let halves = halves(bytes);
+        let [low, high] = halves::<16, 8>(bytes);
         // SAFETY: as above.
-        let load = |half: &[u8; 8]| unsafe {
-            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(half.as_ptr().cast())))
-        };
-        TwoYmm(load(&halves[0]), load(&halves[1]))
+        unsafe { TwoYmm(load_i8(low), load_i8(high)) }
     }
 
     #[inline(always)]
     fn dot_i16_u8(self, a: &[i16], b: &[u8]) -> i64 {
         // SAFETY: as above.
         unsafe { dot_i16_u8(a, b) }
+    }
+
+    #[inline(always)]
+    fn dot_i16_nibbles(self, a: [&[i16]; 2], b: &[u8]) -> i32 {
+        // SAFETY: as above.
+        unsafe { dot_i16_nibbles(a, b) }
     }
 
     #[inline(always)]
@@ -131,11 +124,49 @@ fn halves<const N: usize, const HALF: usize>(bytes: &[u8; N]) -> &[[u8; HALF]; 2
 }
 
 #[inline]
+#[target_feature(enable = "avx")]
+fn load_f32(bytes: &[u8; 32]) -> __m256 {
+    // SAFETY: the array is as long as what is loaded.
+    unsafe { _mm256_loadu_ps(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+fn load_f16(bytes: &[u8; 16]) -> __m256 {
+    // SAFETY: the array is as long as what is loaded.
+    _mm256_cvtph_ps(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_bf16(bytes: &[u8; 16]) -> __m256 {
+    // SAFETY: the array is as long as what is loaded.
+    let halves = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
+    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves)))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_u8(bytes: &[u8; 8]) -> __m256 {
+    // SAFETY: the array is as long as what is loaded.
+    let bytes = unsafe { _mm_loadl_epi64(bytes.as_ptr().cast()) };
+    _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_i8(bytes: &[u8; 8]) -> __m256 {
+    // SAFETY: the array is as long as what is loaded.
+    let bytes = unsafe { _mm_loadl_epi64(bytes.as_ptr().cast()) };
+    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))
+}
+
+#[inline]
 #[target_feature(enable = "avx2")]
 fn dot_i16_u8(a: &[i16], b: &[u8]) -> i64 {
     debug_assert_eq!(a.len(), b.len());
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
-    let sums = four_sums(_mm256_setzero_si256(), a, b, |sum, a, b| {
+    let sums = four_sums!([_mm256_setzero_si256(); 4], a, b, |sum, a, b| {
         // SAFETY: arrays are as long as what is loaded.
         let (a, b) =
             unsafe { (_mm256_loadu_si256(a.as_ptr().cast()), _mm_loadu_si128(b.as_ptr().cast())) };
@@ -154,10 +185,32 @@ fn dot_i16_u8(a: &[i16], b: &[u8]) -> i64 {
 
 #[inline]
 #[target_feature(enable = "avx2")]
+fn dot_i16_nibbles([low, high]: [&[i16]; 2], b: &[u8]) -> i32 {
+    debug_assert!(low.len() == b.len() && high.len() == b.len());
+    let (low, low_rest) = low.as_chunks::<16>();
+    let (high, high_rest) = high.as_chunks::<16>();
+    let (b, b_rest) = b.as_chunks::<16>();
+    let mut sums = [_mm256_setzero_si256(); 2];
+    for ((low, high), b) in low.iter().zip(high).zip(b) {
+        // SAFETY: arrays are as long as what is loaded.
+        let (low, high, b) = unsafe {
+            let a = [low, high].map(|a| _mm256_loadu_si256(a.as_ptr().cast()));
+            (a[0], a[1], _mm256_cvtepu8_epi16(_mm_loadu_si128(b.as_ptr().cast())))
+        };
+        let nibbles = [_mm256_and_si256(b, _mm256_set1_epi16(15)), _mm256_srli_epi16::<4>(b)];
+        sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(low, nibbles[0]));
+        sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(high, nibbles[1]));
+    }
+    let rest = super::plain::dot_i16_nibbles([low_rest, high_rest], b_rest);
+    total(_mm256_add_epi32(sums[0], sums[1])) + rest
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
 fn dot_i8_u8(a: &[i8], b: &[u8]) -> i32 {
     debug_assert_eq!(a.len(), b.len());
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
-    let sums = four_sums(_mm256_setzero_si256(), a, b, |sum, a, b| {
+    let sums = four_sums!([_mm256_setzero_si256(); 4], a, b, |sum, a, b| {
         // SAFETY: arrays are as long as what is loaded.
         let (a, b) =
             unsafe { (_mm_loadu_si128(a.as_ptr().cast()), _mm_loadu_si128(b.as_ptr().cast())) };
@@ -175,7 +228,7 @@ fn squared_differences(a: &[u8], b: &[u8]) -> u32 {
     debug_assert_eq!(a.len(), b.len());
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<32>(), b.as_chunks::<32>());
     let zero = _mm256_setzero_si256();
-    let sums = four_sums(zero, a, b, |sum, a, b| {
+    let sums = four_sums!([zero; 4], a, b, |sum, a, b| {
         // SAFETY: arrays are as long as what is loaded.
         let (a, b) = unsafe {
             (_mm256_loadu_si256(a.as_ptr().cast()), _mm256_loadu_si256(b.as_ptr().cast()))

@@ -124,22 +124,22 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn dot_i16_u8(self, a: &[i16], b: &[u8]) -> i64 {
-        // SAFETY: as above.
-        unsafe { dot_i16_u8(a, b, |sum, a, b| _mm512_add_epi32(sum, _mm512_madd_epi16(a, b))) }
+        dot_i16_u8(self, a, b)
+    }
+
+    #[inline(always)]
+    fn dot_i16_nibbles(self, a: [&[i16]; 2], b: &[u8]) -> i32 {
+        dot_i16_nibbles(self, a, b)
     }
 
     #[inline(always)]
     fn dot_i8_u8(self, a: &[i8], b: &[u8]) -> i32 {
-        // SAFETY: as above.
-        unsafe { dot_i8_u8(a, b) }
+        dot_i8_u8(self, a, b)
     }
 
     #[inline(always)]
     fn squared_differences(self, a: &[u8], b: &[u8]) -> u32 {
-        // SAFETY: as above.
-        unsafe {
-            squared_differences(a, b, |sum, d| _mm512_add_epi32(sum, _mm512_madd_epi16(d, d)))
-        }
+        squared_differences(self, a, b)
     }
 }
 
@@ -161,27 +161,36 @@ fn widen_i8(bytes: __m128i) -> Zmm {
     Zmm(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)))
 }
 
-/// `step` adds 32 products to sixteen sums, two to each.
+/// Any proof that the processor has AVX-512 F, BW, VL and DQ.
+pub(super) trait AddProducts: Copy {
+    /// Adds the products of 32 i16 to sixteen sums, two to each.
+    fn add_products(self, sums: __m512i, a: __m512i, b: __m512i) -> __m512i;
+}
+
+impl AddProducts for Avx512 {
+    #[inline(always)]
+    fn add_products(self, sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves that the processor has AVX-512 F and BW.
+        unsafe { _mm512_add_epi32(sums, _mm512_madd_epi16(a, b)) }
+    }
+}
+
 #[inline(always)]
-pub(super) unsafe fn dot_i16_u8(
-    a: &[i16],
-    b: &[u8],
-    step: impl Fn(__m512i, __m512i, __m512i) -> __m512i,
-) -> i64 {
+pub(super) fn dot_i16_u8(simd: impl AddProducts, a: &[i16], b: &[u8]) -> i64 {
     debug_assert_eq!(a.len(), b.len());
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<32>(), b.as_chunks::<32>());
-    // SAFETY: the caller has seen to AVX-512 F, BW and VL; arrays are as long as what is loaded,
+    // SAFETY: `simd` proves that the processor has AVX-512 F, BW, VL and DQ; arrays are as long as what is loaded,
     // and what a mask leaves out is not touched.
     unsafe {
-        let mut sums = four_sums(_mm512_setzero_si512(), a, b, |sum, a, b| {
+        let mut sums = four_sums!([_mm512_setzero_si512(); 4], a, b, |sum, a, b| {
             let b = _mm512_cvtepu8_epi16(_mm256_loadu_si256(b.as_ptr().cast()));
-            step(sum, _mm512_loadu_si512(a.as_ptr().cast()), b)
+            simd.add_products(sum, _mm512_loadu_si512(a.as_ptr().cast()), b)
         });
         if !a_rest.is_empty() {
             let mask = first(a_rest.len()) as __mmask32;
             let a = _mm512_maskz_loadu_epi16(mask, a_rest.as_ptr());
             let b = _mm256_maskz_loadu_epi8(mask, b_rest.as_ptr().cast());
-            sums[3] = step(sums[3], a, _mm512_cvtepu8_epi16(b));
+            sums[3] = simd.add_products(sums[3], a, _mm512_cvtepu8_epi16(b));
         }
         // Eight sums of 1,024 products fit, sixteen in one would not.
         let sum = four(sums);
@@ -190,6 +199,39 @@ pub(super) unsafe fn dot_i16_u8(
     }
 }
 
+#[inline(always)]
+pub(super) fn dot_i16_nibbles(simd: impl AddProducts, [low, high]: [&[i16]; 2], b: &[u8]) -> i32 {
+    debug_assert!(low.len() == b.len() && high.len() == b.len());
+    let (low, low_rest) = low.as_chunks::<32>();
+    let (high, high_rest) = high.as_chunks::<32>();
+    let (b, b_rest) = b.as_chunks::<32>();
+    // SAFETY: `simd` proves that the processor has AVX-512 F, BW and VL; arrays are as long as
+    // what is loaded, and what a mask leaves out is not touched.
+    unsafe {
+        let add = |sums: [__m512i; 2], low: __m512i, high: __m512i, b: __m256i| {
+            let b = _mm512_cvtepu8_epi16(b);
+            let nibbles = [_mm512_and_si512(b, _mm512_set1_epi16(15)), _mm512_srli_epi16::<4>(b)];
+            [
+                simd.add_products(sums[0], low, nibbles[0]),
+                simd.add_products(sums[1], high, nibbles[1]),
+            ]
+        };
+        let mut sums = [_mm512_setzero_si512(); 2];
+        for ((low, high), b) in low.iter().zip(high).zip(b) {
+            let [low, high] = [low, high].map(|a| _mm512_loadu_si512(a.as_ptr().cast()));
+            sums = add(sums, low, high, _mm256_loadu_si256(b.as_ptr().cast()));
+        }
+        if !b_rest.is_empty() {
+            let mask = first(b_rest.len()) as __mmask32;
+            let low = _mm512_maskz_loadu_epi16(mask, low_rest.as_ptr());
+            let high = _mm512_maskz_loadu_epi16(mask, high_rest.as_ptr());
+            sums = add(sums, low, high, _mm256_maskz_loadu_epi8(mask, b_rest.as_ptr().cast()));
+        }
+        _mm512_reduce_add_epi32(_mm512_add_epi32(sums[0], sums[1]))
+    }
+}
+
+/// The sum of four, lane by lane.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn four(sums: [__m512i; 4]) -> __m512i {
@@ -197,61 +239,60 @@ pub(super) fn four(sums: [__m512i; 4]) -> __m512i {
     _mm512_add_epi32(pairs[0], pairs[1])
 }
 
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn dot_i8_u8(a: &[i8], b: &[u8]) -> i32 {
+#[inline(always)]
+fn dot_i8_u8(simd: Avx512, a: &[i8], b: &[u8]) -> i32 {
     debug_assert_eq!(a.len(), b.len());
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<32>(), b.as_chunks::<32>());
-    let step = |sum, a: __m256i, b: __m256i| {
-        let products = _mm512_madd_epi16(_mm512_cvtepi8_epi16(a), _mm512_cvtepu8_epi16(b));
-        _mm512_add_epi32(sum, products)
-    };
-    // SAFETY: arrays are as long as what is loaded, and what a mask leaves out is not touched.
+    // SAFETY: `simd` proves that the processor has AVX-512 F, BW and VL; arrays are as long as
+    // what is loaded, and what a mask leaves out is not touched.
     unsafe {
-        let mut sums = four_sums(_mm512_setzero_si512(), a, b, |sum, a, b| {
-            let a = _mm256_loadu_si256(a.as_ptr().cast());
-            step(sum, a, _mm256_loadu_si256(b.as_ptr().cast()))
+        let mut sums = four_sums!([_mm512_setzero_si512(); 4], a, b, |sum, a, b| {
+            let a = _mm512_cvtepi8_epi16(_mm256_loadu_si256(a.as_ptr().cast()));
+            let b = _mm512_cvtepu8_epi16(_mm256_loadu_si256(b.as_ptr().cast()));
+            simd.add_products(sum, a, b)
         });
         if !a_rest.is_empty() {
             let mask = first(a_rest.len()) as __mmask32;
-            let a = _mm256_maskz_loadu_epi8(mask, a_rest.as_ptr());
-            let b = _mm256_maskz_loadu_epi8(mask, b_rest.as_ptr().cast());
-            sums[3] = step(sums[3], a, b);
+            let a = _mm512_cvtepi8_epi16(_mm256_maskz_loadu_epi8(mask, a_rest.as_ptr()));
+            let b = _mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8(mask, b_rest.as_ptr().cast()));
+            sums[3] = simd.add_products(sums[3], a, b);
         }
         _mm512_reduce_add_epi32(four(sums))
     }
 }
 
-/// `step` adds the squares of 32 i16 to sixteen sums, two to each.
 #[inline(always)]
-pub(super) unsafe fn squared_differences(
-    a: &[u8],
-    b: &[u8],
-    step: impl Fn(__m512i, __m512i) -> __m512i,
-) -> u32 {
+pub(super) fn squared_differences(simd: impl AddProducts, a: &[u8], b: &[u8]) -> u32 {
     debug_assert_eq!(a.len(), b.len());
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<64>(), b.as_chunks::<64>());
-    // SAFETY: the caller has seen to AVX-512 F and BW; arrays are as long as what is loaded, and
+    // SAFETY: `simd` proves that the processor has AVX-512 F and BW; arrays are as long as what is loaded, and
     // what a mask leaves out is not touched.
     unsafe {
-        let zero = _mm512_setzero_si512();
-        // Two sums at once, since a difference is unpacked into two.
-        let add = |sums: [__m512i; 2], a: __m512i, b: __m512i| {
-            // One of the two differences is 0, since they saturate.
-            let d = _mm512_or_si512(_mm512_subs_epu8(a, b), _mm512_subs_epu8(b, a));
-            let (low, high) = (_mm512_unpacklo_epi8(d, zero), _mm512_unpackhi_epi8(d, zero));
-            [step(sums[0], low), step(sums[1], high)]
-        };
-        let mut sums = four_sums([zero; 2], a, b, |sums, a, b| {
+        let mut sums = four_sums!([[_mm512_setzero_si512(); 2]; 4], a, b, |sums, a, b| {
             let a = _mm512_loadu_si512(a.as_ptr().cast());
-            add(sums, a, _mm512_loadu_si512(b.as_ptr().cast()))
+            let d = absolute_differences(a, _mm512_loadu_si512(b.as_ptr().cast()));
+            [simd.add_products(sums[0], d[0], d[0]), simd.add_products(sums[1], d[1], d[1])]
         });
         if !a_rest.is_empty() {
             let mask = first(a_rest.len());
             let a = _mm512_maskz_loadu_epi8(mask, a_rest.as_ptr().cast());
             let b = _mm512_maskz_loadu_epi8(mask, b_rest.as_ptr().cast());
-            sums[3] = add(sums[3], a, b);
+            let d = absolute_differences(a, b);
+            sums[3][0] = simd.add_products(sums[3][0], d[0], d[0]);
+            sums[3][1] = simd.add_products(sums[3][1], d[1], d[1]);
         }
-        _mm512_reduce_add_epi32(four(sums.map(|[low, high]| _mm512_add_epi32(low, high)))) as u32
+        let [a, b, c, d] = sums;
+        let low = four([a[0], b[0], c[0], d[0]]);
+        _mm512_reduce_add_epi32(_mm512_add_epi32(low, four([a[1], b[1], c[1], d[1]]))) as u32
     }
+}
+
+/// Of 64 u8, as i16, in some order.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn absolute_differences(a: __m512i, b: __m512i) -> [__m512i; 2] {
+    // One of the two differences is 0, since they saturate.
+    let d = _mm512_or_si512(_mm512_subs_epu8(a, b), _mm512_subs_epu8(b, a));
+    let zero = _mm512_setzero_si512();
+    [_mm512_unpacklo_epi8(d, zero), _mm512_unpackhi_epi8(d, zero)]
 }

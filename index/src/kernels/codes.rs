@@ -21,7 +21,11 @@ impl Kernel for DotCodes<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> i64 {
-        blocks(self.0, self.1, |query, code| simd.dot_i16_u8(query, code))
+        let mut total = 0;
+        for (query, code) in blocks(self.0, self.1) {
+            total += simd.dot_i16_u8(query, code);
+        }
+        total
     }
 }
 
@@ -33,7 +37,11 @@ impl Kernel for DotI8<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> i64 {
-        blocks(self.0, self.1, |query, code| i64::from(simd.dot_i8_u8(query, code)))
+        let mut total = 0;
+        for (query, code) in blocks(self.0, self.1) {
+            total += i64::from(simd.dot_i8_u8(query, code));
+        }
+        total
     }
 }
 
@@ -45,17 +53,39 @@ impl Kernel for SquaredDifferences<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> i64 {
-        blocks(self.0, self.1, |a, b| i64::from(simd.squared_differences(a, b)))
+        let mut total = 0;
+        for (a, b) in blocks(self.0, self.1) {
+            total += i64::from(simd.squared_differences(a, b));
+        }
+        total
+    }
+}
+
+/// Σ q·c of a query of 14 bits and a code of half bytes: first the low halves of all bytes, then
+/// the high ones. Query values are within ±[`MAX_QUERY_UNIT`].
+pub(crate) struct DotNibbles<'a>(pub &'a [i16], pub &'a [u8]);
+
+const _: () = assert!(MAX_QUERY_UNIT as i64 * 15 * 2 * BLOCK as i64 <= i32::MAX as i64);
+
+impl Kernel for DotNibbles<'_> {
+    type Output = i64;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> i64 {
+        assert_eq!(self.0.len(), 2 * self.1.len(), "a code of half the query's length");
+        let (low, high) = self.0.split_at(self.1.len());
+        if self.1.len() <= BLOCK {
+            return i64::from(simd.dot_i16_nibbles([low, high], self.1));
+        }
+        let blocks = low.chunks(BLOCK).zip(high.chunks(BLOCK)).zip(self.1.chunks(BLOCK));
+        blocks.map(|((low, high), code)| i64::from(simd.dot_i16_nibbles([low, high], code))).sum()
     }
 }
 
 /// # Panics
 /// When the lengths differ.
 #[inline(always)]
-fn blocks<A>(a: &[A], b: &[u8], sum: impl Fn(&[A], &[u8]) -> i64) -> i64 {
+fn blocks<'a, A>(a: &'a [A], b: &'a [u8]) -> impl Iterator<Item = (&'a [A], &'a [u8])> {
     assert_eq!(a.len(), b.len(), "a code of the query's length");
-    if a.len() <= BLOCK {
-        return sum(a, b);
-    }
-    a.chunks(BLOCK).zip(b.chunks(BLOCK)).map(|(a, b)| sum(a, b)).sum()
+    a.chunks(BLOCK).zip(b.chunks(BLOCK))
 }

@@ -9,7 +9,7 @@
 
 use std::marker::PhantomData;
 
-use super::simd::{Lanes, Simd, four_sums, four_sums_from};
+use super::simd::{Lanes, Simd, four_sums};
 use super::stored::{F32, Stored};
 use crate::isa::Kernel;
 
@@ -139,20 +139,21 @@ fn sum_within<S: Simd, A: Stored, B: Stored, T: Term>(
     bound: f32,
 ) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (A::split(a), B::split(b));
-    let step = |sum: S::Lanes, a: &A::Sixteen, b: &B::Sixteen| {
-        sum.add(T::term(A::widen(simd, a), B::widen(simd, b)))
-    };
     let total = |sums: [S::Lanes; 4]| sums[0].add(sums[2]).add(sums[1].add(sums[3])).fold();
     let ((a, a_last), (b, b_last)) = (a.as_chunks::<LOOK_EVERY>(), b.as_chunks::<LOOK_EVERY>());
     let mut sums = [simd.zeros(); 4];
     for (a, b) in a.iter().zip(b) {
-        sums = four_sums_from(sums, a, b, step);
+        sums = four_sums!(sums, a, b, |sum, a, b| {
+            sum.add(T::term(A::widen(simd, a), B::widen(simd, b)))
+        });
         let so_far = total(sums);
         if so_far > bound {
             return so_far;
         }
     }
-    sums = four_sums_from(sums, a_last, b_last, step);
+    sums = four_sums!(sums, a_last, b_last, |sum, a, b| {
+        sum.add(T::term(A::widen(simd, a), B::widen(simd, b)))
+    });
     if !a_rest.is_empty() {
         let term = T::term(A::widen_some(simd, a_rest), B::widen_some(simd, b_rest));
         sums[3] = sums[3].add(term);
@@ -164,7 +165,7 @@ fn sum_within<S: Simd, A: Stored, B: Stored, T: Term>(
 #[inline(always)]
 fn sum<S: Simd, A: Stored, B: Stored, T: Term>(simd: S, a: &[u8], b: &[u8]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (A::split(a), B::split(b));
-    let mut sums = four_sums(simd.zeros(), a, b, |sum, a, b| {
+    let mut sums = four_sums!([simd.zeros(); 4], a, b, |sum, a, b| {
         sum.add(T::term(A::widen(simd, a), B::widen(simd, b)))
     });
     if !a_rest.is_empty() {

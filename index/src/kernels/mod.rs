@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `floats.rs` | [`L2`], [`Dot`], [`SquaredNorm`] of f32 queries and rows of any element |
-//! | `codes.rs` | [`DotCodes`], [`DotI8`], [`SquaredDifferences`] of small integers, exact |
+//! | `codes.rs` | [`DotCodes`], [`DotI8`], [`DotNibbles`], [`SquaredDifferences`]: exact |
 //! | `stored.rs` | how each element lies in a row |
 //! | `simd.rs` | what the copies for different processors differ in |
 //! | `plain.rs`, `avx2.rs`, `avx512.rs`, `vnni.rs`, `neon.rs` | that, for each of them |
@@ -30,7 +30,7 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
-pub(crate) use codes::{DotCodes, DotI8, MAX_QUERY_UNIT, SquaredDifferences};
+pub(crate) use codes::{DotCodes, DotI8, DotNibbles, MAX_QUERY_UNIT, SquaredDifferences};
 pub(crate) use floats::{Dot, L2, L2Within, SquaredNorm};
 pub(crate) use simd::Simd;
 pub(crate) use stored::{Bf16, F16, F32, I8, Stored, U8};

@@ -94,6 +94,15 @@ impl Simd for Plain {
     }
 }
 
+#[inline(always)]
+pub(super) fn dot_i16_nibbles(a: [&[i16]; 2], b: &[u8]) -> i32 {
+    let mut sum = 0;
+    for ((&low, &high), &b) in a[0].iter().zip(a[1]).zip(b) {
+        sum += i32::from(low) * i32::from(b & 15) + i32::from(high) * i32::from(b >> 4);
+    }
+    sum
+}
+
 /// So many products of [`super::DotCodes`] add up within an i32.
 const I32_PRODUCTS: usize = super::codes::BLOCK / 8;
 

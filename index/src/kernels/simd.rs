@@ -49,6 +49,13 @@ pub(crate) trait Simd: Copy {
     /// Σ a·b of two slices of one length, at most [`super::codes::BLOCK`], with |a| at most
     /// [`super::MAX_QUERY_UNIT`].
     fn dot_i16_u8(self, a: &[i16], b: &[u8]) -> i64;
+    /// Σ a·b of two halves of a, each as long as b, at most [`super::codes::BLOCK`]: the first
+    /// with the low halves of the bytes of b, the second with the high ones. |a| is at most
+    /// [`super::MAX_QUERY_UNIT`].
+    #[inline(always)]
+    fn dot_i16_nibbles(self, a: [&[i16]; 2], b: &[u8]) -> i32 {
+        super::plain::dot_i16_nibbles(a, b)
+    }
     /// Σ a·b of two slices of one length, at most [`super::codes::BLOCK`].
     fn dot_i8_u8(self, a: &[i8], b: &[u8]) -> i32;
     /// For each bit plane of a, j, and each of b, i, 2^(i + j) for each bit that both have: Σ a·b
@@ -72,38 +79,31 @@ pub(crate) trait Lanes: Copy {
     fn fold(self) -> f32;
 }
 
-/// Sums over pairs of chunks, round four of them: so no addition waits for the one before it.
-/// `step` adds what a pair of chunks contributes.
-#[inline(always)]
-pub(super) fn four_sums<A, B, T: Copy>(
-    zero: T,
-    a: &[A],
-    b: &[B],
-    step: impl Fn(T, &A, &B) -> T,
-) -> [T; 4] {
-    four_sums_from([zero; 4], a, b, step)
-}
-
-/// The same, added to sums that a multiple of four chunks went to before.
-#[inline(always)]
-pub(super) fn four_sums_from<A, B, T: Copy>(
-    mut sums: [T; 4],
-    a: &[A],
-    b: &[B],
-    step: impl Fn(T, &A, &B) -> T,
-) -> [T; 4] {
-    let ((a, a_last), (b, b_last)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
-    for (a, b) in a.iter().zip(b) {
-        sums = std::array::from_fn(|i| step(sums[i], &a[i], &b[i]));
-    }
-    // By constant numbers, since sums that are indexed do not stay in registers.
-    for (i, sum) in sums.iter_mut().take(3).enumerate() {
-        if let (Some(a), Some(b)) = (a_last.get(i), b_last.get(i)) {
-            *sum = step(*sum, a, b);
+/// Sums over pairs of chunks, round four of them, so that no addition waits for the one before
+/// it: `four_sums!([zero; 4], a, b, |sum, a, b| step)`. What it gives may be passed in again, with
+/// more chunks, after a multiple of four chunks. No closure, since a closure's body would be
+/// compiled without the processor's features where it is not inlined.
+macro_rules! four_sums {
+    ($sums:expr, $a:expr, $b:expr, |$sum:ident, $x:ident, $y:ident| $step:expr) => {{
+        let mut sums = $sums;
+        let ((a, a_last), (b, b_last)) = ($a.as_chunks::<4>(), $b.as_chunks::<4>());
+        for (a, b) in a.iter().zip(b) {
+            for ((sum, $x), $y) in sums.iter_mut().zip(a).zip(b) {
+                let $sum = *sum;
+                *sum = $step;
+            }
         }
-    }
-    sums
+        // By constant numbers, since sums that are indexed do not stay in registers.
+        for (i, sum) in sums.iter_mut().take(3).enumerate() {
+            if let (Some($x), Some($y)) = (a_last.get(i), b_last.get(i)) {
+                let $sum = *sum;
+                *sum = $step;
+            }
+        }
+        sums
+    }};
 }
+pub(super) use four_sums;
 
 #[inline(always)]
 fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {

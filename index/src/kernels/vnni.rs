@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::avx512::{self, Zmm, first};
+use super::avx512::{self, AddProducts, Zmm, first};
 use super::simd::{Simd, four_sums};
 use crate::isa::Avx512Vnni;
 
@@ -41,14 +41,17 @@ impl Simd for Avx512Vnni {
 
     #[inline(always)]
     fn dot_i16_u8(self, a: &[i16], b: &[u8]) -> i64 {
-        // SAFETY: `self` proves that the processor has VNNI and what goes before it. So below.
-        unsafe { avx512::dot_i16_u8(a, b, |sum, a, b| _mm512_dpwssd_epi32(sum, a, b)) }
+        avx512::dot_i16_u8(self, a, b)
+    }
+
+    #[inline(always)]
+    fn dot_i16_nibbles(self, a: [&[i16]; 2], b: &[u8]) -> i32 {
+        avx512::dot_i16_nibbles(self, a, b)
     }
 
     #[inline(always)]
     fn dot_i8_u8(self, a: &[i8], b: &[u8]) -> i32 {
-        // SAFETY: as above.
-        unsafe { dot_i8_u8(a, b) }
+        dot_i8_u8(self, a, b)
     }
 
     #[inline(always)]
@@ -59,19 +62,25 @@ impl Simd for Avx512Vnni {
 
     #[inline(always)]
     fn squared_differences(self, a: &[u8], b: &[u8]) -> u32 {
-        // SAFETY: as above.
-        unsafe { avx512::squared_differences(a, b, |sum, d| _mm512_dpwssd_epi32(sum, d, d)) }
+        avx512::squared_differences(self, a, b)
     }
 }
 
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn dot_i8_u8(a: &[i8], b: &[u8]) -> i32 {
+impl AddProducts for Avx512Vnni {
+    #[inline(always)]
+    fn add_products(self, sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves that the processor has VNNI.
+        unsafe { _mm512_dpwssd_epi32(sums, a, b) }
+    }
+}
+
+#[inline(always)]
+fn dot_i8_u8(_: Avx512Vnni, a: &[i8], b: &[u8]) -> i32 {
     debug_assert_eq!(a.len(), b.len());
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<64>(), b.as_chunks::<64>());
-    // SAFETY: arrays are as long as what is loaded, and what a mask leaves out is not touched.
+    // SAFETY: the processor has VNNI and what goes before it; arrays are as long as what is loaded, and what a mask leaves out is not touched.
     unsafe {
-        let mut sums = four_sums(_mm512_setzero_si512(), a, b, |sum, a, b| {
+        let mut sums = four_sums!([_mm512_setzero_si512(); 4], a, b, |sum, a, b| {
             let a = _mm512_loadu_si512(a.as_ptr().cast());
             _mm512_dpbusd_epi32(sum, _mm512_loadu_si512(b.as_ptr().cast()), a)
         });

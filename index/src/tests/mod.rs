@@ -1,6 +1,10 @@
 //! Tests of whole segments, from vectors to hits.
 
+mod codes_error;
+mod ending;
+mod exact;
 mod hostile;
+mod mutated;
 mod recall;
 mod round_trip;
 mod writing;

@@ -3,14 +3,22 @@
 use proptest::prelude::*;
 
 use crate::isa::Isa;
-use crate::kernels::{DotCodes, DotI8, MAX_QUERY_UNIT, SquaredDifferences};
+use crate::kernels::{DotCodes, DotI8, DotNibbles, MAX_QUERY_UNIT, SquaredDifferences};
 
 fn check(query: &[i16], a: &[u8], b: &[u8]) {
     let small: &[i8] = bytemuck::cast_slice(a);
     let dot_codes: i64 = query.iter().zip(b).map(|(&q, &c)| i64::from(q) * i64::from(c)).sum();
     let dot_i8: i64 = small.iter().zip(b).map(|(&q, &c)| i64::from(q) * i64::from(c)).sum();
     let squares: i64 = a.iter().zip(b).map(|(&a, &b)| (i64::from(a) - i64::from(b)).pow(2)).sum();
+    let (low, high) = query.split_at(query.len() / 2);
+    let (high, code) = (&high[..low.len()], &b[..low.len()]);
+    let halves = low.iter().zip(high).zip(code).map(|((&low, &high), &both)| {
+        i64::from(low) * i64::from(both % 16) + i64::from(high) * i64::from(both / 16)
+    });
+    let dot_nibbles: i64 = halves.sum();
     for isa in Isa::all() {
+        let even = &query[..2 * low.len()];
+        assert_eq!(isa.run(DotNibbles(even, code)), dot_nibbles);
         assert_eq!(isa.run(DotCodes(query, b)), dot_codes);
         assert_eq!(isa.run(DotI8(small, b)), dot_i8);
         assert_eq!(isa.run(SquaredDifferences(a, b)), squares);
@@ -54,4 +62,10 @@ fn the_largest_values_do_not_overflow() {
 #[should_panic(expected = "a code of the query's length")]
 fn lengths_that_differ_are_refused() {
     Isa::detected().run(DotI8(&[1, 2, 3], &[1, 2]));
+}
+
+#[test]
+#[should_panic(expected = "a code of half the query's length")]
+fn half_lengths_that_differ_are_refused() {
+    Isa::detected().run(DotNibbles(&[1, 2, 3], &[1, 2]));
 }

@@ -48,7 +48,7 @@ use crate::kernels::DotNibbles;
 /// Centroids, where there are enough points for so many.
 const MAX_CENTROIDS: usize = 256;
 /// Fewer points than this are not worth a centroid more.
-const POINTS_PER_CENTROID: usize = 64;
+const POINTS_PER_CENTROID: usize = 512;
 /// Points that one centroid is trained on.
 const SAMPLE_PER_CENTROID: usize = 64;
 /// A shifted value farther out counts as this far: no vector's squared norm then overflows.
@@ -102,6 +102,10 @@ fn centroid_count(points: usize) -> usize {
 
 impl<const BITS: usize> Scheme for Codes<BITS> {
     type Query = CodeQuery;
+
+    fn query(all: &mut super::CodeQuery) -> &mut CodeQuery {
+        &mut all.rabitq
+    }
 
     fn train(rows: &Rows<'_>, step: &Step<'_>) -> ControlFlow<(), Self> {
         let space = Space::train(rows);

@@ -93,6 +93,11 @@ fn open(dir: &Path) -> Result<Segment, SegmentError> {
     Segment::open(dir, &mut |file| placed(file, in_memory(file)?))
 }
 
+/// The same, with the originals in memory, too.
+fn open_resident(dir: &Path) -> Result<Segment, SegmentError> {
+    Segment::open(dir, &mut |file| Ok(Placed::Resident(in_memory(file)?)))
+}
+
 /// Builds and opens in a folder that is gone afterwards.
 fn segment(vectors: &Vectors, options: &BuildOptions) -> Segment {
     let parent = tempfile::tempdir().unwrap();

@@ -57,6 +57,10 @@ pub(super) fn parameters(dim: usize) -> Vec<(usize, usize)> {
 impl Scheme for Codes {
     type Query = CodeQuery;
 
+    fn query(all: &mut super::CodeQuery) -> &mut CodeQuery {
+        &mut all.sq8
+    }
+
     fn train(rows: &Rows<'_>, step: &Step<'_>) -> ControlFlow<(), Self> {
         let book = Codebook::train(rows);
         let codes = encode_all(rows, rows.dim(), step, |(): &mut (), values, code| {

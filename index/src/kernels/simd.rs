@@ -58,6 +58,12 @@ pub(crate) trait Simd: Copy {
     }
     /// Σ a·b of two slices of one length, at most [`super::codes::BLOCK`].
     fn dot_i8_u8(self, a: &[i8], b: &[u8]) -> i32;
+    /// For each bit plane of a, j, and each of b, i, 2^(i + j) for each bit that both have: Σ a·b
+    /// where plane 7 of a counts negatively, as in two's complement.
+    #[inline(always)]
+    fn dot_planes<const BITS: usize>(self, a: &[[u64; 8]], b: &[[[u8; 8]; BITS]]) -> i64 {
+        super::plain::dot_planes(a, b)
+    }
     /// Σ (a - b)² of two slices of one length, at most [`super::codes::BLOCK`].
     fn squared_differences(self, a: &[u8], b: &[u8]) -> u32;
 }

@@ -24,7 +24,14 @@ use crate::{
 };
 
 /// Every way to walk that vectors of any dimension have.
-const QUANTIZERS: [Quantizer; 3] = [Quantizer::None, Quantizer::Sq8, Quantizer::Sq4];
+const QUANTIZERS: [Quantizer; 6] = [
+    Quantizer::None,
+    Quantizer::Sq8,
+    Quantizer::Sq4,
+    Quantizer::RaBitQ { bits: 1 },
+    Quantizer::RaBitQ { bits: 2 },
+    Quantizer::RaBitQ { bits: 4 },
+];
 
 /// Numbers from 0 to 1 that look random and are always the same for a seed.
 fn uniform(seed: u64) -> impl Iterator<Item = f32> {
@@ -87,6 +94,11 @@ fn placed(file: &ComponentFile, source: Arc<dyn PageSource>) -> ringpool_storage
 
 fn open(dir: &Path) -> Result<Segment, SegmentError> {
     Segment::open(dir, &mut |file| placed(file, in_memory(file)?))
+}
+
+/// The same, with the originals in memory, too.
+fn open_resident(dir: &Path) -> Result<Segment, SegmentError> {
+    Segment::open(dir, &mut |file| Ok(Placed::Resident(in_memory(file)?)))
 }
 
 /// Builds and opens in a folder that is gone afterwards.

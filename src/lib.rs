@@ -139,6 +139,7 @@ pub use ringpool_index::{
     Element, ExactProgress, FORMAT_VERSION, Hit, MAX_DIM, MAX_POINTS, Manifest, Metric, NoProgress,
     ParseError, Phase, Placed, Progress, Quantizer, Rescore, Scratch, SearchError, SearchParams,
     Segment, SegmentError, Vectors, VectorsError, build, exact_search, exact_search_while,
+    without_wide_vectors,
 };
 pub use ringpool_uring::{EngineChoice, Rung};
 pub use verify::verify;

@@ -61,6 +61,7 @@ pub use component::{ComponentFile, ComponentKind};
 pub use element::Element;
 pub use error::{BuildError, ParseError, SearchError, SegmentError, VectorsError};
 pub use exact::{ExactProgress, exact_search, exact_search_while};
+pub use isa::without_wide_vectors;
 pub use manifest::{Component, FORMAT_VERSION, Manifest};
 pub use metric::Metric;
 pub use options::BuildOptions;

@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use half::f16;
+use half::{bf16, f16};
 use ringpool_storage::{Error, MemorySource, PageSource};
 
 use crate::graph::mix;
@@ -62,6 +62,9 @@ fn as_element(dim: usize, values: &[f32], element: Element) -> Vectors {
     let vectors = match element {
         Element::F32 => Vectors::from_f32(dim, values.to_vec()),
         Element::F16 => Vectors::from_f16(dim, values.iter().map(|&v| f16::from_f32(v)).collect()),
+        Element::Bf16 => {
+            Vectors::from_bf16(dim, values.iter().map(|&v| bf16::from_f32(v)).collect())
+        }
         Element::U8 => Vectors::from_u8(dim, values.iter().map(|&v| v as u8).collect()),
         Element::I8 => Vectors::from_i8(dim, values.iter().map(|&v| (v - 50.0) as i8).collect()),
     };

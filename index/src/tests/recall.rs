@@ -1,7 +1,7 @@
 //! How much of the truth searches find.
 
 use super::{QUANTIZERS, as_element, clustered, recall, row, search_all, segment};
-use crate::{BuildOptions, Element, Metric, SearchParams, Vectors, exact_search};
+use crate::{BuildOptions, Element, Metric, Quantizer, SearchParams, Vectors, exact_search};
 
 fn check(base: &Vectors, queries: &Vectors, options: &BuildOptions, least: f64) {
     let truth = exact_search(base, queries, options.metric, 10).unwrap();

@@ -9,8 +9,8 @@ use super::{
     QUANTIZERS, as_element, clustered, in_memory, open, open_resident, row, search_all, segment,
 };
 use crate::{
-    BuildOptions, Element, Manifest, Metric, NoProgress, Rescore, Scratch, SearchError,
-    SearchParams, Segment, Vectors, build, exact_search,
+    BuildOptions, Element, Hit, MAX_DIM, Manifest, Metric, NoProgress, Rescore, Scratch,
+    SearchError, SearchParams, Segment, Vectors, build, exact_search,
 };
 
 /// Distances are those of the brute force, bit by bit, and hits are in order: the same whether the
@@ -30,6 +30,8 @@ fn check_hits(base: &Vectors, options: &BuildOptions) {
         assert_eq!(paged, resident);
     }
     let found = search_all(&resident, &queries, &SearchParams::default());
+    let nearest = |hits: &Vec<Hit>| hits[0].distance;
+    assert!(options.metric != Metric::L2 || found.iter().map(nearest).all(|d| d == 0.0));
     for (found, all) in found.iter().zip(&all) {
         assert_eq!(found.len(), base.len().min(10));
         let ordered = found.is_sorted_by(|a, b| (a.distance, a.id) < (b.distance, b.id));
@@ -57,6 +59,23 @@ fn every_element_metric_quantizer_and_page_size() {
                         ef_construction: 40,
                         ..Default::default()
                     };
+                    check_hits(&base, &options);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_element_at_odd_dimensions_and_the_most() {
+    for dim in [1, 2, 3, 7, 17, 1025, 4097, MAX_DIM] {
+        let values = clustered(8, dim, 3, false, 17);
+        for element in Element::ALL {
+            let base = as_element(dim, &values, element);
+            for metric in Metric::ALL {
+                for quantizer in QUANTIZERS {
+                    let quantizers = vec![quantizer];
+                    let options = BuildOptions { metric, quantizers, m: 4, ..Default::default() };
                     check_hits(&base, &options);
                 }
             }

@@ -33,12 +33,13 @@ pub(super) struct Header {
     dim: usize,
 }
 
-/// NumPy's name of an element type. Of bfloat16 it knows the size alone.
+/// NumPy's name of an element type.
 pub(super) fn descr(element: Element) -> &'static str {
     match element {
         Element::F32 => "<f4",
         Element::F16 => "<f2",
-        Element::Bf16 => "|V2",
+        // As ml_dtypes' bfloat16 is saved.
+        Element::Bf16 => "<V2",
         Element::U8 => "|u1",
         Element::I8 => "|i1",
     }

@@ -80,12 +80,12 @@ pub(crate) trait Lanes: Copy {
 }
 
 /// Sums over pairs of chunks, round four of them, so that no addition waits for the one before
-/// it: `four_sums!([zero; 4], a, b, |sum, a, b| step)`. What it gives may be passed in again, with
-/// more chunks, after a multiple of four chunks. No closure, since a closure's body would be
-/// compiled without the processor's features where it is not inlined.
+/// it: `four_sums!(sums, a, b, |sum, a, b| step)`, from `sums` that a multiple of four chunks went
+/// to before. No closure, since a closure's body would be compiled without the processor's
+/// features where it is not inlined.
 macro_rules! four_sums {
     ($sums:expr, $a:expr, $b:expr, |$sum:ident, $x:ident, $y:ident| $step:expr) => {{
-        let mut sums = $sums;
+        let mut sums: [_; 4] = $sums;
         let ((a, a_last), (b, b_last)) = ($a.as_chunks::<4>(), $b.as_chunks::<4>());
         for (a, b) in a.iter().zip(b) {
             for ((sum, $x), $y) in sums.iter_mut().zip(a).zip(b) {

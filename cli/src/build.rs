@@ -76,6 +76,10 @@ enum StoredElement {
     AsGiven,
     /// Widened to floats of 32 bits
     F32,
+    /// Narrowed to floats of 16 bits, rounded to the nearest: 11 bits are kept
+    F16,
+    /// Narrowed to the upper half of a float of 32 bits, rounded to the nearest: 8 bits are kept
+    Bf16,
 }
 
 /// What was built.
@@ -124,9 +128,12 @@ pub fn execute(args: &BuildArgs, console: &Console) -> Result<(), Failure> {
     let (rows, dim, element) = (given.len() as u64, given.dim(), given.element());
     let memory_needed_bytes = expect_room(args, &options, Shape { rows, dim, element })?;
     let rows = match args.element {
-        StoredElement::AsGiven => given,
-        StoredElement::F32 => given.to_f32(),
+        StoredElement::AsGiven => Ok(given),
+        StoredElement::F32 => Ok(given.to_f32()),
+        StoredElement::F16 => given.to_f16(),
+        StoredElement::Bf16 => given.to_bf16(),
     };
+    let rows = rows.map_err(|error| Failure::of(&error))?;
     let report = build(&rows, &args.vectors, &args.out, &options, console)?;
     let manifest = Manifest::read(&args.out).map_err(|error| Failure::of(&error))?;
     let files = manifest.component_files(&args.out).map_err(|error| Failure::of(&error))?;
@@ -159,6 +166,8 @@ fn expect_room(args: &BuildArgs, options: &BuildOptions, shape: Shape) -> Result
     let element = match args.element {
         StoredElement::AsGiven => shape.element,
         StoredElement::F32 => Element::F32,
+        StoredElement::F16 => Element::F16,
+        StoredElement::Bf16 => Element::Bf16,
     };
     let points = usize::try_from(shape.rows).unwrap_or(usize::MAX).min(MAX_POINTS);
     let possible = options.check(shape.dim);

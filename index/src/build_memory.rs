@@ -22,8 +22,8 @@ pub struct BuildMemory {
     pub codes_bytes: u64,
     /// The graph, and what is kept of each point while it grows.
     pub graph_bytes: u64,
-    /// What else a phase needs, of the phase that needs most: vectors widened to f32, what all
-    /// threads walk and choose with, samples that codes are trained on, pages on their way out.
+    /// What else a phase needs, of the phase that needs most: what all threads walk and
+    /// choose with, samples that codes are trained on, pages on their way out.
     pub scratch_bytes: u64,
 }
 
@@ -68,13 +68,12 @@ impl BuildOptions {
         let ef_bytes = 8 * self.ef_construction as u64;
         let per_thread = 2 * count + 16 * ef_bytes + 8 * m * wide_bytes;
         let round = (count / 2).min(ROUND_POINTS) * m * LINK_BYTES;
-        let widened = if element == Element::F16 { count * wide_bytes } else { 0 };
         let norms = if self.metric == Metric::Cosine { 4 * count } else { 0 };
         let phases = [
             // A set of codes is laid out anew once when it is whole.
             largest + TRAINING_ROWS.min(count) * wide_bytes,
             // The repair walks as a thread does.
-            widened + norms + (threads + 1) * per_thread + round,
+            norms + (threads + 1) * per_thread + round,
             CHUNK_BYTES as u64 + upper_bytes + pages_bytes(count * row_bytes + graph_bytes),
         ];
         BuildMemory {

@@ -131,6 +131,7 @@ fn vectors_of(manifest: &Manifest, bytes: Vec<u8>) -> Vectors {
     let values = match manifest.element {
         Element::F32 => VectorValues::F32(bytemuck::pod_collect_to_vec(&bytes)),
         Element::F16 => VectorValues::F16(bytemuck::pod_collect_to_vec(&bytes)),
+        Element::Bf16 => VectorValues::Bf16(bytemuck::pod_collect_to_vec(&bytes)),
         Element::U8 => VectorValues::U8(bytes),
         Element::I8 => VectorValues::I8(bytemuck::pod_collect_to_vec(&bytes)),
     };

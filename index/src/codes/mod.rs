@@ -7,7 +7,6 @@
 
 mod centroids;
 mod clipping;
-mod lines;
 pub(crate) mod rabitq;
 mod rows;
 pub(crate) mod sq4;

@@ -1,7 +1,7 @@
 //! How much of the truth searches find.
 
 use super::{QUANTIZERS, as_element, clustered, recall, row, search_all, segment};
-use crate::{BuildOptions, Element, Metric, SearchParams, Vectors, exact_search};
+use crate::{BuildOptions, Element, Metric, Quantizer, SearchParams, Vectors, exact_search};
 
 fn check(base: &Vectors, queries: &Vectors, options: &BuildOptions, least: f64) {
     let truth = exact_search(base, queries, options.metric, 10).unwrap();
@@ -39,7 +39,8 @@ fn clusters_that_are_far_apart() {
     let base = Vectors::from_f32(8, values).unwrap();
     let queries = (0..100).flat_map(|i| row(&base, i * 40 + 7)).collect();
     let queries = Vectors::from_f32(8, queries).unwrap();
-    for quantizer in QUANTIZERS {
+    // The sixteen levels of sq4 cannot even tell clusters apart.
+    for quantizer in QUANTIZERS.into_iter().filter(|&quantizer| quantizer != Quantizer::Sq4) {
         let options = BuildOptions { quantizers: vec![quantizer], ..Default::default() };
         // A step of one 255th of the whole range cannot tell the points of a cluster apart, but
         // the 40 of a cluster are what is rescored.

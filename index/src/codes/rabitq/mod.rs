@@ -19,9 +19,10 @@
 //! ```
 //!
 //! A query is rotated once and compared with each centroid once; a point then takes one product of
-//! small integers and the factors beside its code: `add` for the parentheses, `scale` for what
+//! small integers, its code and the query in 14 or, for counting bits, 8 bits a dimension, and the factors beside its code: `add` for the parentheses, `scale` for what
 //! stands before <y, q>, `error` for |e| / √(D - 1). Cosine is ip of normalised vectors.
 
+mod clusters;
 mod levels;
 mod planes;
 mod query;
@@ -32,20 +33,22 @@ mod tests;
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
+use self::clusters::Centroids;
 use self::levels::quantize;
-use self::planes::{DotPlanes, pack_levels};
+use self::planes::pack_levels;
 pub(crate) use self::query::CodeQuery;
 use self::rotation::{Rotation, rotated_dim};
-use super::lines::Lines;
 use super::{Rows, Scheme, Shape, Step, centroids, encode_all, floats};
-use crate::distance::{dot, number_or_far};
+use crate::Metric;
+use crate::aligned::Aligned;
+use crate::distance::number_or_far;
 use crate::isa::Isa;
-use crate::{Element, Metric};
+use crate::kernels::DotNibbles;
 
 /// Centroids, where there are enough points for so many.
 const MAX_CENTROIDS: usize = 256;
 /// Fewer points than this are not worth a centroid more.
-const POINTS_PER_CENTROID: usize = 64;
+const POINTS_PER_CENTROID: usize = 512;
 /// Points that one centroid is trained on.
 const SAMPLE_PER_CENTROID: usize = 64;
 /// A shifted value farther out counts as this far: no vector's squared norm then overflows.
@@ -58,7 +61,8 @@ pub(crate) struct Codes<const BITS: usize> {
     metric: Metric,
     space: Space,
     /// For each point its code, then its [`Factors`].
-    records: Lines,
+    records: Aligned<u8>,
+    record_bytes: usize,
     isa: Isa,
 }
 
@@ -68,10 +72,7 @@ struct Space {
     mean: Vec<f32>,
     rotation: Rotation,
     rotated_dim: usize,
-    /// Shifted and rotated, one after the other.
-    centroids: Vec<f32>,
-    /// |c|² of each.
-    centroid_norms: Vec<f32>,
+    centroids: Centroids,
 }
 
 /// What stands beside a point's code.
@@ -84,9 +85,10 @@ struct Factors {
     centroid: u32,
 }
 
-/// The sections before the codes: the seed, the mean, the centroids.
+/// The sections before the codes: the seed; the mean; what a unit of the centroids is; the
+/// centroids.
 pub(super) fn parameters(dim: usize, points: usize) -> Vec<(usize, usize)> {
-    vec![(8, 1), (4, dim), (4 * rotated_dim(dim), centroid_count(points))]
+    vec![(8, 1), (4, dim), (4, 1), (rotated_dim(dim), centroid_count(points))]
 }
 
 /// The bytes of one point's code and factors.
@@ -107,9 +109,10 @@ impl<const BITS: usize> Scheme for Codes<BITS> {
 
     fn train(rows: &Rows<'_>, step: &Step<'_>) -> ControlFlow<(), Self> {
         let space = Space::train(rows);
+        let places = space.centroids.places();
         let code_bytes = record_bytes(BITS, rows.dim());
         let encode = |scratch: &mut EncodeScratch, values: &[f32], record: &mut [u8]| {
-            encode::<BITS>(&space, rows.metric, scratch, values, record);
+            encode::<BITS>(&space, &places, rows.metric, scratch, values, record);
         };
         let records = encode_all(rows, code_bytes, step, encode)?;
         ControlFlow::Continue(Self::new(rows.metric, space, records))
@@ -119,54 +122,59 @@ impl<const BITS: usize> Scheme for Codes<BITS> {
         vec![
             self.space.seed.to_le_bytes().to_vec().into(),
             bytemuck::cast_slice(&self.space.mean).into(),
-            bytemuck::cast_slice(&self.space.centroids).into(),
-            self.records.bytes().into(),
+            self.space.centroids.unit.to_le_bytes().to_vec().into(),
+            (&*self.space.centroids.steps).into(),
+            (&*self.records).into(),
         ]
     }
 
     fn from_sections(shape: Shape, sections: Vec<Vec<u8>>) -> Result<Self, String> {
-        let Ok([seed, mean, centroids, records]) = <[Vec<u8>; 4]>::try_from(sections) else {
-            return Err("expected four sections".into());
+        let Ok([seed, mean, unit, steps, records]) = <[Vec<u8>; 5]>::try_from(sections) else {
+            return Err("expected five sections".into());
         };
-        let Ok(seed) = seed.try_into().map(u64::from_le_bytes) else {
-            return Err("the seed is missing".into());
+        let (Ok(seed), Ok(unit)) = (seed.try_into(), unit.try_into()) else {
+            return Err("the seed or the centroids' unit is missing".into());
         };
-        let (mean, centroids) = (floats(&mean), floats(&centroids));
+        let mean = floats(&mean);
         if let Some(dimension) = mean.iter().position(|value| !value.is_finite()) {
             return Err(format!("the mean of dimension {dimension} is no number"));
         }
-        let rotated_dim = rotated_dim(shape.dim);
-        if let Some(at) = centroids.iter().position(|value| !value.is_finite()) {
-            return Err(format!("centroid {} has a value that is no number", at / rotated_dim));
+        let unit = f32::from_le_bytes(unit);
+        if !(unit.is_finite() && unit > 0.0) {
+            return Err(format!("a unit of the centroids is {unit}, expected a positive number"));
         }
-        let count = centroids.len() / rotated_dim;
+        let space = Space::new(u64::from_le_bytes(seed), mean);
+        let centroids = Centroids::new(unit, steps, space.rotated_dim);
+        let count = centroids.norms.len();
         let record_bytes = record_bytes(BITS, shape.dim);
         for (point, record) in records.chunks_exact(record_bytes).enumerate() {
             let wrong = |wrong| format!("the code of point {point}: {wrong}");
             Factors::of(record).check(count).map_err(wrong)?;
         }
-        let space = Space::new(seed, mean, centroids);
-        Ok(Self::new(shape.metric, space, records))
+        Ok(Self::new(shape.metric, Space { centroids, ..space }, records))
     }
 
     fn set_query(&self, values: &[f32], query: &mut CodeQuery) {
-        query.set(self.metric, &self.space, values);
+        query.set(BITS, self.metric, &self.space, values);
     }
 
     #[inline]
     fn row(&self, point: u32) -> &[u8] {
-        self.records.get(point)
+        &self.records[point as usize * self.record_bytes..][..self.record_bytes]
     }
 
     #[inline]
     fn distance(&self, query: &CodeQuery, point: u32) -> f32 {
         let (code, factors) = self.parts(point);
+        // Σ y · q of y = 2 · level - most.
         let most = (1 << BITS) - 1;
-        let dot = 2 * self.isa.run(DotPlanes::<BITS>(&query.planes, code)) - most * query.sum;
+        let (dot, sum) = match BITS {
+            4 => (self.isa.run(DotNibbles(&query.units, code)), query.sum),
+            _ => (query.planes.dot::<BITS>(self.isa, code), query.planes.sum),
+        };
+        let dot = (2 * dot - most * sum) as f32;
         let to_centroid = query.centroids[factors.centroid as usize];
-        let estimate =
-            to_centroid.distance + factors.add + factors.scale * (query.unit * dot as f32);
-        number_or_far(estimate)
+        number_or_far(to_centroid.distance + factors.add + factors.scale * (query.unit * dot))
     }
 
     fn error(&self, query: &CodeQuery, point: u32, distance: f32) -> Option<f32> {
@@ -184,20 +192,24 @@ impl<const BITS: usize> Scheme for Codes<BITS> {
     }
 
     fn resident_bytes(&self) -> u64 {
-        let space = size_of_val(&*self.space.mean) + size_of_val(&*self.space.centroids);
-        (self.records.bytes().len() + space) as u64
+        let Space { mean, centroids, .. } = &self.space;
+        let centroids = size_of_val(&*centroids.norms) + centroids.steps.len();
+        self.records.resident_bytes() + (size_of_val(&**mean) + centroids) as u64
     }
 }
 
 impl<const BITS: usize> Codes<BITS> {
     fn new(metric: Metric, space: Space, records: Vec<u8>) -> Self {
         let record_bytes = space.rotated_dim / 8 * BITS + FACTORS_BYTES;
-        Self { metric, space, records: Lines::new(records, record_bytes), isa: Isa::detected() }
+        // A walk jumps about in them.
+        let mut aligned = Aligned::zeroed(records.len());
+        aligned.copy_from_slice(&records);
+        Self { metric, space, records: aligned, record_bytes, isa: Isa::detected() }
     }
 
     #[inline]
     fn parts(&self, point: u32) -> (&[u8], Factors) {
-        let record = self.records.get(point);
+        let record = self.row(point);
         (&record[..record.len() - FACTORS_BYTES], Factors::of(record))
     }
 }
@@ -215,7 +227,7 @@ impl Space {
             }
         }
         let mean = sums.iter().map(|sum| (sum / sample.len() as f64) as f32).collect();
-        let space = Self::new(rows.seed, mean, Vec::new());
+        let mut space = Self::new(rows.seed, mean);
         let mut rotated = Vec::with_capacity(sample.len() * space.rotated_dim);
         let mut out = Vec::new();
         for &row in &sample {
@@ -224,15 +236,15 @@ impl Space {
             rotated.extend_from_slice(&out);
         }
         let centroids = centroids::train(&rotated, space.rotated_dim, count);
-        Self::new(space.seed, space.mean, centroids)
+        space.centroids = Centroids::rounded(&centroids, space.rotated_dim);
+        space
     }
 
-    fn new(seed: u64, mean: Vec<f32>, centroids: Vec<f32>) -> Self {
+    /// Without centroids.
+    fn new(seed: u64, mean: Vec<f32>) -> Self {
         let rotation = Rotation::new(mean.len(), seed);
         let rotated_dim = rotated_dim(mean.len());
-        let norm = |c: &[f32]| dot(Isa::detected(), c, bytemuck::cast_slice(c), Element::F32);
-        let centroid_norms = centroids.chunks_exact(rotated_dim).map(norm).collect();
-        Self { seed, mean, rotation, rotated_dim, centroids, centroid_norms }
+        Self { seed, mean, rotation, rotated_dim, centroids: Centroids::default() }
     }
 
     /// Replaces `out` by `values` shifted and rotated.
@@ -242,10 +254,6 @@ impl Space {
         out.extend(shifted.map(|value| value.clamp(-FARTHEST, FARTHEST)));
         out.resize(self.rotated_dim, 0.0);
         self.rotation.apply(out);
-    }
-
-    fn centroid(&self, centroid: usize) -> &[f32] {
-        &self.centroids[centroid * self.rotated_dim..][..self.rotated_dim]
     }
 }
 
@@ -259,6 +267,8 @@ struct EncodeScratch {
 
 fn encode<const BITS: usize>(
     space: &Space,
+    // Where the centroids are, one after the other.
+    places: &[f32],
     metric: Metric,
     scratch: &mut EncodeScratch,
     values: &[f32],
@@ -266,8 +276,8 @@ fn encode<const BITS: usize>(
 ) {
     let EncodeScratch { rotated, direction, levels } = scratch;
     space.put(values, rotated);
-    let nearest = centroids::nearest(Isa::detected(), &space.centroids, rotated);
-    let centroid = space.centroid(nearest);
+    let nearest = centroids::nearest(Isa::detected(), places, rotated);
+    let centroid = &places[nearest * rotated.len()..][..rotated.len()];
     let residual = || rotated.iter().zip(centroid).map(|(&z, &c)| f64::from(z) - f64::from(c));
     let squared: f64 = residual().map(|r| r * r).sum();
     let dim = space.rotated_dim as f64;
@@ -278,7 +288,10 @@ fn encode<const BITS: usize>(
     levels.resize(direction.len(), 0);
     let grid = quantize::<BITS>(direction, levels);
     let (code, factors) = record.split_at_mut(record.len() - FACTORS_BYTES);
-    pack_levels::<BITS>(levels, code);
+    match BITS {
+        4 => pack_nibbles(levels, code),
+        _ => pack_levels::<BITS>(levels, code),
+    }
     // <r, y>, and f.
     let dot = if squared > 0.0 { grid.dot / to_direction } else { 0.0 };
     let scale = if dot > 0.0 { squared / dot } else { 0.0 };
@@ -306,6 +319,14 @@ fn encode<const BITS: usize>(
     };
     let [add, scale, error] = found.map(finite);
     Factors { add, scale, error, centroid: nearest as u32 }.put(factors);
+}
+
+/// The first half of the levels goes into the low halves of the bytes.
+fn pack_nibbles(levels: &[u8], code: &mut [u8]) {
+    let (low, high) = levels.split_at(levels.len() / 2);
+    for ((code, low), high) in code.iter_mut().zip(low).zip(high) {
+        *code = low | high << 4;
+    }
 }
 
 /// The nearest f32 that is finite.

@@ -49,26 +49,10 @@ impl<const BITS: usize> Kernel for DotPlanes<'_, BITS> {
     type Output = i64;
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> i64 {
-        let words = self.1.as_chunks::<8>().0.as_chunks::<BITS>().0;
+    fn run<S: Simd>(self, simd: S) -> i64 {
+        let words = self.1.as_chunks().0.as_chunks().0;
         debug_assert_eq!(self.0.len(), words.len());
-        let mut ones = [[0_u64; QUERY_BITS]; BITS];
-        for (planes, words) in self.0.iter().zip(words) {
-            for (ones, word) in ones.iter_mut().zip(words) {
-                let word = u64::from_le_bytes(*word);
-                for (ones, plane) in ones.iter_mut().zip(planes) {
-                    *ones += u64::from((word & plane).count_ones());
-                }
-            }
-        }
-        let mut total = 0;
-        for (i, ones) in ones.iter().enumerate() {
-            for (j, &ones) in ones.iter().enumerate() {
-                let weight = if j == QUERY_BITS - 1 { -1 } else { 1 };
-                total += (weight * ones as i64) << (i + j);
-            }
-        }
-        total
+        simd.dot_planes::<BITS>(self.0, words)
     }
 }
 

@@ -163,12 +163,13 @@ fn factors_that_cannot_be_are_refused() {
     };
     let last = 199 * record_bytes(2, 5) + 16;
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY].map(f32::to_le_bytes) {
-        for (section, at) in [(1, 16), (2, 0), (3, last), (3, last + 4), (3, last + 8)] {
+        for (section, at) in [(1, 16), (2, 0), (4, last), (4, last + 4), (4, last + 8)] {
             refused(&put(section, at, value));
         }
     }
-    refused(&put(3, last + 8, (-1.0_f32).to_le_bytes()));
-    assert!(refused(&put(3, last + 12, 3_u32.to_le_bytes())).contains("centroid 3"));
+    refused(&put(2, 0, 0.0_f32.to_le_bytes()));
+    refused(&put(4, last + 8, (-1.0_f32).to_le_bytes()));
+    assert!(refused(&put(4, last + 12, 3_u32.to_le_bytes())).contains("centroid 3"));
 }
 
 proptest! {

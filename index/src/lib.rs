@@ -22,6 +22,8 @@ compile_error!("ringpool-index needs a little-endian 64-bit machine");
 
 mod aligned;
 mod batch;
+#[doc(hidden)]
+pub mod bench_seam;
 mod build;
 mod build_memory;
 mod candidates;
@@ -34,8 +36,6 @@ mod error;
 mod exact;
 mod graph;
 mod isa;
-// Some kernels are here before those who use them.
-#[allow(dead_code, unused_imports)]
 mod kernels;
 mod layout;
 mod manifest;
@@ -63,6 +63,7 @@ pub use component::{ComponentFile, ComponentKind};
 pub use element::Element;
 pub use error::{BuildError, ParseError, SearchError, SegmentError, VectorsError};
 pub use exact::{ExactProgress, exact_search, exact_search_while};
+pub use isa::without_wide_vectors;
 pub use manifest::{Component, FORMAT_VERSION, Manifest};
 pub use metric::Metric;
 pub use options::BuildOptions;

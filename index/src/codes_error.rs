@@ -45,6 +45,7 @@ impl Segment {
         Ok(match codes {
             Codes::Sq8(codes) => compare(manifest, codes, &points, &rows),
             Codes::Sq4(codes) => compare(manifest, codes, &points, &rows),
+            Codes::Pq(codes) => compare(manifest, codes, &points, &rows),
         })
     }
 }

@@ -149,6 +149,7 @@ impl Searched<'_> {
         match codes {
             Codes::Sq8(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.sq8)?,
             Codes::Sq4(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.sq4)?,
+            Codes::Pq(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.pq)?,
         }
         let best = scratch.walk.found.iter().take(shortlist);
         if params.rescore == Rescore::Off {

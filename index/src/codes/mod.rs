@@ -6,6 +6,7 @@
 //! measured again from their originals.
 
 mod clipping;
+pub(crate) mod pq;
 mod rows;
 pub(crate) mod sq4;
 pub(crate) mod sq8;
@@ -23,9 +24,9 @@ pub(crate) trait Scheme: Sized + Send + Sync {
     /// A query, ready to be compared with codes; made anew by `set_query`, kept for its memory.
     type Query: Default;
 
-    /// Trains on `rows` and encodes them on all cores. `step` hears how many rows are encoded and
-    /// ends the work when it breaks.
-    fn train(rows: &Rows<'_>, step: &Step<'_>) -> ControlFlow<(), Self>;
+    /// Trains on `rows` and encodes them on all cores into codes of [`record_bytes`]. `step` hears
+    /// how many rows are done and ends the work when it breaks.
+    fn train(rows: &Rows<'_>, code_bytes: usize, step: &Step<'_>) -> ControlFlow<(), Self>;
 
     /// What goes into the component: its sections' records put end to end, of the lengths that
     /// [`sections`] tells.
@@ -56,7 +57,6 @@ pub(crate) type Step<'a> = dyn Fn(u64) -> ControlFlow<()> + Sync + 'a;
 pub(crate) struct Shape {
     pub(crate) metric: Metric,
     pub(crate) dim: usize,
-    #[allow(dead_code)]
     pub(crate) points: usize,
 }
 
@@ -64,6 +64,7 @@ pub(crate) struct Shape {
 pub(crate) enum Codes {
     Sq8(sq8::Codes),
     Sq4(sq4::Codes),
+    Pq(pq::Codes),
 }
 
 /// A query against codes of any scheme. Each scheme's part is kept from one search to the next.
@@ -71,6 +72,7 @@ pub(crate) enum Codes {
 pub(crate) struct CodeQuery {
     pub(crate) sq8: sq8::CodeQuery,
     pub(crate) sq4: sq4::CodeQuery,
+    pub(crate) pq: pq::CodeQuery,
 }
 
 impl Codes {
@@ -79,9 +81,11 @@ impl Codes {
         rows: &Rows<'_>,
         step: &Step<'_>,
     ) -> ControlFlow<(), Self> {
+        let bytes = record_bytes(quantizer, rows.dim());
         ControlFlow::Continue(match quantizer {
-            Quantizer::Sq8 => Self::Sq8(Scheme::train(rows, step)?),
-            Quantizer::Sq4 => Self::Sq4(Scheme::train(rows, step)?),
+            Quantizer::Sq8 => Self::Sq8(Scheme::train(rows, bytes, step)?),
+            Quantizer::Sq4 => Self::Sq4(Scheme::train(rows, bytes, step)?),
+            Quantizer::Pq { .. } => Self::Pq(Scheme::train(rows, bytes, step)?),
             other => unimplemented!("{other}"),
         })
     }
@@ -94,6 +98,7 @@ impl Codes {
         Ok(match quantizer {
             Quantizer::Sq8 => Self::Sq8(Scheme::from_sections(shape, sections)?),
             Quantizer::Sq4 => Self::Sq4(Scheme::from_sections(shape, sections)?),
+            Quantizer::Pq { .. } => Self::Pq(Scheme::from_sections(shape, sections)?),
             other => unimplemented!("{other}"),
         })
     }
@@ -102,6 +107,7 @@ impl Codes {
         match self {
             Self::Sq8(codes) => codes.to_sections(),
             Self::Sq4(codes) => codes.to_sections(),
+            Self::Pq(codes) => codes.to_sections(),
         }
     }
 
@@ -110,6 +116,7 @@ impl Codes {
         match self {
             Self::Sq8(_) => Quantizer::Sq8,
             Self::Sq4(_) => Quantizer::Sq4,
+            Self::Pq(codes) => Quantizer::Pq { bytes: codes.code_bytes as u32 },
         }
     }
 
@@ -125,6 +132,7 @@ impl Codes {
         match self {
             Self::Sq8(codes) => codes.resident_bytes(),
             Self::Sq4(codes) => codes.resident_bytes(),
+            Self::Pq(codes) => codes.resident_bytes(),
         }
     }
 }
@@ -135,6 +143,7 @@ pub(crate) fn sections(quantizer: Quantizer, dim: usize, points: usize) -> Vec<(
     let mut sections = match quantizer {
         Quantizer::Sq8 => sq8::parameters(dim),
         Quantizer::Sq4 => sq4::parameters(dim),
+        Quantizer::Pq { .. } => pq::parameters(dim),
         other => unimplemented!("{other}"),
     };
     sections.push((record_bytes(quantizer, dim), points));
@@ -146,6 +155,7 @@ pub(crate) fn record_bytes(quantizer: Quantizer, dim: usize) -> usize {
     match quantizer {
         Quantizer::Sq8 => dim,
         Quantizer::Sq4 => sq4::record_bytes(dim),
+        Quantizer::Pq { bytes } => bytes as usize,
         other => unimplemented!("{other}"),
     }
 }

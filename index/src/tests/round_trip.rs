@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ringpool_storage::{PageNo, PageSize, PageSource};
 
-use super::{QUANTIZERS, as_element, clustered, in_memory, row, search_all, segment};
+use super::{as_element, clustered, in_memory, quantizers, row, search_all, segment};
 use crate::{
     BuildOptions, Element, Manifest, Metric, NoProgress, Rescore, Scratch, SearchError,
     SearchParams, Segment, Vectors, build, exact_search,
@@ -34,7 +34,7 @@ fn every_element_metric_quantizer_and_page_size() {
     for element in Element::ALL {
         let base = as_element(33, &values, element);
         for metric in Metric::ALL {
-            for quantizer in QUANTIZERS {
+            for quantizer in quantizers(1) {
                 for page_size in [PageSize::new(512).unwrap(), PageSize::KIB_4] {
                     let options = BuildOptions {
                         metric,
@@ -55,7 +55,7 @@ fn every_element_metric_quantizer_and_page_size() {
 fn vectors_longer_than_pages() {
     for (dim, element) in [(1025, Element::F32), (3000, Element::F16), (65_536, Element::U8)] {
         let base = as_element(dim, &clustered(40, dim, 3, false, 12), element);
-        for quantizer in QUANTIZERS {
+        for quantizer in quantizers(1) {
             let options =
                 BuildOptions { quantizers: vec![quantizer], m: 600, ..Default::default() };
             check_hits(&base, &options);
@@ -66,7 +66,7 @@ fn vectors_longer_than_pages() {
 #[test]
 fn the_smallest_segments() {
     for metric in Metric::ALL {
-        for quantizer in QUANTIZERS {
+        for quantizer in quantizers(1) {
             let options = BuildOptions {
                 metric,
                 quantizers: vec![quantizer],
@@ -96,12 +96,17 @@ fn the_same_bytes_at_any_number_of_threads() {
         let base = as_element(20, &clustered(2000, 20, 30, false, 13), element);
         let built = [1, 2, 8].map(|threads| {
             let out = parent.path().join(format!("{element}-{threads}"));
-            let options =
-                BuildOptions { metric, threads, ef_construction: 60, ..Default::default() };
+            let options = BuildOptions {
+                metric,
+                threads,
+                ef_construction: 60,
+                quantizers: quantizers(5)[1..].to_vec(),
+                ..Default::default()
+            };
             build(&base, &out, &options, &NoProgress).unwrap();
             bytes_of(&out)
         });
-        assert_eq!(built[0].len(), 7);
+        assert_eq!(built[0].len(), 11);
         assert!(built[0] == built[1] && built[0] == built[2]);
         let out = parent.path().join(format!("{element}-seed"));
         let options = BuildOptions { metric, seed: 1, ..Default::default() };

@@ -38,9 +38,9 @@ struct Aligned<T> {
 impl<T: Copy> Aligned<T> {
     fn new(count: usize, value: impl Fn(usize) -> T) -> Self {
         let padding = LINE_BYTES / size_of::<T>();
-        let mut values: Vec<T> = Vec::with_capacity(count + padding);
+        let mut values = Vec::<T>::with_capacity(count + padding);
         let start = values.as_ptr().align_offset(LINE_BYTES).min(padding);
-        values.extend((0..start + count).map(|i| value(i.saturating_sub(start))));
+        values.extend((0..start + count).map(|i: usize| value(i.saturating_sub(start))));
         Self { values, start }
     }
 

@@ -25,6 +25,7 @@ mod batch;
 #[doc(hidden)]
 pub mod bench_seam;
 mod build;
+mod build_memory;
 mod candidates;
 mod codes;
 mod codes_error;
@@ -56,6 +57,7 @@ mod write;
 mod tests;
 
 pub use build::{BuildReport, build};
+pub use build_memory::BuildMemory;
 pub use codes_error::CodesError;
 pub use component::{ComponentFile, ComponentKind};
 pub use element::Element;

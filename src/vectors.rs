@@ -5,7 +5,10 @@
 //! | `.fvecs` | a little-endian i32 length, then as many elements | f32 |
 //! | `.bvecs` | the same | u8 |
 //! | `.ivecs` | the same | i32; ids, or integers that f32 holds exactly |
-//! | `.npy` | a line of a two-dimensional NumPy array, little-endian, C order | f32, f16, u8, i8 |
+//! | `.npy` | a line of a two-dimensional NumPy array, little-endian, C order | f32, f16, bf16, u8, i8 |
+//!
+//! NumPy itself has no bfloat16: an array of two bytes without a meaning (`V2`), which is what
+//! `numpy.save` makes of one of `ml_dtypes.bfloat16`, is read as that.
 //!
 //! Each also with `.gz` behind it. The ending decides, nothing is guessed from the content.
 //!
@@ -26,7 +29,7 @@ mod writer;
 
 use std::path::Path;
 
-use ringpool_index::{Vectors, VectorsError};
+use ringpool_index::{Element, Vectors, VectorsError};
 
 use contents::Contents;
 use ending::{Ending, Format};
@@ -61,12 +64,53 @@ pub fn read(path: &Path) -> Result<Vectors> {
                 NpyElement::F16 => {
                     from_rows(npy::read_values(contents, &header)?, Vectors::from_f16)
                 }
+                NpyElement::Bf16 => {
+                    from_rows(npy::read_values(contents, &header)?, Vectors::from_bf16)
+                }
                 NpyElement::U8 => from_rows(npy::read_values(contents, &header)?, Vectors::from_u8),
                 NpyElement::I8 => from_rows(npy::read_values(contents, &header)?, Vectors::from_i8),
             }
         }
     };
     vectors.map_err(|source| VectorFileError::Refused { path: path.to_owned(), source })
+}
+
+/// What a file of vectors holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// How many rows.
+    pub rows: u64,
+    /// How many values a row has.
+    pub dim: usize,
+    /// Their type once they are read.
+    pub element: Element,
+}
+
+/// The shape of a file of vectors by its first bytes and its length, before any row is read; what
+/// they claim is checked when it is. `None` for compressed rows that do not begin with a count.
+///
+/// # Errors
+/// [`VectorFileError`] names what is wrong, where, and what was expected.
+pub fn shape(path: &Path) -> Result<Option<Shape>> {
+    let ending = Ending::of(path)?;
+    let mut contents = Contents::open(path, ending.gzip)?;
+    let (width, element) = match ending.format {
+        Format::Fvecs | Format::Ivecs => (4, Element::F32),
+        Format::Bvecs => (1, Element::U8),
+        Format::Npy => {
+            let header = npy::read_header(&mut contents)?;
+            let element = match header.element {
+                NpyElement::F32 => Element::F32,
+                NpyElement::F16 => Element::F16,
+                NpyElement::Bf16 => Element::Bf16,
+                NpyElement::U8 => Element::U8,
+                NpyElement::I8 => Element::I8,
+            };
+            return Ok(Some(Shape { rows: header.rows, dim: header.dim, element }));
+        }
+    };
+    let shape = rows::read_shape(&mut contents, width)?;
+    Ok(shape.map(|(dim, rows)| Shape { rows, dim, element }))
 }
 
 fn from_rows<T>(

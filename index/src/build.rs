@@ -11,9 +11,7 @@ use crate::codes::{Codes, Rows};
 use crate::component::ComponentKind;
 use crate::graph::{self, ByteSpace, Graph, GraphOptions, RowSpace};
 use crate::write::{Gate, Staging};
-use crate::{
-    BuildError, BuildOptions, Component, Element, Manifest, Metric, Phase, Progress, Vectors,
-};
+use crate::{BuildError, BuildOptions, Component, Manifest, Metric, Phase, Progress, Vectors};
 
 /// What a build made, and how long it took.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,9 +34,9 @@ pub struct BuildReport {
 }
 
 /// Builds a segment of `vectors` in the folder `out`, which must not exist yet and appears whole
-/// or not at all. In memory it takes vectors, codes and graph (for M 16 about 170 bytes a point);
-/// whole numbers under l2, at most 255 above the least of their dimension, are compared as bytes, for
-/// a byte a value more; others of f16 are widened meanwhile, for twice their bytes more.
+/// or not at all. In memory it takes vectors, codes and graph (for M 16 about 170 bytes a point).
+/// Whole numbers under l2, none more than 255 above the least of its dimension, are compared as
+/// bytes: for a byte a value more, where they are not bytes already, and several times as fast.
 ///
 /// # Errors
 /// When an option is out of range, a value is no number, there are no vectors, `out` exists or
@@ -108,7 +106,8 @@ fn make(
         let step = |done| progress.report(Phase::Codes, set * points + done, sets * points);
         unless_cancelled(Codes::train(quantizer, &rows, &step))
     };
-    let codes = (0..).zip(options.codes()).map(train).collect::<Result<Vec<_>, _>>()?;
+    let trained = (0..).zip(options.codes()).map(train).collect::<Result<Vec<_>, _>>()?;
+    let codes: Vec<Codes> = trained.into_iter().flatten().collect();
     let codes_time = begun.elapsed();
     let begun = Instant::now();
     let step = |done| progress.report(Phase::Graph, done, points);
@@ -118,10 +117,7 @@ fn make(
     let built = match bytes {
         Some(space) => graph::build(&space, graph_options, &step),
         None => {
-            // Few processors compute with f16. Widened once instead of at each distance, which is
-            // exact and halves the time, for twice the memory of the rows while it lasts.
-            let widened = (vectors.element() == Element::F16).then(|| vectors.widened());
-            let space = RowSpace::new(widened.as_ref().unwrap_or(vectors), options.metric);
+            let space = RowSpace::new(vectors, options.metric);
             graph::build(&space, graph_options, &step)
         }
     };

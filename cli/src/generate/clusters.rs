@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use half::f16;
+use half::{bf16, f16};
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 use rayon::prelude::*;
@@ -86,6 +86,10 @@ impl Clusters {
                 let halves = values.into_par_iter().map(f16::from_f32);
                 Vectors::from_f16(dim, halves.collect())
             }
+            Element::Bf16 => {
+                let halves = values.into_par_iter().map(bf16::from_f32);
+                Vectors::from_bf16(dim, halves.collect())
+            }
             Element::U8 => {
                 let bytes = values.into_par_iter().map(|v| (steps(v) + BYTE_MIDDLE) as u8);
                 Vectors::from_u8(dim, bytes.collect())
@@ -129,7 +133,7 @@ impl Normal {
 
     /// A whole number below `end`.
     fn below(&mut self, end: u64) -> u64 {
-        (u128::from(self.random.next_u64()) * u128::from(end) >> 64) as u64
+        ((u128::from(self.random.next_u64()) * u128::from(end)) >> 64) as u64
     }
 
     /// A number from -1 to 1, of the 2^53 that are evenly spaced there.

@@ -5,7 +5,10 @@
 //! that its searches walk by. What a code tells is an estimate: the best candidates by codes are
 //! measured again from their originals.
 
+mod centroids;
 mod clipping;
+pub(crate) mod pq;
+pub(crate) mod rabitq;
 mod rows;
 pub(crate) mod sq4;
 pub(crate) mod sq8;
@@ -23,9 +26,9 @@ pub(crate) trait Scheme: Sized + Send + Sync {
     /// A query, ready to be compared with codes; made anew by `set_query`, kept for its memory.
     type Query: Default;
 
-    /// Trains on `rows` and encodes them on all cores. `step` hears how many rows are encoded and
-    /// ends the work when it breaks.
-    fn train(rows: &Rows<'_>, step: &Step<'_>) -> ControlFlow<(), Self>;
+    /// Trains on `rows` and encodes them on all cores into codes of [`record_bytes`]. `step` hears
+    /// how many rows are done and ends the work when it breaks.
+    fn train(rows: &Rows<'_>, code_bytes: usize, step: &Step<'_>) -> ControlFlow<(), Self>;
 
     /// What goes into the component: its sections' records put end to end, of the lengths that
     /// [`sections`] tells.
@@ -35,6 +38,9 @@ pub(crate) trait Scheme: Sized + Send + Sync {
     /// them where they cannot be codes.
     fn from_sections(shape: Shape, sections: Vec<Vec<u8>>) -> Result<Self, String>;
 
+    /// This scheme's part of a query against any.
+    fn query(all: &mut CodeQuery) -> &mut Self::Query;
+
     /// Takes another query, of the right dimension and finite.
     fn set_query(&self, values: &[f32], query: &mut Self::Query);
 
@@ -43,6 +49,12 @@ pub(crate) trait Scheme: Sized + Send + Sync {
 
     /// The distance of a query to a point as far as its code tells: a number or infinity.
     fn distance(&self, query: &Self::Query, point: u32) -> f32;
+
+    /// The standard deviation of what `distance` said of this point, where a scheme knows it of
+    /// each point: a number that is not negative.
+    fn error(&self, _query: &Self::Query, _point: u32, _distance: f32) -> Option<f32> {
+        None
+    }
 
     /// The memory that the codes take.
     fn resident_bytes(&self) -> u64;
@@ -56,7 +68,6 @@ pub(crate) type Step<'a> = dyn Fn(u64) -> ControlFlow<()> + Sync + 'a;
 pub(crate) struct Shape {
     pub(crate) metric: Metric,
     pub(crate) dim: usize,
-    #[allow(dead_code)]
     pub(crate) points: usize,
 }
 
@@ -64,26 +75,53 @@ pub(crate) struct Shape {
 pub(crate) enum Codes {
     Sq8(sq8::Codes),
     Sq4(sq4::Codes),
+    RaBitQ1(rabitq::Codes<1>),
+    RaBitQ2(rabitq::Codes<2>),
+    RaBitQ4(rabitq::Codes<4>),
+    Pq(pq::Codes),
 }
+
+/// Does the same with the codes of whichever scheme.
+macro_rules! with_scheme {
+    ($codes:expr, $one:ident => $do:expr) => {
+        match $codes {
+            $crate::codes::Codes::Sq8($one) => $do,
+            $crate::codes::Codes::Sq4($one) => $do,
+            $crate::codes::Codes::Pq($one) => $do,
+            $crate::codes::Codes::RaBitQ1($one) => $do,
+            $crate::codes::Codes::RaBitQ2($one) => $do,
+            $crate::codes::Codes::RaBitQ4($one) => $do,
+        }
+    };
+}
+pub(crate) use with_scheme;
 
 /// A query against codes of any scheme. Each scheme's part is kept from one search to the next.
 #[derive(Default)]
 pub(crate) struct CodeQuery {
     pub(crate) sq8: sq8::CodeQuery,
     pub(crate) sq4: sq4::CodeQuery,
+    pub(crate) rabitq: rabitq::CodeQuery,
+    pub(crate) pq: pq::CodeQuery,
 }
 
 impl Codes {
+    /// `None` where there is nothing to train.
     pub(crate) fn train(
         quantizer: Quantizer,
         rows: &Rows<'_>,
         step: &Step<'_>,
-    ) -> ControlFlow<(), Self> {
-        ControlFlow::Continue(match quantizer {
-            Quantizer::Sq8 => Self::Sq8(Scheme::train(rows, step)?),
-            Quantizer::Sq4 => Self::Sq4(Scheme::train(rows, step)?),
-            other => unimplemented!("{other}"),
-        })
+    ) -> ControlFlow<(), Option<Self>> {
+        let bytes = record_bytes(quantizer, rows.dim());
+        ControlFlow::Continue(Some(match quantizer {
+            Quantizer::None => return ControlFlow::Continue(None),
+            Quantizer::Sq8 => Self::Sq8(Scheme::train(rows, bytes, step)?),
+            Quantizer::Sq4 => Self::Sq4(Scheme::train(rows, bytes, step)?),
+            Quantizer::Pq { .. } => Self::Pq(Scheme::train(rows, bytes, step)?),
+            Quantizer::RaBitQ { bits: 1 } => Self::RaBitQ1(Scheme::train(rows, bytes, step)?),
+            Quantizer::RaBitQ { bits: 2 } => Self::RaBitQ2(Scheme::train(rows, bytes, step)?),
+            Quantizer::RaBitQ { .. } => Self::RaBitQ4(Scheme::train(rows, bytes, step)?),
+        }))
     }
 
     pub(crate) fn from_sections(
@@ -92,17 +130,18 @@ impl Codes {
         sections: Vec<Vec<u8>>,
     ) -> Result<Self, String> {
         Ok(match quantizer {
+            Quantizer::None => return Err("there are no codes of this name".into()),
             Quantizer::Sq8 => Self::Sq8(Scheme::from_sections(shape, sections)?),
             Quantizer::Sq4 => Self::Sq4(Scheme::from_sections(shape, sections)?),
-            other => unimplemented!("{other}"),
+            Quantizer::Pq { .. } => Self::Pq(Scheme::from_sections(shape, sections)?),
+            Quantizer::RaBitQ { bits: 1 } => Self::RaBitQ1(Scheme::from_sections(shape, sections)?),
+            Quantizer::RaBitQ { bits: 2 } => Self::RaBitQ2(Scheme::from_sections(shape, sections)?),
+            Quantizer::RaBitQ { .. } => Self::RaBitQ4(Scheme::from_sections(shape, sections)?),
         })
     }
 
     pub(crate) fn to_sections(&self) -> Vec<Cow<'_, [u8]>> {
-        match self {
-            Self::Sq8(codes) => codes.to_sections(),
-            Self::Sq4(codes) => codes.to_sections(),
-        }
+        with_scheme!(self, codes => codes.to_sections())
     }
 
     /// What the codes are called.
@@ -110,6 +149,10 @@ impl Codes {
         match self {
             Self::Sq8(_) => Quantizer::Sq8,
             Self::Sq4(_) => Quantizer::Sq4,
+            Self::RaBitQ1(_) => Quantizer::RaBitQ { bits: 1 },
+            Self::RaBitQ2(_) => Quantizer::RaBitQ { bits: 2 },
+            Self::RaBitQ4(_) => Quantizer::RaBitQ { bits: 4 },
+            Self::Pq(codes) => Quantizer::Pq { bytes: codes.code_bytes as u32 },
         }
     }
 
@@ -122,10 +165,7 @@ impl Codes {
     }
 
     pub(crate) fn resident_bytes(&self) -> u64 {
-        match self {
-            Self::Sq8(codes) => codes.resident_bytes(),
-            Self::Sq4(codes) => codes.resident_bytes(),
-        }
+        with_scheme!(self, codes => codes.resident_bytes())
     }
 }
 
@@ -133,9 +173,11 @@ impl Codes {
 /// section has the codes, one a point.
 pub(crate) fn sections(quantizer: Quantizer, dim: usize, points: usize) -> Vec<(usize, usize)> {
     let mut sections = match quantizer {
+        Quantizer::None => return Vec::new(),
         Quantizer::Sq8 => sq8::parameters(dim),
         Quantizer::Sq4 => sq4::parameters(dim),
-        other => unimplemented!("{other}"),
+        Quantizer::Pq { .. } => pq::parameters(dim),
+        Quantizer::RaBitQ { .. } => rabitq::parameters(dim, points),
     };
     sections.push((record_bytes(quantizer, dim), points));
     sections
@@ -144,9 +186,11 @@ pub(crate) fn sections(quantizer: Quantizer, dim: usize, points: usize) -> Vec<(
 /// The bytes of one point's code.
 pub(crate) fn record_bytes(quantizer: Quantizer, dim: usize) -> usize {
     match quantizer {
+        Quantizer::None => 0,
         Quantizer::Sq8 => dim,
         Quantizer::Sq4 => sq4::record_bytes(dim),
-        other => unimplemented!("{other}"),
+        Quantizer::Pq { bytes } => bytes as usize,
+        Quantizer::RaBitQ { bits } => rabitq::record_bytes(bits.into(), dim),
     }
 }
 

@@ -35,6 +35,16 @@ impl Lanes for Sixteen {
     }
 
     #[inline(always)]
+    fn least(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a < b { a } else { b })
+    }
+
+    #[inline(always)]
+    fn values(self) -> [f32; 16] {
+        self.0
+    }
+
+    #[inline(always)]
     fn fold(self) -> f32 {
         let eight: [f32; 8] = std::array::from_fn(|i| self.0[i] + self.0[i + 8]);
         let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
@@ -127,4 +137,25 @@ pub(super) fn widen_f16(half: u16) -> f32 {
         false => bits,
     };
     f32::from_bits(bits | (half & 0x8000) << 16)
+}
+
+#[inline(always)]
+pub(super) fn dot_planes<const BITS: usize>(a: &[[u64; 8]], b: &[[[u8; 8]; BITS]]) -> i64 {
+    let mut ones = [[0_u64; 8]; BITS];
+    for (planes, words) in a.iter().zip(b) {
+        for (ones, word) in ones.iter_mut().zip(words) {
+            let word = u64::from_le_bytes(*word);
+            for (ones, plane) in ones.iter_mut().zip(planes) {
+                *ones += u64::from((word & plane).count_ones());
+            }
+        }
+    }
+    let mut total = 0;
+    for (i, ones) in ones.iter().enumerate() {
+        for (j, &ones) in ones.iter().enumerate() {
+            let weight = if j == 7 { -1 } else { 1 };
+            total += (weight * ones as i64) << (i + j);
+        }
+    }
+    total
 }

@@ -26,7 +26,9 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Every way of making codes that segments can carry.
 fn quantizers() -> Vec<Quantizer> {
-    vec![Quantizer::Sq8, Quantizer::Sq4]
+    let rabitq = [1, 2, 4].map(|bits| Quantizer::RaBitQ { bits });
+    let others = [Quantizer::Sq8, Quantizer::Sq4, Quantizer::Pq { bytes: 4 }];
+    [&others[..], &rabitq].concat()
 }
 
 #[test]
@@ -93,7 +95,9 @@ struct Workplace {
 
 impl Workplace {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), written: Files::new() }
+        // In memory where there is such a place: files are written a few hundred thousand times.
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self { folder: folder.unwrap(), written: Files::new() }
     }
 
     fn run(&mut self, subjects: &[Files], case: u64) -> Outcome {
@@ -377,6 +381,8 @@ fn change(value: &mut Value, steps: usize, draw: &mut Draw) {
                 Value::from(1e300),
                 Value::from("l2"),
                 Value::from("../graph"),
+                Value::from("pq:3"),
+                Value::from("rabitq:2"),
                 Value::from("vectors"),
                 Value::Null,
                 Value::from(vec![near; 40]),

@@ -5,7 +5,10 @@
 //! | `.fvecs` | a little-endian i32 length, then as many elements | f32 |
 //! | `.bvecs` | the same | u8 |
 //! | `.ivecs` | the same | i32; ids, or integers that f32 holds exactly |
-//! | `.npy` | a line of a two-dimensional NumPy array, little-endian, C order | f32, f16, u8, i8 |
+//! | `.npy` | a line of a two-dimensional NumPy array, little-endian, C order | f32, f16, bf16, u8, i8 |
+//!
+//! NumPy itself has no bfloat16: an array of two bytes without a meaning (`V2`), which is what
+//! `numpy.save` makes of one of `ml_dtypes.bfloat16`, is read as that.
 //!
 //! Each also with `.gz` behind it. The ending decides, nothing is guessed from the content.
 //!
@@ -60,6 +63,9 @@ pub fn read(path: &Path) -> Result<Vectors> {
                 }
                 NpyElement::F16 => {
                     from_rows(npy::read_values(contents, &header)?, Vectors::from_f16)
+                }
+                NpyElement::Bf16 => {
+                    from_rows(npy::read_values(contents, &header)?, Vectors::from_bf16)
                 }
                 NpyElement::U8 => from_rows(npy::read_values(contents, &header)?, Vectors::from_u8),
                 NpyElement::I8 => from_rows(npy::read_values(contents, &header)?, Vectors::from_i8),

@@ -70,6 +70,10 @@ enum StoredElement {
     AsGiven,
     /// Widened to floats of 32 bits
     F32,
+    /// Narrowed to floats of 16 bits, rounded to the nearest: 11 bits are kept
+    F16,
+    /// Narrowed to the upper half of a float of 32 bits, rounded to the nearest: 8 bits are kept
+    Bf16,
 }
 
 /// What was built.
@@ -99,9 +103,12 @@ pub fn execute(args: &BuildArgs, console: &Console) -> Result<(), Failure> {
     let started = Instant::now();
     let given = vectors::read(&args.vectors).map_err(|error| Failure::of(&error))?;
     let rows = match args.element {
-        StoredElement::AsGiven => given,
-        StoredElement::F32 => given.to_f32(),
+        StoredElement::AsGiven => Ok(given),
+        StoredElement::F32 => Ok(given.to_f32()),
+        StoredElement::F16 => given.to_f16(),
+        StoredElement::Bf16 => given.to_bf16(),
     };
+    let rows = rows.map_err(|error| Failure::of(&error))?;
     let options = BuildOptions {
         metric: args.metric,
         m: args.m,

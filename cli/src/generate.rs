@@ -51,7 +51,7 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "FILE", requires = "queries")]
     queries_out: Option<PathBuf>,
 
-    /// Type of a value: f32, f16, u8 or i8 [default: u8 in .bvecs, else f32]
+    /// Type of a value: f32, f16, bf16, u8 or i8 [default: u8 in .bvecs, else f32]
     #[arg(long)]
     element: Option<Element>,
 

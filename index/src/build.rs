@@ -11,9 +11,7 @@ use crate::codes::{Codes, Rows};
 use crate::component::ComponentKind;
 use crate::graph::{self, CodeSpace, Graph, GraphOptions, RowSpace};
 use crate::write::{Gate, Staging};
-use crate::{
-    BuildError, BuildOptions, Component, Element, Manifest, Metric, Phase, Progress, Vectors,
-};
+use crate::{BuildError, BuildOptions, Component, Manifest, Metric, Phase, Progress, Vectors};
 
 /// What a build made, and how long it took.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,8 +34,7 @@ pub struct BuildReport {
 }
 
 /// Builds a segment of `vectors` in the folder `out`, which must not exist yet and appears whole
-/// or not at all. In memory it takes vectors, codes and graph (for M 16 about 170 bytes a point);
-/// vectors of f16 are widened meanwhile, for twice their bytes more.
+/// or not at all. In memory it takes vectors, codes and graph (for M 16 about 170 bytes a point).
 ///
 /// # Errors
 /// When an option is out of range, a value is no number, there are no vectors, `out` exists or
@@ -117,10 +114,7 @@ fn make(
     let built = match exact.filter(|_| options.metric == Metric::L2) {
         Some(codes) => graph::build(&CodeSpace(codes), graph_options, &step),
         None => {
-            // Few processors compute with f16. Widened once instead of at each distance, which is
-            // exact and halves the time, for twice the memory of the rows while it lasts.
-            let widened = (vectors.element() == Element::F16).then(|| vectors.widened());
-            let space = RowSpace::new(widened.as_ref().unwrap_or(vectors), options.metric);
+            let space = RowSpace::new(vectors, options.metric);
             graph::build(&space, graph_options, &step)
         }
     };

@@ -6,7 +6,7 @@
 
 use ringpool_storage::PageNo;
 
-use crate::codes::{Codes, Scheme, normalise};
+use crate::codes::{Scheme, normalise, with_scheme};
 use crate::distance::RowQuery;
 use crate::originals::Originals;
 use crate::{Manifest, Metric, SearchError, Segment, VectorValues, Vectors};
@@ -42,11 +42,7 @@ impl Segment {
         let point = |i: u64| (i * manifest.points as u64 / sample) as u32;
         let points: Vec<u32> = (0..sample).map(point).collect();
         let rows = vectors_of(manifest, rows_of(originals, &points)?);
-        Ok(match codes {
-            Codes::Sq8(codes) => compare(manifest, codes, &points, &rows),
-            Codes::Sq4(codes) => compare(manifest, codes, &points, &rows),
-            Codes::Pq(codes) => compare(manifest, codes, &points, &rows),
-        })
+        Ok(with_scheme!(codes, codes => compare(manifest, codes, &points, &rows)))
     }
 }
 
@@ -135,6 +131,7 @@ fn vectors_of(manifest: &Manifest, bytes: Vec<u8>) -> Vectors {
     let values = match manifest.element {
         Element::F32 => VectorValues::F32(bytemuck::pod_collect_to_vec(&bytes)),
         Element::F16 => VectorValues::F16(bytemuck::pod_collect_to_vec(&bytes)),
+        Element::Bf16 => VectorValues::Bf16(bytemuck::pod_collect_to_vec(&bytes)),
         Element::U8 => VectorValues::U8(bytes),
         Element::I8 => VectorValues::I8(bytemuck::pod_collect_to_vec(&bytes)),
     };

@@ -1,7 +1,7 @@
 //! The distance of a query to an original row, as searches report it.
 
 use crate::isa::Isa;
-use crate::kernels::{Dot, F16, F32, I8, L2, L2Within, SquaredNorm, U8};
+use crate::kernels::{Bf16, Dot, F16, F32, I8, L2, L2Within, SquaredNorm, U8};
 use crate::{Element, Metric};
 
 /// A query that is ready to be compared with rows.
@@ -83,6 +83,7 @@ pub(crate) fn l2(isa: Isa, query: &[f32], row: &[u8], element: Element) -> f32 {
     match element {
         Element::F32 => isa.run(L2::<F32>::new(query, row)),
         Element::F16 => isa.run(L2::<F16>::new(query, row)),
+        Element::Bf16 => isa.run(L2::<Bf16>::new(query, row)),
         Element::U8 => isa.run(L2::<U8>::new(query, row)),
         Element::I8 => isa.run(L2::<I8>::new(query, row)),
     }
@@ -94,6 +95,7 @@ pub(crate) fn dot(isa: Isa, query: &[f32], row: &[u8], element: Element) -> f32 
     match element {
         Element::F32 => isa.run(Dot::<F32>::new(query, row)),
         Element::F16 => isa.run(Dot::<F16>::new(query, row)),
+        Element::Bf16 => isa.run(Dot::<Bf16>::new(query, row)),
         Element::U8 => isa.run(Dot::<U8>::new(query, row)),
         Element::I8 => isa.run(Dot::<I8>::new(query, row)),
     }
@@ -105,6 +107,7 @@ pub(crate) fn inverse_norm(isa: Isa, row: &[u8], element: Element) -> f32 {
     let squared = match element {
         Element::F32 => isa.run(SquaredNorm::<F32>::new(row)),
         Element::F16 => isa.run(SquaredNorm::<F16>::new(row)),
+        Element::Bf16 => isa.run(SquaredNorm::<Bf16>::new(row)),
         Element::U8 => isa.run(SquaredNorm::<U8>::new(row)),
         Element::I8 => isa.run(SquaredNorm::<I8>::new(row)),
     };

@@ -15,6 +15,8 @@ pub enum Element {
     F32,
     /// IEEE 754, 16 bits.
     F16,
+    /// The upper half of an [`F32`](Self::F32): its range, and 8 bits of precision.
+    Bf16,
     /// Unsigned, 8 bits.
     U8,
     /// Signed, 8 bits.
@@ -23,13 +25,13 @@ pub enum Element {
 
 impl Element {
     /// Every element type.
-    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::U8, Self::I8];
+    pub const ALL: [Self; 5] = [Self::F32, Self::F16, Self::Bf16, Self::U8, Self::I8];
 
     /// The size of one value.
     pub const fn bytes(self) -> usize {
         match self {
             Self::F32 => 4,
-            Self::F16 => 2,
+            Self::F16 | Self::Bf16 => 2,
             Self::U8 | Self::I8 => 1,
         }
     }
@@ -38,6 +40,7 @@ impl Element {
         match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
+            Self::Bf16 => "bf16",
             Self::U8 => "u8",
             Self::I8 => "i8",
         }
@@ -55,6 +58,6 @@ impl FromStr for Element {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let found = Self::ALL.into_iter().find(|element| element.name() == text);
-        found.ok_or_else(|| ParseError::new(text, "element type", "f32, f16, u8 or i8"))
+        found.ok_or_else(|| ParseError::new(text, "element type", "f32, f16, bf16, u8 or i8"))
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::{MAX_DIM, MAX_POINTS};
+use crate::{Element, MAX_DIM, MAX_POINTS};
 
 /// A word that names none of the choices.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +22,7 @@ impl ParseError {
 }
 
 /// Why values are no vectors.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VectorsError {
     /// No vector has so many dimensions.
@@ -44,6 +44,21 @@ pub enum VectorsError {
     TooMany {
         /// How many rows there are.
         rows: usize,
+    },
+    /// A value is too large for the type that it should be narrowed to.
+    #[error(
+        "vector {row} has {value} in dimension {dimension}, which {element} does not hold: keep \
+         f32, or use bf16, which has its range"
+    )]
+    TooLarge {
+        /// The vector.
+        row: usize,
+        /// Which of its values.
+        dimension: usize,
+        /// The value.
+        value: f32,
+        /// The type asked for.
+        element: Element,
     },
 }
 

@@ -16,18 +16,27 @@ const AHEAD_BYTES: usize = 256;
 #[inline(always)]
 pub(crate) fn prefetch<T: bytemuck::Pod>(row: &[T]) {
     let row: &[u8] = bytemuck::cast_slice(row);
-    prefetch_all(&row[..row.len().min(AHEAD_BYTES)]);
-}
-
-/// Hints that all of `bytes` will be read soon.
-#[inline(always)]
-pub(crate) fn prefetch_all(bytes: &[u8]) {
     #[cfg(target_arch = "x86_64")]
-    for line in bytes.chunks(LINE_BYTES) {
+    for line in row[..row.len().min(AHEAD_BYTES)].chunks(LINE_BYTES) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a prefetch is a hint: it reads nothing, and the address is that of a borrowed
         // slice anyway. Every x86-64 processor has the instruction.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (row, AHEAD_BYTES, LINE_BYTES);
+}
+
+/// Hints that all of `bytes` will be read soon, of which there are too many for L1. On the way to
+/// L2 a processor has several times as many lines at once as on the way to L1: whole rows of
+/// Fashion-MNIST arrive in half the time.
+#[inline(always)]
+pub(crate) fn prefetch_many(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in bytes.chunks(LINE_BYTES) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: as above.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (bytes, LINE_BYTES);

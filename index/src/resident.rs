@@ -6,7 +6,7 @@ use crate::aligned::{Aligned, LINE_BYTES};
 use crate::component::load_rows;
 use crate::distance::RowQuery;
 use crate::layout::Records;
-use crate::prefetch::prefetch_all;
+use crate::prefetch::prefetch_many;
 
 /// The original vectors of a segment, in memory.
 pub(crate) struct Rows {
@@ -16,8 +16,8 @@ pub(crate) struct Rows {
     stride_bytes: usize,
 }
 
-/// How many bytes ahead of the row that is compared are asked for.
-const AHEAD_BYTES: usize = 4096;
+/// How many bytes are asked for ahead of the row that is compared.
+const AHEAD_BYTES: usize = 16 << 10;
 
 impl Rows {
     /// Reads all vectors through `source`.
@@ -45,13 +45,13 @@ impl Rows {
         distances: &mut Vec<f32>,
     ) {
         distances.clear();
-        let ahead = (AHEAD_BYTES / self.stride_bytes).clamp(1, 32);
+        let ahead = (AHEAD_BYTES / self.stride_bytes).clamp(1, points.len().max(1));
         for &point in points.iter().take(ahead) {
-            prefetch_all(self.row(point));
+            prefetch_many(self.row(point));
         }
         for (i, &point) in points.iter().enumerate() {
             if let Some(&next) = points.get(i + ahead) {
-                prefetch_all(self.row(next));
+                prefetch_many(self.row(next));
             }
             distances.push(query.distance_within(self.row(point), bound));
         }

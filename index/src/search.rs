@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use crate::codes::{CodeQuery, Codes, Scheme, normalise};
+use crate::codes::{CodeQuery, Codes, Scheme, normalise, with_scheme};
 use crate::distance::RowQuery;
 use crate::graph::Graph;
 use crate::graph::walk::{Scorer, WalkScratch};
@@ -146,11 +146,7 @@ impl Searched<'_> {
         }
         let Scratch { walk, code_query, values, .. } = scratch;
         let ef = params.ef.max(shortlist).min(self.manifest.points);
-        match codes {
-            Codes::Sq8(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.sq8)?,
-            Codes::Sq4(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.sq4)?,
-            Codes::Pq(codes) => self.walk_by(codes, values, ef, walk, &mut code_query.pq)?,
-        }
+        with_scheme!(codes, codes => self.walk_by(codes, values, ef, walk, code_query)?);
         let best = scratch.walk.found.iter().take(shortlist);
         if params.rescore == Rescore::Off {
             hits.extend(best.map(|(distance, id)| Hit { id, distance }));
@@ -173,8 +169,9 @@ impl Searched<'_> {
         values: &[f32],
         ef: usize,
         scratch: &mut WalkScratch,
-        query: &mut S::Query,
+        query: &mut CodeQuery,
     ) -> Result<(), SearchError> {
+        let query = S::query(query);
         codes.set_query(values, query);
         self.walk(ef, scratch, CodeScorer { codes, query })
     }

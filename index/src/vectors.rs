@@ -1,7 +1,7 @@
 //! Vectors in memory: what a segment is built from, and queries.
 
-use half::f16;
 use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
 
 use crate::{Element, VectorsError};
 
@@ -17,6 +17,8 @@ pub enum VectorValues {
     F32(Vec<f32>),
     /// 16-bit floats.
     F16(Vec<f16>),
+    /// The upper halves of 32-bit floats.
+    Bf16(Vec<bf16>),
     /// Unsigned bytes.
     U8(Vec<u8>),
     /// Signed bytes.
@@ -44,6 +46,7 @@ impl Vectors {
         let count = match &values {
             VectorValues::F32(values) => values.len(),
             VectorValues::F16(values) => values.len(),
+            VectorValues::Bf16(values) => values.len(),
             VectorValues::U8(values) => values.len(),
             VectorValues::I8(values) => values.len(),
         };
@@ -67,6 +70,11 @@ impl Vectors {
         Self::new(dim, VectorValues::F16(values))
     }
 
+    /// Rows of bfloat16, the upper halves of 32-bit floats. Errors as [`Vectors::new`].
+    pub fn from_bf16(dim: usize, values: Vec<bf16>) -> Result<Self, VectorsError> {
+        Self::new(dim, VectorValues::Bf16(values))
+    }
+
     /// Rows of unsigned bytes. Errors as [`Vectors::new`].
     pub fn from_u8(dim: usize, values: Vec<u8>) -> Result<Self, VectorsError> {
         Self::new(dim, VectorValues::U8(values))
@@ -82,6 +90,7 @@ impl Vectors {
         match &self.values {
             VectorValues::F32(_) => Element::F32,
             VectorValues::F16(_) => Element::F16,
+            VectorValues::Bf16(_) => Element::Bf16,
             VectorValues::U8(_) => Element::U8,
             VectorValues::I8(_) => Element::I8,
         }
@@ -107,6 +116,7 @@ impl Vectors {
         match &self.values {
             VectorValues::F32(values) => bytemuck::cast_slice(values),
             VectorValues::F16(values) => bytemuck::cast_slice(values),
+            VectorValues::Bf16(values) => bytemuck::cast_slice(values),
             VectorValues::U8(values) => values,
             VectorValues::I8(values) => bytemuck::cast_slice(values),
         }
@@ -131,6 +141,7 @@ impl Vectors {
         match &self.values {
             VectorValues::F32(values) => out.copy_from_slice(&values[range]),
             VectorValues::F16(values) => values[range].convert_to_f32_slice(out),
+            VectorValues::Bf16(values) => values[range].convert_to_f32_slice(out),
             VectorValues::U8(values) => widen(&values[range], out),
             VectorValues::I8(values) => widen(&values[range], out),
         }
@@ -147,16 +158,64 @@ impl Vectors {
 
     /// The same vectors as f32, which loses nothing.
     pub fn to_f32(self) -> Self {
-        if self.element() == Element::F32 { self } else { self.widened() }
-    }
-
-    /// A copy as f32.
-    pub(crate) fn widened(&self) -> Self {
+        if self.element() == Element::F32 {
+            return self;
+        }
         let mut values = vec![0.0; self.len * self.dim];
         for (row, out) in values.chunks_exact_mut(self.dim).enumerate() {
             self.row_f32(row, out);
         }
         Self { dim: self.dim, len: self.len, values: VectorValues::F32(values) }
+    }
+
+    /// The same vectors as f16, each value rounded to the nearest, of two as near to the even
+    /// one: 11 bits are kept, fewer of what is smaller than 2^-14. Bytes lose nothing.
+    ///
+    /// # Errors
+    /// When a value is beyond ±65,504, the largest of this type, and not infinite already.
+    pub fn to_f16(self) -> Result<Self, VectorsError> {
+        if self.element() == Element::F16 {
+            return Ok(self);
+        }
+        let narrow = |row: &[f32], out: &mut [f16]| out.convert_from_f32_slice(row);
+        let values = self.narrowed(Element::F16, f16::ZERO, narrow, f16::is_infinite)?;
+        Ok(Self { values: VectorValues::F16(values), ..self })
+    }
+
+    /// The same vectors as bfloat16, each value rounded to the nearest, of two as near to the
+    /// even one: 8 bits are kept. Bytes lose nothing.
+    ///
+    /// # Errors
+    /// When a value would be rounded to infinity: within 0.2 % of the largest f32.
+    pub fn to_bf16(self) -> Result<Self, VectorsError> {
+        if self.element() == Element::Bf16 {
+            return Ok(self);
+        }
+        let narrow = |row: &[f32], out: &mut [bf16]| out.convert_from_f32_slice(row);
+        let values = self.narrowed(Element::Bf16, bf16::ZERO, narrow, bf16::is_infinite)?;
+        Ok(Self { values: VectorValues::Bf16(values), ..self })
+    }
+
+    fn narrowed<T: Copy>(
+        &self,
+        element: Element,
+        zero: T,
+        narrow: impl Fn(&[f32], &mut [T]),
+        is_infinite: impl Fn(T) -> bool,
+    ) -> Result<Vec<T>, VectorsError> {
+        let mut values = vec![zero; self.len * self.dim];
+        let mut wide = vec![0.0; self.dim];
+        for (row, out) in values.chunks_exact_mut(self.dim).enumerate() {
+            self.row_f32(row, &mut wide);
+            narrow(&wide, out);
+            let mut pairs = wide.iter().zip(out.iter());
+            let too_large = pairs.position(|(wide, &out)| is_infinite(out) && wide.is_finite());
+            if let Some(dimension) = too_large {
+                let value = wide[dimension];
+                return Err(VectorsError::TooLarge { row, dimension, value, element });
+            }
+        }
+        Ok(values)
     }
 }
 
@@ -164,5 +223,49 @@ fn widen<T: Copy + Into<f32>>(values: &[T], out: &mut [f32]) {
     assert_eq!(values.len(), out.len(), "a row and where it goes");
     for (out, &value) in out.iter_mut().zip(values) {
         *out = value.into();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn narrowing_rounds_to_the_nearest_and_to_even() {
+        let half_way = [1.0 + 2.0_f32.powi(-11), 1.0 + 3.0 * 2.0_f32.powi(-11)];
+        let given = vec![half_way[0], half_way[1], half_way[0].next_up(), -half_way[1]];
+        let narrowed = Vectors::from_f32(4, given).unwrap().to_f16().unwrap();
+        assert_eq!(narrowed.element(), Element::F16);
+        let step = 2.0_f32.powi(-10);
+        let expected = vec![1.0, 1.0 + 2.0 * step, 1.0 + step, -1.0 - 2.0 * step];
+        assert_eq!(narrowed.to_f32(), Vectors::from_f32(4, expected).unwrap());
+
+        let step = 2.0_f32.powi(-7);
+        let given = vec![1.0 + step / 2.0, 1.0 + 1.5 * step, 1.0 + step * 0.51, f32::from_bits(1)];
+        let narrowed = Vectors::from_f32(4, given).unwrap().to_bf16().unwrap();
+        let expected = vec![1.0, 1.0 + 2.0 * step, 1.0 + step, 0.0];
+        assert_eq!(narrowed.to_f32(), Vectors::from_f32(4, expected).unwrap());
+    }
+
+    #[test]
+    fn bytes_are_narrowed_without_loss() {
+        let bytes = Vectors::from_u8(16, (0..=255).collect()).unwrap();
+        let signed = Vectors::from_i8(16, (-128..=127).collect()).unwrap();
+        for given in [bytes, signed] {
+            let wide = given.clone().to_f32();
+            assert_eq!(given.clone().to_f16().unwrap().to_f32(), wide);
+            assert_eq!(given.to_bf16().unwrap().to_f32(), wide);
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_is_named() {
+        let refused =
+            |row, value| VectorsError::TooLarge { row, dimension: 1, value, element: Element::F16 };
+        let given = Vectors::from_f32(2, vec![65_504.0, 65_519.0, 0.0, -65_520.0]).unwrap();
+        assert_eq!(given.to_f16(), Err(refused(1, -65_520.0)));
+        assert!(Vectors::from_f32(1, vec![f32::MAX]).unwrap().to_bf16().is_err());
+        // What was infinite before is left to the build.
+        assert!(Vectors::from_f32(1, vec![f32::INFINITY]).unwrap().to_bf16().is_ok());
     }
 }

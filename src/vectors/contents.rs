@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
-use half::f16;
+use half::{bf16, f16};
 use ringpool_index::MAX_DIM;
 
 use super::{Result, VectorFileError};
@@ -33,7 +33,7 @@ macro_rules! little_endian {
         }
     )*};
 }
-little_endian!(f32, f16, u8, i8, i32);
+little_endian!(f32, f16, bf16, u8, i8, i32);
 
 /// A file that is being read from its start to its end.
 pub(super) struct Contents {

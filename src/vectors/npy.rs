@@ -21,6 +21,7 @@ const MAX_HEADER_BYTES: u32 = 16 * 1024;
 pub(super) enum NpyElement {
     F32,
     F16,
+    Bf16,
     U8,
     I8,
 }
@@ -32,14 +33,16 @@ pub(super) struct Header {
     dim: usize,
 }
 
-/// NumPy's name of an element type; `None` where it has none.
-pub(super) fn descr(element: Element) -> Option<&'static str> {
-    Some(match element {
+/// NumPy's name of an element type.
+pub(super) fn descr(element: Element) -> &'static str {
+    match element {
         Element::F32 => "<f4",
         Element::F16 => "<f2",
+        // As ml_dtypes' bfloat16 is saved.
+        Element::Bf16 => "<V2",
         Element::U8 => "|u1",
         Element::I8 => "|i1",
-    })
+    }
 }
 
 /// The header of `rows` rows of `dim` elements as numpy.save writes it: the array begins at a
@@ -179,6 +182,8 @@ impl Literal {
         let element = match self.descr.as_str() {
             "<f4" => NpyElement::F32,
             "<f2" => NpyElement::F16,
+            // NumPy has no bfloat16: arrays of ml_dtypes' are saved as two bytes that mean nothing.
+            "<V2" | "|V2" => NpyElement::Bf16,
             "|u1" | "<u1" => NpyElement::U8,
             "|i1" | "<i1" => NpyElement::I8,
             big if big.starts_with('>') => {
@@ -188,8 +193,8 @@ impl Literal {
             }
             other => {
                 let reason = format!(
-                    "holds elements of type {other:?}, where <f4, <f2, |u1 and |i1 are possible; \
-                     convert it with .astype('<f4')"
+                    "holds elements of type {other:?}, where <f4, <f2, |V2 (bfloat16), |u1 and |i1 \
+                     are possible; convert it with .astype('<f4')"
                 );
                 return Err(refused(contents, reason));
             }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use half::f16;
+use half::{bf16, f16};
 use proptest::prelude::*;
 use ringpool_index::{Element, MAX_DIM};
 
@@ -118,6 +118,8 @@ proptest! {
             ("a.ivecs", vecs(dim, 4, &le(&ints, |v| v.to_le_bytes())), Element::F32, &floats[..]),
             ("4.npy", npy("<f4", rows, dim, &bytes), Element::F32, &bytes[..]),
             ("2.npy", npy("<f2", rows, dim, &bytes[..2 * n]), Element::F16, &bytes[..2 * n]),
+            ("b.npy", npy("<V2", rows, dim, &bytes[..2 * n]), Element::Bf16, &bytes[..2 * n]),
+            ("v.npy", npy("|V2", rows, dim, &bytes[..2 * n]), Element::Bf16, &bytes[..2 * n]),
             ("u.npy", npy("|u1", rows, dim, &bytes[..n]), Element::U8, &bytes[..n]),
             ("i.npy", npy("|i1", rows, dim, &bytes[..n]), Element::I8, &bytes[..n]),
         ];

@@ -44,7 +44,7 @@ impl RowWriter {
             Format::Fvecs => element == Element::F32,
             Format::Bvecs => element == Element::U8,
             Format::Ivecs => false,
-            Format::Npy => npy::descr(element).is_some(),
+            Format::Npy => true,
         };
         let path_of = || path.to_owned();
         if !holds {
@@ -58,8 +58,8 @@ impl RowWriter {
             return Err(VectorFileError::Empty { path: path_of() });
         }
         let mut file = WholeFile::create(path, gzip.then(Compression::fast))?;
-        if let (Format::Npy, Some(descr)) = (format, npy::descr(element)) {
-            file.write(&npy::header(descr, rows, dim))?;
+        if format == Format::Npy {
+            file.write(&npy::header(npy::descr(element), rows, dim))?;
         }
         Ok(Self { file, format, element, dim, rows, written: 0 })
     }

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use half::f16;
+use half::{bf16, f16};
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 use rayon::prelude::*;
@@ -85,6 +85,10 @@ impl Clusters {
             Element::F16 => {
                 let halves = values.into_par_iter().map(f16::from_f32);
                 Vectors::from_f16(dim, halves.collect())
+            }
+            Element::Bf16 => {
+                let halves = values.into_par_iter().map(bf16::from_f32);
+                Vectors::from_bf16(dim, halves.collect())
             }
             Element::U8 => {
                 let bytes = values.into_par_iter().map(|v| (steps(v) + BYTE_MIDDLE) as u8);

@@ -5,8 +5,10 @@
 //! that its searches walk by. What a code tells is an estimate: the best candidates by codes are
 //! measured again from their originals.
 
+mod centroids;
 mod clipping;
 pub(crate) mod pq;
+pub(crate) mod rabitq;
 mod rows;
 pub(crate) mod sq4;
 pub(crate) mod sq8;
@@ -36,6 +38,9 @@ pub(crate) trait Scheme: Sized + Send + Sync {
     /// them where they cannot be codes.
     fn from_sections(shape: Shape, sections: Vec<Vec<u8>>) -> Result<Self, String>;
 
+    /// This scheme's part of a query against any.
+    fn query(all: &mut CodeQuery) -> &mut Self::Query;
+
     /// Takes another query, of the right dimension and finite.
     fn set_query(&self, values: &[f32], query: &mut Self::Query);
 
@@ -45,9 +50,19 @@ pub(crate) trait Scheme: Sized + Send + Sync {
     /// The distance of a query to a point as far as its code tells: a number or infinity.
     fn distance(&self, query: &Self::Query, point: u32) -> f32;
 
+    /// The standard deviation of what `distance` said of this point, where a scheme knows it of
+    /// each point: a number that is not negative.
+    fn error(&self, _query: &Self::Query, _point: u32, _distance: f32) -> Option<f32> {
+        None
+    }
+
     /// The memory that the codes take.
     fn resident_bytes(&self) -> u64;
 }
+
+/// [`expect_possible`](crate::quantizer::expect_possible) lets through what codes there are, and
+/// neither a build nor a manifest asks for "none".
+const NO_CODES: &str = "options and manifests are checked";
 
 /// Hears how far a long work is, and may end it.
 pub(crate) type Step<'a> = dyn Fn(u64) -> ControlFlow<()> + Sync + 'a;
@@ -65,7 +80,25 @@ pub(crate) enum Codes {
     Sq8(sq8::Codes),
     Sq4(sq4::Codes),
     Pq(pq::Codes),
+    RaBitQ1(rabitq::Codes<1>),
+    RaBitQ2(rabitq::Codes<2>),
+    RaBitQ4(rabitq::Codes<4>),
 }
+
+/// Does the same with the codes of whichever scheme.
+macro_rules! with_scheme {
+    ($codes:expr, $one:ident => $do:expr) => {
+        match $codes {
+            $crate::codes::Codes::Sq8($one) => $do,
+            $crate::codes::Codes::Sq4($one) => $do,
+            $crate::codes::Codes::Pq($one) => $do,
+            $crate::codes::Codes::RaBitQ1($one) => $do,
+            $crate::codes::Codes::RaBitQ2($one) => $do,
+            $crate::codes::Codes::RaBitQ4($one) => $do,
+        }
+    };
+}
+pub(crate) use with_scheme;
 
 /// A query against codes of any scheme. Each scheme's part is kept from one search to the next.
 #[derive(Default)]
@@ -73,6 +106,7 @@ pub(crate) struct CodeQuery {
     pub(crate) sq8: sq8::CodeQuery,
     pub(crate) sq4: sq4::CodeQuery,
     pub(crate) pq: pq::CodeQuery,
+    pub(crate) rabitq: rabitq::CodeQuery,
 }
 
 impl Codes {
@@ -86,7 +120,10 @@ impl Codes {
             Quantizer::Sq8 => Self::Sq8(Scheme::train(rows, bytes, step)?),
             Quantizer::Sq4 => Self::Sq4(Scheme::train(rows, bytes, step)?),
             Quantizer::Pq { .. } => Self::Pq(Scheme::train(rows, bytes, step)?),
-            other => unimplemented!("{other}"),
+            Quantizer::RaBitQ { bits: 1 } => Self::RaBitQ1(Scheme::train(rows, bytes, step)?),
+            Quantizer::RaBitQ { bits: 2 } => Self::RaBitQ2(Scheme::train(rows, bytes, step)?),
+            Quantizer::RaBitQ { bits: 4 } => Self::RaBitQ4(Scheme::train(rows, bytes, step)?),
+            Quantizer::None | Quantizer::RaBitQ { .. } => unreachable!("{NO_CODES}"),
         })
     }
 
@@ -99,16 +136,15 @@ impl Codes {
             Quantizer::Sq8 => Self::Sq8(Scheme::from_sections(shape, sections)?),
             Quantizer::Sq4 => Self::Sq4(Scheme::from_sections(shape, sections)?),
             Quantizer::Pq { .. } => Self::Pq(Scheme::from_sections(shape, sections)?),
-            other => unimplemented!("{other}"),
+            Quantizer::RaBitQ { bits: 1 } => Self::RaBitQ1(Scheme::from_sections(shape, sections)?),
+            Quantizer::RaBitQ { bits: 2 } => Self::RaBitQ2(Scheme::from_sections(shape, sections)?),
+            Quantizer::RaBitQ { bits: 4 } => Self::RaBitQ4(Scheme::from_sections(shape, sections)?),
+            Quantizer::None | Quantizer::RaBitQ { .. } => unreachable!("{NO_CODES}"),
         })
     }
 
     pub(crate) fn to_sections(&self) -> Vec<Cow<'_, [u8]>> {
-        match self {
-            Self::Sq8(codes) => codes.to_sections(),
-            Self::Sq4(codes) => codes.to_sections(),
-            Self::Pq(codes) => codes.to_sections(),
-        }
+        with_scheme!(self, codes => codes.to_sections())
     }
 
     /// What the codes are called.
@@ -117,6 +153,9 @@ impl Codes {
             Self::Sq8(_) => Quantizer::Sq8,
             Self::Sq4(_) => Quantizer::Sq4,
             Self::Pq(codes) => Quantizer::Pq { bytes: codes.code_bytes as u32 },
+            Self::RaBitQ1(_) => Quantizer::RaBitQ { bits: 1 },
+            Self::RaBitQ2(_) => Quantizer::RaBitQ { bits: 2 },
+            Self::RaBitQ4(_) => Quantizer::RaBitQ { bits: 4 },
         }
     }
 
@@ -129,11 +168,7 @@ impl Codes {
     }
 
     pub(crate) fn resident_bytes(&self) -> u64 {
-        match self {
-            Self::Sq8(codes) => codes.resident_bytes(),
-            Self::Sq4(codes) => codes.resident_bytes(),
-            Self::Pq(codes) => codes.resident_bytes(),
-        }
+        with_scheme!(self, codes => codes.resident_bytes())
     }
 }
 
@@ -144,7 +179,8 @@ pub(crate) fn sections(quantizer: Quantizer, dim: usize, points: usize) -> Vec<(
         Quantizer::Sq8 => sq8::parameters(dim),
         Quantizer::Sq4 => sq4::parameters(dim),
         Quantizer::Pq { .. } => pq::parameters(dim),
-        other => unimplemented!("{other}"),
+        Quantizer::RaBitQ { .. } => rabitq::parameters(dim, points),
+        Quantizer::None => unreachable!("{NO_CODES}"),
     };
     sections.push((record_bytes(quantizer, dim), points));
     sections
@@ -156,7 +192,8 @@ pub(crate) fn record_bytes(quantizer: Quantizer, dim: usize) -> usize {
         Quantizer::Sq8 => dim,
         Quantizer::Sq4 => sq4::record_bytes(dim),
         Quantizer::Pq { bytes } => bytes as usize,
-        other => unimplemented!("{other}"),
+        Quantizer::RaBitQ { bits } => rabitq::record_bytes(bits.into(), dim),
+        Quantizer::None => unreachable!("{NO_CODES}"),
     }
 }
 

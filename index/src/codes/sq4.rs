@@ -57,6 +57,10 @@ pub(super) fn record_bytes(dim: usize) -> usize {
 impl Scheme for Codes {
     type Query = CodeQuery;
 
+    fn query(all: &mut super::CodeQuery) -> &mut CodeQuery {
+        &mut all.sq4
+    }
+
     fn train(rows: &Rows<'_>, code_bytes: usize, step: &Step<'_>) -> ControlFlow<(), Self> {
         let levels = choose_levels(rows, LAST, step)?;
         let metric = rows.metric;

@@ -57,6 +57,10 @@ pub(super) fn parameters(dim: usize) -> Vec<(usize, usize)> {
 impl Scheme for Codes {
     type Query = CodeQuery;
 
+    fn query(all: &mut super::CodeQuery) -> &mut CodeQuery {
+        &mut all.sq8
+    }
+
     fn train(rows: &Rows<'_>, code_bytes: usize, step: &Step<'_>) -> ControlFlow<(), Self> {
         let book = Codebook::train(rows);
         let codes = encode_all(rows, code_bytes, step, |(): &mut (), values, code| {

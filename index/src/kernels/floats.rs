@@ -127,6 +127,14 @@ impl Term for Product {
     }
 }
 
+/// The sum of terms of two rows with the same number of values.
+#[inline(always)]
+fn sum<S: Simd, A: Stored, B: Stored, T: Term>(simd: S, a: &[u8], b: &[u8]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (A::split(a), B::split(b));
+    let sums = add_terms::<S, A, B, T>(simd, [simd.zeros(); 4], a, b);
+    total(add_last_terms::<S, A, B, T>(simd, sums, a_rest, b_rest))
+}
+
 /// Sixteens between two looks at the bound: a multiple of the four sums.
 const LOOK_EVERY: usize = 16;
 
@@ -139,38 +147,44 @@ fn sum_within<S: Simd, A: Stored, B: Stored, T: Term>(
     bound: f32,
 ) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (A::split(a), B::split(b));
-    let total = |sums: [S::Lanes; 4]| sums[0].add(sums[2]).add(sums[1].add(sums[3])).fold();
     let ((a, a_last), (b, b_last)) = (a.as_chunks::<LOOK_EVERY>(), b.as_chunks::<LOOK_EVERY>());
     let mut sums = [simd.zeros(); 4];
     for (a, b) in a.iter().zip(b) {
-        sums = four_sums!(sums, a, b, |sum, a, b| {
-            sum.add(T::term(A::widen(simd, a), B::widen(simd, b)))
-        });
+        sums = add_terms::<S, A, B, T>(simd, sums, a, b);
         let so_far = total(sums);
         if so_far > bound {
             return so_far;
         }
     }
-    sums = four_sums!(sums, a_last, b_last, |sum, a, b| {
-        sum.add(T::term(A::widen(simd, a), B::widen(simd, b)))
-    });
-    if !a_rest.is_empty() {
-        let term = T::term(A::widen_some(simd, a_rest), B::widen_some(simd, b_rest));
-        sums[3] = sums[3].add(term);
-    }
-    total(sums)
+    sums = add_terms::<S, A, B, T>(simd, sums, a_last, b_last);
+    total(add_last_terms::<S, A, B, T>(simd, sums, a_rest, b_rest))
 }
 
-/// The sum of terms of two rows with the same number of values.
 #[inline(always)]
-fn sum<S: Simd, A: Stored, B: Stored, T: Term>(simd: S, a: &[u8], b: &[u8]) -> f32 {
-    let ((a, a_rest), (b, b_rest)) = (A::split(a), B::split(b));
-    let mut sums = four_sums!([simd.zeros(); 4], a, b, |sum, a, b| {
-        sum.add(T::term(A::widen(simd, a), B::widen(simd, b)))
-    });
-    if !a_rest.is_empty() {
-        let term = T::term(A::widen_some(simd, a_rest), B::widen_some(simd, b_rest));
-        sums[3] = sums[3].add(term);
+fn add_terms<S: Simd, A: Stored, B: Stored, T: Term>(
+    simd: S,
+    sums: [S::Lanes; 4],
+    a: &[A::Sixteen],
+    b: &[B::Sixteen],
+) -> [S::Lanes; 4] {
+    four_sums!(sums, a, b, |sum, a, b| sum.add(T::term(A::widen(simd, a), B::widen(simd, b))))
+}
+
+/// The fewer than sixteen at the end.
+#[inline(always)]
+fn add_last_terms<S: Simd, A: Stored, B: Stored, T: Term>(
+    simd: S,
+    mut sums: [S::Lanes; 4],
+    a: &[u8],
+    b: &[u8],
+) -> [S::Lanes; 4] {
+    if !a.is_empty() {
+        sums[3] = sums[3].add(T::term(A::widen_some(simd, a), B::widen_some(simd, b)));
     }
+    sums
+}
+
+#[inline(always)]
+fn total<L: Lanes>(sums: [L; 4]) -> f32 {
     sums[0].add(sums[2]).add(sums[1].add(sums[3])).fold()
 }

@@ -138,3 +138,24 @@ pub(super) fn widen_f16(half: u16) -> f32 {
     };
     f32::from_bits(bits | (half & 0x8000) << 16)
 }
+
+#[inline(always)]
+pub(super) fn dot_planes<const BITS: usize>(a: &[[u64; 8]], b: &[[[u8; 8]; BITS]]) -> i64 {
+    let mut ones = [[0_u64; 8]; BITS];
+    for (planes, words) in a.iter().zip(b) {
+        for (ones, word) in ones.iter_mut().zip(words) {
+            let word = u64::from_le_bytes(*word);
+            for (ones, plane) in ones.iter_mut().zip(planes) {
+                *ones += u64::from((word & plane).count_ones());
+            }
+        }
+    }
+    let mut total = 0;
+    for (i, ones) in ones.iter().enumerate() {
+        for (j, &ones) in ones.iter().enumerate() {
+            let weight = if j == 7 { -1 } else { 1 };
+            total += (weight * ones as i64) << (i + j);
+        }
+    }
+    total
+}

@@ -63,6 +63,12 @@ pub(crate) trait Simd: Copy {
     }
     /// Σ a·b of two slices of one length, at most [`super::codes::BLOCK`].
     fn dot_i8_u8(self, a: &[i8], b: &[u8]) -> i32;
+    /// For each bit plane of a, j, and each of b, i, 2^(i + j) for each bit that both have: Σ a·b
+    /// where plane 7 of a counts negatively, as in two's complement.
+    #[inline(always)]
+    fn dot_planes<const BITS: usize>(self, a: &[[u64; 8]], b: &[[[u8; 8]; BITS]]) -> i64 {
+        super::plain::dot_planes(a, b)
+    }
     /// Σ (a - b)² of two slices of one length, at most [`super::codes::BLOCK`].
     fn squared_differences(self, a: &[u8], b: &[u8]) -> u32;
 }
@@ -83,12 +89,12 @@ pub(crate) trait Lanes: Copy {
 }
 
 /// Sums over pairs of chunks, round four of them, so that no addition waits for the one before
-/// it: `four_sums!([zero; 4], a, b, |sum, a, b| step)`. What it gives may be passed in again, with
-/// more chunks, after a multiple of four chunks. No closure, since a closure's body would be
-/// compiled without the processor's features where it is not inlined.
+/// it: `four_sums!(sums, a, b, |sum, a, b| step)`, from `sums` that a multiple of four chunks went
+/// to before. No closure, since a closure's body would be compiled without the processor's
+/// features where it is not inlined.
 macro_rules! four_sums {
     ($sums:expr, $a:expr, $b:expr, |$sum:ident, $x:ident, $y:ident| $step:expr) => {{
-        let mut sums = $sums;
+        let mut sums: [_; 4] = $sums;
         let ((a, a_last), (b, b_last)) = ($a.as_chunks::<4>(), $b.as_chunks::<4>());
         for (a, b) in a.iter().zip(b) {
             for ((sum, $x), $y) in sums.iter_mut().zip(a).zip(b) {

@@ -55,6 +55,12 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
+    fn dot_planes<const BITS: usize>(self, a: &[[u64; 8]], b: &[[[u8; 8]; BITS]]) -> i64 {
+        // SAFETY: as above.
+        unsafe { dot_planes(a, b) }
+    }
+
+    #[inline(always)]
     fn squared_differences(self, a: &[u8], b: &[u8]) -> u32 {
         avx512::squared_differences(self, a, b)
     }
@@ -86,4 +92,28 @@ fn dot_i8_u8(_: Avx512Vnni, a: &[i8], b: &[u8]) -> i32 {
         }
         _mm512_reduce_add_epi32(avx512::four(sums))
     }
+}
+
+/// All eight planes of a group in one vector.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+fn dot_planes<const BITS: usize>(a: &[[u64; 8]], b: &[[[u8; 8]; BITS]]) -> i64 {
+    debug_assert_eq!(a.len(), b.len());
+    let mut ones = [_mm512_setzero_si512(); BITS];
+    for (planes, words) in a.iter().zip(b) {
+        // SAFETY: the array is as long as what is loaded.
+        let planes = unsafe { _mm512_loadu_si512(planes.as_ptr().cast()) };
+        for (ones, word) in ones.iter_mut().zip(words) {
+            let word = _mm512_set1_epi64(i64::from_le_bytes(*word));
+            let both = _mm512_popcnt_epi64(_mm512_and_si512(planes, word));
+            *ones = _mm512_add_epi64(*ones, both);
+        }
+    }
+    let mut total = _mm512_setzero_si512();
+    for ones in ones.iter().rev() {
+        total = _mm512_add_epi64(_mm512_add_epi64(total, total), *ones);
+    }
+    let total = _mm512_sllv_epi64(total, _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7));
+    let zero = _mm512_setzero_si512();
+    _mm512_reduce_add_epi64(_mm512_mask_sub_epi64(total, 1 << 7, zero, total))
 }

@@ -8,7 +8,7 @@ use std::{fs, iter};
 use proptest::prelude::*;
 use ringpool_storage::{Checksums, FileKey};
 
-use super::{as_element, clustered, in_memory, open, row, search_all};
+use super::{as_element, clustered, in_memory, open, open_resident, row, search_all};
 use crate::manifest::MANIFEST;
 use crate::{
     BuildOptions, ComponentKind, Element, Hit, Manifest, Metric, NoProgress, Quantizer,
@@ -304,12 +304,13 @@ proptest! {
                 bytes[at.index(bytes.len())] = *value;
             }
         });
-        if let Ok(segment) = open(&dir) {
+        if let (Ok(segment), Ok(resident)) = (open(&dir), open_resident(&dir)) {
             let mut scratch = crate::Scratch::default();
             for i in 0..20 {
                 let query = row(&specimen().base, i);
                 let params = SearchParams::default();
                 let hits = segment.search(&query, &params, &mut scratch).unwrap();
+                prop_assert_eq!(&hits, &resident.search(&query, &params, &mut scratch).unwrap());
                 prop_assert!(hits.len() <= 10 && hits.iter().all(|hit| hit.id < 600));
                 prop_assert_eq!(segment.manifest().metric, Metric::L2);
             }

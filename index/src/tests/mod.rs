@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use half::f16;
+use half::{bf16, f16};
 use ringpool_storage::{Error, MemorySource, PageSource};
 
 use crate::graph::mix;
@@ -23,9 +23,17 @@ use crate::{
     Scratch, SearchParams, Segment, SegmentError, Vectors, build,
 };
 
-/// Every way to walk, that of product codes with so many bytes.
-const fn quantizers(pq_bytes: u32) -> [Quantizer; 4] {
-    [Quantizer::None, Quantizer::Sq8, Quantizer::Sq4, Quantizer::Pq { bytes: pq_bytes }]
+/// Every way to walk, that by product codes with so many bytes.
+const fn quantizers(pq_bytes: u32) -> [Quantizer; 7] {
+    [
+        Quantizer::None,
+        Quantizer::Sq8,
+        Quantizer::Sq4,
+        Quantizer::Pq { bytes: pq_bytes },
+        Quantizer::RaBitQ { bits: 1 },
+        Quantizer::RaBitQ { bits: 2 },
+        Quantizer::RaBitQ { bits: 4 },
+    ]
 }
 
 /// Numbers from 0 to 1 that look random and are always the same for a seed.
@@ -57,6 +65,9 @@ fn as_element(dim: usize, values: &[f32], element: Element) -> Vectors {
     let vectors = match element {
         Element::F32 => Vectors::from_f32(dim, values.to_vec()),
         Element::F16 => Vectors::from_f16(dim, values.iter().map(|&v| f16::from_f32(v)).collect()),
+        Element::Bf16 => {
+            Vectors::from_bf16(dim, values.iter().map(|&v| bf16::from_f32(v)).collect())
+        }
         Element::U8 => Vectors::from_u8(dim, values.iter().map(|&v| v as u8).collect()),
         Element::I8 => Vectors::from_i8(dim, values.iter().map(|&v| (v - 50.0) as i8).collect()),
     };
@@ -86,6 +97,11 @@ fn placed(file: &ComponentFile, source: Arc<dyn PageSource>) -> ringpool_storage
 
 fn open(dir: &Path) -> Result<Segment, SegmentError> {
     Segment::open(dir, &mut |file| placed(file, in_memory(file)?))
+}
+
+/// The same, with the originals in memory, too.
+fn open_resident(dir: &Path) -> Result<Segment, SegmentError> {
+    Segment::open(dir, &mut |file| Ok(Placed::Resident(in_memory(file)?)))
 }
 
 /// Builds and opens in a folder that is gone afterwards.

@@ -26,7 +26,8 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Every way of making codes that segments can carry.
 fn quantizers() -> Vec<Quantizer> {
-    vec![Quantizer::Sq8, Quantizer::Sq4]
+    let rabitq = [1, 2, 4].map(|bits| Quantizer::RaBitQ { bits });
+    [&[Quantizer::Sq8, Quantizer::Sq4, Quantizer::Pq { bytes: 3 }][..], &rabitq].concat()
 }
 
 #[test]

@@ -5,18 +5,33 @@ use std::path::Path;
 
 use ringpool_storage::{PageNo, PageSize, PageSource};
 
-use super::{as_element, clustered, in_memory, quantizers, row, search_all, segment};
+use super::{
+    as_element, clustered, in_memory, open, open_resident, quantizers, row, search_all, segment,
+};
 use crate::{
-    BuildOptions, Element, Manifest, Metric, NoProgress, Rescore, Scratch, SearchError,
-    SearchParams, Segment, Vectors, build, exact_search,
+    BuildOptions, Element, Hit, MAX_DIM, Manifest, Metric, NoProgress, Rescore, Scratch,
+    SearchError, SearchParams, Segment, Vectors, build, exact_search,
 };
 
-/// Distances are those of the brute force, bit by bit, and hits are in order.
+/// Distances are those of the brute force, bit by bit, and hits are in order: the same whether the
+/// originals are in memory or in pages.
 fn check_hits(base: &Vectors, options: &BuildOptions) {
     let queries: Vec<f32> = (0..5).flat_map(|i| row(base, i * 7 % base.len())).collect();
     let queries = Vectors::from_f32(base.dim(), queries).unwrap();
     let all = exact_search(base, &queries, options.metric, base.len()).unwrap();
-    let found = search_all(&segment(base, options), &queries, &SearchParams::default());
+    let parent = tempfile::tempdir().unwrap();
+    let out = parent.path().join("segment");
+    build(base, &out, options, &NoProgress).unwrap();
+    let [paged, resident] = [open(&out).unwrap(), open_resident(&out).unwrap()];
+    let rows_bytes = (base.len() * base.dim() * base.element().bytes()) as u64;
+    assert!(resident.resident_bytes() >= paged.resident_bytes() + rows_bytes);
+    for params in [SearchParams::default(), SearchParams { k: 3, ef: 4, ..Default::default() }] {
+        let [paged, resident] = [&paged, &resident].map(|s| search_all(s, &queries, &params));
+        assert_eq!(paged, resident);
+    }
+    let found = search_all(&resident, &queries, &SearchParams::default());
+    let nearest = |hits: &Vec<Hit>| hits[0].distance;
+    assert!(options.metric != Metric::L2 || found.iter().map(nearest).all(|d| d == 0.0));
     for (found, all) in found.iter().zip(&all) {
         assert_eq!(found.len(), base.len().min(10));
         let ordered = found.is_sorted_by(|a, b| (a.distance, a.id) < (b.distance, b.id));
@@ -44,6 +59,23 @@ fn every_element_metric_quantizer_and_page_size() {
                         ef_construction: 40,
                         ..Default::default()
                     };
+                    check_hits(&base, &options);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_element_at_odd_dimensions_and_the_most() {
+    for dim in [1, 2, 3, 7, 17, 1025, 4097, MAX_DIM] {
+        let values = clustered(8, dim, 3, false, 17);
+        for element in Element::ALL {
+            let base = as_element(dim, &values, element);
+            for metric in Metric::ALL {
+                for quantizer in quantizers(1) {
+                    let quantizers = vec![quantizer];
+                    let options = BuildOptions { metric, quantizers, m: 4, ..Default::default() };
                     check_hits(&base, &options);
                 }
             }

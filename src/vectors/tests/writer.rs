@@ -9,6 +9,7 @@ fn rows(element: Element, dim: usize, from: usize, count: usize) -> Vectors {
             Vectors::from_f32(dim, values.iter().map(|&v| f32::from(v) / 7.0).collect())
         }
         Element::F16 => Vectors::from_f16(dim, values.iter().map(|&v| f16::from(v)).collect()),
+        Element::Bf16 => Vectors::from_bf16(dim, values.iter().map(|&v| bf16::from(v)).collect()),
         Element::U8 => Vectors::from_u8(dim, values),
         Element::I8 => Vectors::from_i8(dim, values.iter().map(|&v| v as i8 - 60).collect()),
     };
@@ -23,6 +24,7 @@ fn rows_come_back_as_they_were_written() {
         ("a.bvecs", Element::U8),
         ("4.npy", Element::F32),
         ("2.npy", Element::F16),
+        ("b.npy", Element::Bf16),
         ("u.npy", Element::U8),
         ("i.npy", Element::I8),
     ] {
@@ -39,7 +41,7 @@ fn rows_come_back_as_they_were_written() {
             }
         }
     }
-    assert_eq!(folder.names().len(), 12, "{:?}", folder.names());
+    assert_eq!(folder.names().len(), 14, "{:?}", folder.names());
 }
 
 #[test]

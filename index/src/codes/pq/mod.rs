@@ -29,8 +29,8 @@ use crate::distance::number_or_far;
 use crate::graph::mix;
 use crate::isa::Isa;
 
-/// The most rows that the codebooks are made of: 256 for each centroid.
-const SAMPLE_ROWS: usize = 1 << 16;
+/// The most rows that the codebooks are made of: 128 for each centroid.
+const SAMPLE_ROWS: usize = 1 << 15;
 /// The most values that they are made of: fewer rows where they are long.
 const SAMPLE_VALUES: usize = 1 << 25;
 
@@ -58,6 +58,10 @@ pub(super) fn parameters(dim: usize) -> Vec<(usize, usize)> {
 
 impl Scheme for Codes {
     type Query = CodeQuery;
+
+    fn query(all: &mut super::CodeQuery) -> &mut CodeQuery {
+        &mut all.pq
+    }
 
     fn train(rows: &Rows<'_>, code_bytes: usize, step: &Step<'_>) -> ControlFlow<(), Self> {
         // Half of the way is training.
@@ -130,9 +134,7 @@ fn train(
     heard: &(dyn Fn(f64) -> ControlFlow<()> + Sync),
 ) -> ControlFlow<(), Vec<[f32; CENTROIDS]>> {
     let dim = rows.dim();
-    let sample = rows.sample(
-        SAMPLE_ROWS.min(SAMPLE_VALUES / dim),
-    );
+    let sample = rows.sample(SAMPLE_ROWS.min(SAMPLE_VALUES / dim));
     let mut values = vec![0.0; sample.len() * dim];
     values.par_chunks_exact_mut(dim).zip(&sample).for_each(|(out, &row)| rows.copy(row, out));
     let done = AtomicU64::new(0);

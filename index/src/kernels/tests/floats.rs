@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use crate::isa::{Isa, Kernel, Plain};
 use crate::kernels::simd::{Lanes, Simd};
-use crate::kernels::{Bf16, Dot, F16, F32, I8, L2, SquaredNorm, Stored, U8};
+use crate::kernels::{Bf16, Dot, F16, F32, I8, L2, L2Within, SquaredNorm, Stored, U8};
 
 /// Sixteen values as every kernel sees them: each behind fifteen zeros, so that the fold
 /// returns it as it is.
@@ -104,6 +104,12 @@ fn check_row<R: Stored>(
     for isa in Isa::all() {
         let found = run(isa, row);
         prop_assert!((0..3).all(|i| same(found[i], plain[i])), "{found:?} for {plain:?}");
+        for bound in [0.0, plain[0] / 2.0, plain[0], plain[0] * 2.0] {
+            let within = isa.run(L2Within::<R>::new(query, row, bound));
+            // A sum that is no number counts as infinitely far.
+            let past = within > bound && (plain[0] > bound || plain[0].is_nan());
+            prop_assert!(past || same(within, plain[0]), "{within} within {bound} for {plain:?}");
+        }
     }
     Oracle::new(&wide, |q, r| (q - r) * (q - r)).check(plain[0])?;
     Oracle::new(&wide, |q, r| q * r).check(plain[1])?;

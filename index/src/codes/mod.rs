@@ -60,10 +60,6 @@ pub(crate) trait Scheme: Sized + Send + Sync {
     fn resident_bytes(&self) -> u64;
 }
 
-/// [`expect_possible`](crate::quantizer::expect_possible) lets through what codes there are, and
-/// neither a build nor a manifest asks for "none".
-const NO_CODES: &str = "options and manifests are checked";
-
 /// Hears how far a long work is, and may end it.
 pub(crate) type Step<'a> = dyn Fn(u64) -> ControlFlow<()> + Sync + 'a;
 
@@ -79,10 +75,10 @@ pub(crate) struct Shape {
 pub(crate) enum Codes {
     Sq8(sq8::Codes),
     Sq4(sq4::Codes),
-    Pq(pq::Codes),
     RaBitQ1(rabitq::Codes<1>),
     RaBitQ2(rabitq::Codes<2>),
     RaBitQ4(rabitq::Codes<4>),
+    Pq(pq::Codes),
 }
 
 /// Does the same with the codes of whichever scheme.
@@ -105,26 +101,27 @@ pub(crate) use with_scheme;
 pub(crate) struct CodeQuery {
     pub(crate) sq8: sq8::CodeQuery,
     pub(crate) sq4: sq4::CodeQuery,
-    pub(crate) pq: pq::CodeQuery,
     pub(crate) rabitq: rabitq::CodeQuery,
+    pub(crate) pq: pq::CodeQuery,
 }
 
 impl Codes {
+    /// `None` where there is nothing to train.
     pub(crate) fn train(
         quantizer: Quantizer,
         rows: &Rows<'_>,
         step: &Step<'_>,
-    ) -> ControlFlow<(), Self> {
+    ) -> ControlFlow<(), Option<Self>> {
         let bytes = record_bytes(quantizer, rows.dim());
-        ControlFlow::Continue(match quantizer {
+        ControlFlow::Continue(Some(match quantizer {
+            Quantizer::None => return ControlFlow::Continue(None),
             Quantizer::Sq8 => Self::Sq8(Scheme::train(rows, bytes, step)?),
             Quantizer::Sq4 => Self::Sq4(Scheme::train(rows, bytes, step)?),
             Quantizer::Pq { .. } => Self::Pq(Scheme::train(rows, bytes, step)?),
             Quantizer::RaBitQ { bits: 1 } => Self::RaBitQ1(Scheme::train(rows, bytes, step)?),
             Quantizer::RaBitQ { bits: 2 } => Self::RaBitQ2(Scheme::train(rows, bytes, step)?),
-            Quantizer::RaBitQ { bits: 4 } => Self::RaBitQ4(Scheme::train(rows, bytes, step)?),
-            Quantizer::None | Quantizer::RaBitQ { .. } => unreachable!("{NO_CODES}"),
-        })
+            Quantizer::RaBitQ { .. } => Self::RaBitQ4(Scheme::train(rows, bytes, step)?),
+        }))
     }
 
     pub(crate) fn from_sections(
@@ -133,13 +130,13 @@ impl Codes {
         sections: Vec<Vec<u8>>,
     ) -> Result<Self, String> {
         Ok(match quantizer {
+            Quantizer::None => return Err("there are no codes of this name".into()),
             Quantizer::Sq8 => Self::Sq8(Scheme::from_sections(shape, sections)?),
             Quantizer::Sq4 => Self::Sq4(Scheme::from_sections(shape, sections)?),
             Quantizer::Pq { .. } => Self::Pq(Scheme::from_sections(shape, sections)?),
             Quantizer::RaBitQ { bits: 1 } => Self::RaBitQ1(Scheme::from_sections(shape, sections)?),
             Quantizer::RaBitQ { bits: 2 } => Self::RaBitQ2(Scheme::from_sections(shape, sections)?),
-            Quantizer::RaBitQ { bits: 4 } => Self::RaBitQ4(Scheme::from_sections(shape, sections)?),
-            Quantizer::None | Quantizer::RaBitQ { .. } => unreachable!("{NO_CODES}"),
+            Quantizer::RaBitQ { .. } => Self::RaBitQ4(Scheme::from_sections(shape, sections)?),
         })
     }
 
@@ -152,10 +149,10 @@ impl Codes {
         match self {
             Self::Sq8(_) => Quantizer::Sq8,
             Self::Sq4(_) => Quantizer::Sq4,
-            Self::Pq(codes) => Quantizer::Pq { bytes: codes.code_bytes as u32 },
             Self::RaBitQ1(_) => Quantizer::RaBitQ { bits: 1 },
             Self::RaBitQ2(_) => Quantizer::RaBitQ { bits: 2 },
             Self::RaBitQ4(_) => Quantizer::RaBitQ { bits: 4 },
+            Self::Pq(codes) => Quantizer::Pq { bytes: codes.code_bytes as u32 },
         }
     }
 
@@ -176,11 +173,11 @@ impl Codes {
 /// section has the codes, one a point.
 pub(crate) fn sections(quantizer: Quantizer, dim: usize, points: usize) -> Vec<(usize, usize)> {
     let mut sections = match quantizer {
+        Quantizer::None => return Vec::new(),
         Quantizer::Sq8 => sq8::parameters(dim),
         Quantizer::Sq4 => sq4::parameters(dim),
         Quantizer::Pq { .. } => pq::parameters(dim),
         Quantizer::RaBitQ { .. } => rabitq::parameters(dim, points),
-        Quantizer::None => unreachable!("{NO_CODES}"),
     };
     sections.push((record_bytes(quantizer, dim), points));
     sections
@@ -189,11 +186,11 @@ pub(crate) fn sections(quantizer: Quantizer, dim: usize, points: usize) -> Vec<(
 /// The bytes of one point's code.
 pub(crate) fn record_bytes(quantizer: Quantizer, dim: usize) -> usize {
     match quantizer {
+        Quantizer::None => 0,
         Quantizer::Sq8 => dim,
         Quantizer::Sq4 => sq4::record_bytes(dim),
         Quantizer::Pq { bytes } => bytes as usize,
         Quantizer::RaBitQ { bits } => rabitq::record_bytes(bits.into(), dim),
-        Quantizer::None => unreachable!("{NO_CODES}"),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
     Scratch, SearchParams, Segment, SegmentError, Vectors, build,
 };
 
-/// Every way to walk, that by product codes with so many bytes.
+/// Every way to walk, that of product codes with so many bytes.
 const fn quantizers(pq_bytes: u32) -> [Quantizer; 7] {
     [
         Quantizer::None,

@@ -11,7 +11,7 @@ and used again. For each quantizer the script measures
     pages        distinct pages of the originals that such a query asks for, which is what a cold run
                  without cache hits reads: hits and misses of the pool together
     ef, QPS      the smallest ef that reaches the recall with a quarter more originals, and the
-                 speed there, all in memory, one thread, warm
+                 speed there, all in memory, one thread, warm, the median of three runs
 
     cargo build --release -p ringpool-cli
     benches/quantizers.py DATA/text-minilm:ip DATA/fashion-mnist DATA/sift-photos
@@ -23,6 +23,7 @@ import argparse
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 K, RECALLS = 10, [0.95, 0.99]
 GENEROUS_EF, MOST_ORIGINALS = 600, 4000
+TURNS = 3
 COLUMNS = ["", "bytes", "recall@10 of codes", "originals", "pages", "ef", "QPS", "originals", "pages", "ef", "QPS"]
 
 
@@ -68,9 +70,9 @@ class Segment:
         name = "codes-" + quantizer.replace(":", "-")
         return next(c["record_bytes"] for c in manifest["components"] if c["name"] == name)
 
-    def run(self, codes, ef, originals, *where):
-        """A search with so many originals a query, none for 0."""
-        key = (codes, ef, originals, where)
+    def run(self, codes, ef, originals, *where, turn=0):
+        """A search with so many originals a query, none for 0; measured anew for each turn."""
+        key = (codes, ef, originals, where, turn)
         if key not in self.seen:
             rescore = ["--oversample", originals / K] if originals else ["--rescore", "off"]
             self.seen[key] = self.told(
@@ -106,8 +108,8 @@ def at_recall(segment, codes, recall):
     ef = least(more, 8 * generous(more), lambda ef: reaches(ef, more))
     if ef is None:
         return [originals, f"{pages:.1f}", "-", "-"]
-    warm = segment.run(codes, ef, more, "--backend", "memory", "--temperature", "warm")
-    return [originals, f"{pages:.1f}", ef, f"{warm['qps']:,.0f}"]
+    warm = [segment.run(codes, ef, more, "--backend", "memory", "--temperature", "warm", turn=turn) for turn in range(TURNS)]
+    return [originals, f"{pages:.1f}", ef, f"{statistics.median(run['qps'] for run in warm):,.0f}"]
 
 
 def row(segment, codes):

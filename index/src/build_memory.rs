@@ -30,7 +30,7 @@ pub struct BuildMemory {
 /// The program itself and what its threads and allocator keep.
 const PROCESS_BYTES: u64 = 12 << 20;
 /// Codes are trained on at most so many rows, widened.
-const TRAINING_ROWS: u64 = 1 << 14;
+const TRAINING_ROWS: u64 = 1 << 15;
 /// The largest round of insertions, and the bytes that one link takes until it is made.
 const ROUND_POINTS: u64 = 4096;
 const LINK_BYTES: u64 = 48;
@@ -50,8 +50,9 @@ impl BuildOptions {
     /// ```
     /// # use ringpool_index::{BuildOptions, Element};
     /// let memory = BuildOptions::default().memory(768, 1_000_000, Element::F32);
-    /// // A million vectors of 768 floats: these, a quarter of that for codes, and a graph.
-    /// assert!((3.9e9..4.3e9).contains(&(memory.peak_bytes() as f64)));
+    /// // A million vectors of 768 floats: these, a quarter of that for codes, as much again for
+    /// // the case that all are whole numbers, which are walked as bytes, and a graph.
+    /// assert!((4.6e9..5.0e9).contains(&(memory.peak_bytes() as f64)));
     /// ```
     pub fn memory(&self, dim: usize, points: usize, element: Element) -> BuildMemory {
         let (count, dim_count, m) = (points as u64, dim as u64, self.m.max(2) as u64);
@@ -69,11 +70,13 @@ impl BuildOptions {
         let per_thread = 2 * count + 16 * ef_bytes + 8 * m * wide_bytes;
         let round = (count / 2).min(ROUND_POINTS) * m * LINK_BYTES;
         let norms = if self.metric == Metric::Cosine { 4 * count } else { 0 };
+        let walked_as_bytes = self.metric == Metric::L2 && element != Element::U8;
+        let bytes = if walked_as_bytes { count * dim_count } else { 0 };
         let phases = [
             // A set of codes is laid out anew once when it is whole.
             largest + TRAINING_ROWS.min(count) * wide_bytes,
-            // The repair walks as a thread does.
-            norms + (threads + 1) * per_thread + round,
+            // Whole numbers are walked as bytes; the repair walks as a thread does.
+            bytes + norms + (threads + 1) * per_thread + round,
             CHUNK_BYTES as u64 + upper_bytes + pages_bytes(count * row_bytes + graph_bytes),
         ];
         BuildMemory {
@@ -130,7 +133,7 @@ mod tests {
         assert!(base > peak(&plain, 100, 50_000, Element::U8));
         let with = |options: BuildOptions| peak(&options, 100, 50_000, Element::F32);
         assert!(base < with(BuildOptions { m: 17, ..plain.clone() }));
-        assert!(base < with(BuildOptions { threads: 3, ..plain.clone() }));
+        assert!(base < with(BuildOptions { threads: 300, ..plain.clone() }));
         assert!(base > with(BuildOptions { quantizers: Vec::new(), ..plain.clone() }));
         let both = vec![Quantizer::Sq8, Quantizer::Sq4];
         assert!(base < with(BuildOptions { quantizers: both, ..plain }));

@@ -10,7 +10,7 @@ fn finer_codes_err_less_and_exact_ones_not_at_all() {
         [(Metric::L2, 40), (Metric::Ip, 40), (Metric::Cosine, 40), (Metric::L2, 300)]
     {
         let base = as_element(dim, &clustered(500, dim, 8, false, 21), Element::F32);
-        let quantizers = vec![Quantizer::Sq8, Quantizer::Sq4];
+        let quantizers = [Quantizer::Sq8, Quantizer::Sq4];
         let page_size = ringpool_storage::PageSize::new(1024).unwrap();
         let error = |quantizer: Quantizer| {
             let options = BuildOptions {

@@ -53,6 +53,7 @@ fn slack(quantizer: Quantizer) -> f64 {
     match quantizer {
         Quantizer::RaBitQ { bits: 1 } => 0.06,
         Quantizer::RaBitQ { bits: 2 } => 0.02,
+        Quantizer::Pq { .. } => 0.05,
         _ => 0.0,
     }
 }

@@ -30,8 +30,10 @@ fn check_hits(base: &Vectors, options: &BuildOptions) {
         assert_eq!(paged, resident);
     }
     let found = search_all(&resident, &queries, &SearchParams::default());
-    let nearest = |hits: &Vec<Hit>| hits[0].distance;
-    assert!(options.metric != Metric::L2 || found.iter().map(nearest).all(|d| d == 0.0));
+    // Queries are points, which any graph finds that was chosen from more than one candidate.
+    if options.metric == Metric::L2 && options.ef_construction > 1 {
+        assert!(found.iter().all(|hits: &Vec<Hit>| hits[0].distance == 0.0));
+    }
     for (found, all) in found.iter().zip(&all) {
         assert_eq!(found.len(), base.len().min(10));
         let ordered = found.is_sorted_by(|a, b| (a.distance, a.id) < (b.distance, b.id));

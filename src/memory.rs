@@ -64,6 +64,12 @@ impl Memory {
         }
     }
 
+    /// What the memory cgroups of this process, or the machine, have left. `None` where neither
+    /// says.
+    pub fn left_bytes() -> Option<u64> {
+        left::left_bytes()
+    }
+
     /// The budget in bytes where none was asked for: 25 % of `paged_bytes`, but at most half of
     /// what the memory cgroups of this process, or the machine, have left.
     pub fn default_for(paged_bytes: u64) -> u64 {

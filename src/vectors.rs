@@ -29,7 +29,7 @@ mod writer;
 
 use std::path::Path;
 
-use ringpool_index::{Vectors, VectorsError};
+use ringpool_index::{Element, Vectors, VectorsError};
 
 use contents::Contents;
 use ending::{Ending, Format};
@@ -73,6 +73,44 @@ pub fn read(path: &Path) -> Result<Vectors> {
         }
     };
     vectors.map_err(|source| VectorFileError::Refused { path: path.to_owned(), source })
+}
+
+/// What a file of vectors holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// How many rows.
+    pub rows: u64,
+    /// How many values a row has.
+    pub dim: usize,
+    /// Their type once they are read.
+    pub element: Element,
+}
+
+/// The shape of a file of vectors by its first bytes and its length, before any row is read; what
+/// they claim is checked when it is. `None` for compressed rows that do not begin with a count.
+///
+/// # Errors
+/// [`VectorFileError`] names what is wrong, where, and what was expected.
+pub fn shape(path: &Path) -> Result<Option<Shape>> {
+    let ending = Ending::of(path)?;
+    let mut contents = Contents::open(path, ending.gzip)?;
+    let (width, element) = match ending.format {
+        Format::Fvecs | Format::Ivecs => (4, Element::F32),
+        Format::Bvecs => (1, Element::U8),
+        Format::Npy => {
+            let header = npy::read_header(&mut contents)?;
+            let element = match header.element {
+                NpyElement::F32 => Element::F32,
+                NpyElement::F16 => Element::F16,
+                NpyElement::Bf16 => Element::Bf16,
+                NpyElement::U8 => Element::U8,
+                NpyElement::I8 => Element::I8,
+            };
+            return Ok(Some(Shape { rows: header.rows, dim: header.dim, element }));
+        }
+    };
+    let shape = rows::read_shape(&mut contents, width)?;
+    Ok(shape.map(|(dim, rows)| Shape { rows, dim, element }))
 }
 
 fn from_rows<T>(

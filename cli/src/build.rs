@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use ringpool::storage::PageSize;
+use ringpool::vectors::{self, Shape};
 use ringpool::{
-    BuildError, BuildOptions, BuildReport, Manifest, Metric, Phase, Progress, Quantizer,
+    BuildError, BuildOptions, BuildReport, Element, MAX_POINTS, Manifest, Memory, Metric, Phase,
+    Progress, Quantizer, Vectors,
 };
-use ringpool::{Vectors, vectors};
 use serde::Serialize;
 
 use crate::console::Console;
@@ -17,7 +18,7 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::options::page_size;
 use crate::progress::Bar;
-use crate::table;
+use crate::{process, table};
 
 /// Make a segment from a file of vectors
 #[derive(Args)]
@@ -59,6 +60,11 @@ pub struct BuildArgs {
     #[arg(long, default_value_t = 0, value_name = "N")]
     threads: usize,
 
+    /// Memory that the build may need, in bytes or as a share of what is left: what needs more is
+    /// refused before it begins
+    #[arg(long, value_name = "BYTES|N%")]
+    build_memory: Option<Memory>,
+
     /// Decides layers and order of insertion
     #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
@@ -90,6 +96,10 @@ struct Built {
     seed: u64,
     page_size_bytes: usize,
     bytes: u64,
+    /// What the build was to need at most, as `--build-memory` counts it.
+    memory_needed_bytes: u64,
+    /// The most that was resident.
+    peak_rss_bytes: Option<u64>,
     /// Points that nothing led to and that were linked at the end.
     linked_points: u64,
     codes_seconds: f64,
@@ -101,14 +111,6 @@ struct Built {
 /// Runs the command.
 pub fn execute(args: &BuildArgs, console: &Console) -> Result<(), Failure> {
     let started = Instant::now();
-    let given = vectors::read(&args.vectors).map_err(|error| Failure::of(&error))?;
-    let rows = match args.element {
-        StoredElement::AsGiven => Ok(given),
-        StoredElement::F32 => Ok(given.to_f32()),
-        StoredElement::F16 => given.to_f16(),
-        StoredElement::Bf16 => given.to_bf16(),
-    };
-    let rows = rows.map_err(|error| Failure::of(&error))?;
     let options = BuildOptions {
         metric: args.metric,
         m: args.m,
@@ -118,6 +120,20 @@ pub fn execute(args: &BuildArgs, console: &Console) -> Result<(), Failure> {
         threads: args.threads,
         seed: args.seed,
     };
+    let shape = vectors::shape(&args.vectors).map_err(|error| Failure::of(&error))?;
+    if let Some(shape) = shape {
+        expect_room(args, &options, shape)?;
+    }
+    let given = vectors::read(&args.vectors).map_err(|error| Failure::of(&error))?;
+    let (rows, dim, element) = (given.len() as u64, given.dim(), given.element());
+    let memory_needed_bytes = expect_room(args, &options, Shape { rows, dim, element })?;
+    let rows = match args.element {
+        StoredElement::AsGiven => Ok(given),
+        StoredElement::F32 => Ok(given.to_f32()),
+        StoredElement::F16 => given.to_f16(),
+        StoredElement::Bf16 => given.to_bf16(),
+    };
+    let rows = rows.map_err(|error| Failure::of(&error))?;
     let report = build(&rows, &args.vectors, &args.out, &options, console)?;
     let manifest = Manifest::read(&args.out).map_err(|error| Failure::of(&error))?;
     let files = manifest.component_files(&args.out).map_err(|error| Failure::of(&error))?;
@@ -134,6 +150,8 @@ pub fn execute(args: &BuildArgs, console: &Console) -> Result<(), Failure> {
         seed: manifest.seed,
         page_size_bytes: args.page_size.bytes(),
         bytes: bytes.sum(),
+        memory_needed_bytes,
+        peak_rss_bytes: process::peak_rss_bytes(),
         linked_points: report.linked_points as u64,
         codes_seconds: report.codes_time.as_secs_f64(),
         graph_seconds: report.graph_time.as_secs_f64(),
@@ -141,6 +159,39 @@ pub fn execute(args: &BuildArgs, console: &Console) -> Result<(), Failure> {
         wall_seconds: started.elapsed().as_secs_f64(),
     };
     console.show(&built, text)
+}
+
+/// What the build will need, if it is no more than it may.
+fn expect_room(args: &BuildArgs, options: &BuildOptions, shape: Shape) -> Result<u64, Failure> {
+    let element = match args.element {
+        StoredElement::AsGiven => shape.element,
+        StoredElement::F32 => Element::F32,
+        StoredElement::F16 => Element::F16,
+        StoredElement::Bf16 => Element::Bf16,
+    };
+    let points = usize::try_from(shape.rows).unwrap_or(usize::MAX).min(MAX_POINTS);
+    let possible = options.check(shape.dim);
+    possible.map_err(|error| Failure::Usage(error.to_string()))?;
+    let needed = options.memory(shape.dim, points, element);
+    let Some(memory) = args.build_memory else { return Ok(needed.peak_bytes()) };
+    let bound = memory.resolve(Memory::left_bytes().unwrap_or(0));
+    if needed.peak_bytes() <= bound {
+        return Ok(needed.peak_bytes());
+    }
+    let fits = options.points_within(shape.dim, points, element, bound);
+    Err(Failure::new(format!(
+        "{}: building {} vectors needs {} (vectors {}, codes {}, graph {}, the rest beside them), \
+         more than the {} of --build-memory, in which {} of them fit: build fewer at a time, with a \
+         smaller --m, fewer --quantize or fewer --threads, or give more memory",
+        args.vectors.display(),
+        table::count(points as u64),
+        table::bytes(needed.peak_bytes()),
+        table::bytes(needed.vectors_bytes),
+        table::bytes(needed.codes_bytes),
+        table::bytes(needed.graph_bytes),
+        table::bytes(bound),
+        table::count(fits as u64)
+    )))
 }
 
 /// Builds `out` from `rows`, which were read from `file`, with a bar and with an ear for Ctrl-C.
@@ -193,7 +244,8 @@ fn text(built: &Built) -> String {
         points => format!("; {} that nothing led to were linked", table::count(points)),
     };
     format!(
-        "{}: {} points of {} dimensions ({}, {}), {} in pages of {}, built in {}{linked}",
+        "{}: {} points of {} dimensions ({}, {}), {} in pages of {}, built in {} and {} of memory \
+         (at most {} was to be needed){linked}",
         built.out.display(),
         table::count(built.points),
         built.dimensions,
@@ -201,6 +253,8 @@ fn text(built: &Built) -> String {
         built.metric,
         table::bytes(built.bytes),
         table::bytes(built.page_size_bytes as u64),
-        table::duration_us(built.wall_seconds * 1e6)
+        table::duration_us(built.wall_seconds * 1e6),
+        table::or_dash(built.peak_rss_bytes.map(table::bytes)),
+        table::bytes(built.memory_needed_bytes)
     )
 }

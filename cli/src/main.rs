@@ -1,6 +1,7 @@
 //! The `ringpool` command: makes segments, searches them through a pool, a mapping or plain
-//! memory, compares the three under the same memory, checks what is on disk, measures disks,
-//! and replays traces of page numbers.
+//! memory, compares the three under the same memory, finds the parameters that reach a recall,
+//! makes vectors and their true neighbours, checks what is on disk, measures disks, and replays
+//! traces of page numbers.
 //!
 //! One file a command. Each prints for people, or with `--json` one object on stdout and nothing
 //! else there. Exit codes: 0 done, 1 failed with one line on stderr, 2 wrong usage.
@@ -39,7 +40,7 @@ mod verify;
 use std::io::{Write, stderr};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::console::Console;
@@ -57,6 +58,18 @@ struct Cli {
     /// Print one JSON object on stdout and nothing else there
     #[arg(long, global = true)]
     json: bool,
+
+    /// What to compute with: auto, the widest vectors that the processor has, or plain, none.
+    /// Results are the same, bit by bit
+    #[arg(long, global = true, value_enum, hide_default_value = true, default_value = "auto")]
+    simd: Simd,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
+#[value(rename_all = "lower")]
+enum Simd {
+    Auto,
+    Plain,
 }
 
 #[derive(Subcommand)]
@@ -88,6 +101,9 @@ fn main() -> ExitCode {
 }
 
 fn execute(cli: &Cli) -> Result<(), Failure> {
+    if cli.simd == Simd::Plain {
+        ringpool::without_wide_vectors();
+    }
     let console = Console::new(cli.json, Interrupt::install()?);
     match &cli.command {
         Command::Demo(args) => demo::execute(args, &console),

@@ -104,7 +104,8 @@ fn make(
         let step = |done| progress.report(Phase::Codes, set * points + done, sets * points);
         unless_cancelled(Measured::train(quantizer, &rows, &step))
     };
-    let codes = (0..).zip(options.codes()).map(train).collect::<Result<Vec<_>, _>>()?;
+    let trained = (0..).zip(options.codes()).map(train).collect::<Result<Vec<_>, _>>()?;
+    let codes: Vec<Measured> = trained.into_iter().flatten().collect();
     let codes_time = begun.elapsed();
     let begun = Instant::now();
     let step = |done| progress.report(Phase::Graph, done, points);

@@ -23,7 +23,7 @@ const QUERIES_PER_TASK: usize = 8;
 const STRETCH_BYTES: usize = 4 << 20;
 /// A stretch is also no more work than so many values compared, a fraction of a second: whoever
 /// cancels is heard between two.
-const STRETCH_VALUES: usize = 1 << 33;
+const STRETCH_VALUES: usize = 1 << 30;
 
 /// Hears how many rows of how many are done, and ends the work when it breaks.
 pub type ExactProgress<'a> = dyn FnMut(u64, u64) -> ControlFlow<()> + Send + 'a;

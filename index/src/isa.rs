@@ -7,6 +7,8 @@
 
 #![allow(unsafe_code)]
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::kernels::Simd;
 
 /// A computation that is worth wide vectors. `run` must be `#[inline(always)]`, else its body is
@@ -58,9 +60,23 @@ enum Level {
     Neon(Neon),
 }
 
+static PLAIN_ONLY: AtomicBool = AtomicBool::new(false);
+
+/// From now on what this process builds, opens and searches is computed without the wide vectors
+/// that the processor has, which takes longer and changes nothing else: hits and the bytes of
+/// segments are the same, bit by bit, and this is how to see that. What was opened before keeps
+/// its vectors. There is no way back.
+pub fn without_wide_vectors() {
+    // Relaxed: nothing is published with it, and who sees it late computes the same.
+    PLAIN_ONLY.store(true, Ordering::Relaxed);
+}
+
 impl Isa {
     /// The best one there is.
     pub(crate) fn detected() -> Self {
+        if PLAIN_ONLY.load(Ordering::Relaxed) {
+            return Self::plain();
+        }
         #[cfg(target_arch = "x86_64")]
         {
             if let Some(proof) = Avx512Vnni::detected() {
@@ -100,6 +116,21 @@ impl Isa {
             Level::Avx512Vnni(proof) => unsafe { avx512_vnni(kernel, proof) },
             #[cfg(target_arch = "aarch64")]
             Level::Neon(proof) => kernel.run(proof),
+        }
+    }
+
+    /// What it is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self.0 {
+            Level::Plain(_) => "plain",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(_) => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni(_) => "avx512-vnni",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon(_) => "neon",
         }
     }
 

@@ -22,7 +22,10 @@ compile_error!("ringpool-index needs a little-endian 64-bit machine");
 
 mod aligned;
 mod batch;
+#[doc(hidden)]
+pub mod bench_seam;
 mod build;
+mod build_memory;
 mod candidates;
 mod codes;
 mod codes_error;
@@ -33,8 +36,6 @@ mod error;
 mod exact;
 mod graph;
 mod isa;
-// Some kernels are here before those who use them.
-#[allow(dead_code, unused_imports)]
 mod kernels;
 mod layout;
 mod manifest;
@@ -57,11 +58,13 @@ mod write;
 mod tests;
 
 pub use build::{BuildReport, build};
+pub use build_memory::BuildMemory;
 pub use codes_error::CodesError;
 pub use component::{ComponentFile, ComponentKind};
 pub use element::Element;
 pub use error::{BuildError, ParseError, SearchError, SegmentError, VectorsError};
 pub use exact::{ExactProgress, exact_search, exact_search_while};
+pub use isa::without_wide_vectors;
 pub use manifest::{Component, FORMAT_VERSION, Manifest};
 pub use metric::Metric;
 pub use options::BuildOptions;

@@ -52,8 +52,11 @@ impl BuildOptions {
         self.quantizers.iter().copied().filter(|&quantizer| quantizer != Quantizer::None)
     }
 
-    /// Whether vectors of `dim` dimensions can be built so.
-    pub(crate) fn check(&self, dim: usize) -> Result<(), BuildError> {
+    /// Passes where vectors of `dim` dimensions can be built so.
+    ///
+    /// # Errors
+    /// When an option is out of its range, or codes are asked for that such vectors cannot have.
+    pub fn check(&self, dim: usize) -> Result<(), BuildError> {
         let within = |name, value: usize, least: usize, most: usize| {
             if (least..=most).contains(&value) {
                 return Ok(());

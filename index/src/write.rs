@@ -31,7 +31,7 @@ pub(crate) struct Staging<'a> {
 pub(crate) type Gate<'a> = dyn Fn(&'static str) -> io::Result<()> + 'a;
 
 /// How much is handed to the system at once.
-const CHUNK_BYTES: usize = 1 << 20;
+pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 
 impl<'a> Staging<'a> {
     /// Makes the folder. Fails at once where the segment could not be put in the end.

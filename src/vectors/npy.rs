@@ -29,8 +29,8 @@ pub(super) enum NpyElement {
 /// What a header says, once it is known to be possible.
 pub(super) struct Header {
     pub(super) element: NpyElement,
-    rows: u64,
-    dim: usize,
+    pub(super) rows: u64,
+    pub(super) dim: usize,
 }
 
 /// NumPy's name of an element type.

@@ -14,6 +14,17 @@ pub(super) struct Rows<T> {
     pub(super) values: Vec<T>,
 }
 
+/// The dimension of the rows and how many there are; `None` in a compressed file, whose length
+/// nobody knows.
+pub(super) fn read_shape(contents: &mut Contents, width: usize) -> Result<Option<(usize, u64)>> {
+    let Some(dim) = read_length(contents, 0)? else {
+        let path = contents.path().to_owned();
+        return Err(VectorFileError::Empty { path });
+    };
+    let row_bytes = (LENGTH_BYTES + dim * width) as u64;
+    Ok(contents.left().map(|left| (dim, (left + LENGTH_BYTES as u64) / row_bytes)))
+}
+
 /// Reads all rows. There is at least one, and it has at least one element.
 pub(super) fn read<T: LittleEndian>(contents: &mut Contents) -> Result<Rows<T>> {
     let Some(dim) = read_length(contents, 0)? else {

@@ -133,7 +133,7 @@ impl Normal {
 
     /// A whole number below `end`.
     fn below(&mut self, end: u64) -> u64 {
-        (u128::from(self.random.next_u64()) * u128::from(end) >> 64) as u64
+        ((u128::from(self.random.next_u64()) * u128::from(end)) >> 64) as u64
     }
 
     /// A number from -1 to 1, of the 2^53 that are evenly spaced there.

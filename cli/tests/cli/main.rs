@@ -9,5 +9,6 @@ mod output;
 mod probe;
 mod refusals;
 mod replay;
+mod simd;
 mod system;
 mod workshop;

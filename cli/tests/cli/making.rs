@@ -64,7 +64,7 @@ fn what_cannot_be_generated_leaves_nothing() {
     let queries = ["--out", "a.fvecs", "--queries", "5", "--queries-out", "q.bvecs"];
     failed(&with(&queries), &["q.bvecs"]);
     misused(&with(&["--out", "a.fvecs", "--queries", "5"]), &["--queries-out"]);
-    misused(&with(&["--out", "a.fvecs", "--spread", "-1"]), &["--spread"]);
+    misused(&with(&["--out", "a.fvecs", "--spread", "1e9"]), &["--spread"]);
     let huge = ["generate", "--n", "9", "--dim", "65536", "--clusters", "5000", "--out", "a.npy"];
     misused(&shop.ringpool(huge), &["--clusters"]);
     misused(&shop.ringpool(["generate", "--n", "0", "--dim", "3", "--out", "a.npy"]), &["--n"]);
@@ -194,4 +194,25 @@ fn a_recall_that_is_out_of_reach_is_said_so() {
     misused(&shop.ringpool(args.iter().chain(&["--recall", "1.5"])), &["--recall"]);
     misused(&shop.ringpool(args.iter().chain(&["--recall", "0"])), &["--recall"]);
     assert_eq!(shop.contents(), before);
+}
+
+#[test]
+fn a_build_that_needs_more_than_it_may_is_refused_before_it_begins() {
+    let shop = Workshop::new();
+    done(&shop.ringpool(GENERATE.iter().chain(&["--out", "base.fvecs"])));
+    done(&shop.ringpool(GENERATE.iter().chain(&["--out", "base.bvecs.gz"])));
+    let before = shop.contents();
+    let build = |file: &str, memory: &str| {
+        let flags = ["--out", "segment", "--build-memory", memory, "--json"];
+        shop.ringpool(["build", "--vectors", file].iter().chain(&flags))
+    };
+    for file in ["base.fvecs", "base.bvecs.gz"] {
+        let parts = ["3,000 vectors", "13.00 MiB", "--build-memory", "of them fit"];
+        failed(&build(file, "13MiB"), &[&parts[..], &[file]].concat());
+    }
+    misused(&build("base.fvecs", "lots"), &["--build-memory"]);
+    assert_eq!(shop.contents(), before);
+    let built = json(&build("base.fvecs", "64MiB"));
+    let (needed, peak) = (&built["memory_needed_bytes"], &built["peak_rss_bytes"]);
+    assert!(needed.as_u64().unwrap() <= 64 << 20 && peak.is_u64());
 }

@@ -158,7 +158,7 @@ fn build_and_inspect_agree() {
         assert_eq!(component["bytes"], length);
     }
     let text = done(&shop.ringpool(["inspect", "segment"]));
-    for part in ["version 1", "cosine", "vectors", "graph", "in memory", "by page"] {
+    for part in ["version 2", "cosine", "vectors", "graph", "in memory", "by page"] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
 }

@@ -39,15 +39,17 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    /// Trains, encodes, and measures.
+    /// Trains, encodes, and measures; `None` where there is nothing to train.
     pub(crate) fn train(
         quantizer: Quantizer,
         rows: &Rows<'_>,
         step: &Step<'_>,
-    ) -> ControlFlow<(), Self> {
-        let codes = Codes::train(quantizer, rows, step)?;
+    ) -> ControlFlow<(), Option<Self>> {
+        let Some(codes) = Codes::train(quantizer, rows, step)? else {
+            return ControlFlow::Continue(None);
+        };
         let deviation = with_scheme!(&codes, codes => Deviation::measure(codes, rows));
-        ControlFlow::Continue(Self { codes, deviation })
+        ControlFlow::Continue(Some(Self { codes, deviation }))
     }
 
     /// Takes all sections of a component, the deviation first.

@@ -8,6 +8,7 @@
 mod centroids;
 mod clipping;
 mod deviation;
+pub(crate) mod pq;
 pub(crate) mod rabitq;
 mod rows;
 pub(crate) mod sq4;
@@ -27,9 +28,9 @@ pub(crate) trait Scheme: Sized + Send + Sync {
     /// A query, ready to be compared with codes; made anew by `set_query`, kept for its memory.
     type Query: Default;
 
-    /// Trains on `rows` and encodes them on all cores. `step` hears how many rows are encoded and
-    /// ends the work when it breaks.
-    fn train(rows: &Rows<'_>, step: &Step<'_>) -> ControlFlow<(), Self>;
+    /// Trains on `rows` and encodes them on all cores into codes of [`record_bytes`]. `step` hears
+    /// how many rows are done and ends the work when it breaks.
+    fn train(rows: &Rows<'_>, code_bytes: usize, step: &Step<'_>) -> ControlFlow<(), Self>;
 
     /// What goes into the component: its sections' records put end to end, of the lengths that
     /// [`sections`] tells.
@@ -69,7 +70,6 @@ pub(crate) type Step<'a> = dyn Fn(u64) -> ControlFlow<()> + Sync + 'a;
 pub(crate) struct Shape {
     pub(crate) metric: Metric,
     pub(crate) dim: usize,
-    #[allow(dead_code)]
     pub(crate) points: usize,
 }
 
@@ -80,6 +80,7 @@ pub(crate) enum Codes {
     RaBitQ1(rabitq::Codes<1>),
     RaBitQ2(rabitq::Codes<2>),
     RaBitQ4(rabitq::Codes<4>),
+    Pq(pq::Codes),
 }
 
 /// Does the same with the codes of whichever scheme.
@@ -88,6 +89,7 @@ macro_rules! with_scheme {
         match $codes {
             $crate::codes::Codes::Sq8($one) => $do,
             $crate::codes::Codes::Sq4($one) => $do,
+            $crate::codes::Codes::Pq($one) => $do,
             $crate::codes::Codes::RaBitQ1($one) => $do,
             $crate::codes::Codes::RaBitQ2($one) => $do,
             $crate::codes::Codes::RaBitQ4($one) => $do,
@@ -102,22 +104,26 @@ pub(crate) struct CodeQuery {
     pub(crate) sq8: sq8::CodeQuery,
     pub(crate) sq4: sq4::CodeQuery,
     pub(crate) rabitq: rabitq::CodeQuery,
+    pub(crate) pq: pq::CodeQuery,
 }
 
 impl Codes {
+    /// `None` where there is nothing to train.
     pub(crate) fn train(
         quantizer: Quantizer,
         rows: &Rows<'_>,
         step: &Step<'_>,
-    ) -> ControlFlow<(), Self> {
-        ControlFlow::Continue(match quantizer {
-            Quantizer::Sq8 => Self::Sq8(Scheme::train(rows, step)?),
-            Quantizer::Sq4 => Self::Sq4(Scheme::train(rows, step)?),
-            Quantizer::RaBitQ { bits: 1 } => Self::RaBitQ1(Scheme::train(rows, step)?),
-            Quantizer::RaBitQ { bits: 2 } => Self::RaBitQ2(Scheme::train(rows, step)?),
-            Quantizer::RaBitQ { bits: 4 } => Self::RaBitQ4(Scheme::train(rows, step)?),
-            other => unimplemented!("{other}"),
-        })
+    ) -> ControlFlow<(), Option<Self>> {
+        let bytes = record_bytes(quantizer, rows.dim());
+        ControlFlow::Continue(Some(match quantizer {
+            Quantizer::None => return ControlFlow::Continue(None),
+            Quantizer::Sq8 => Self::Sq8(Scheme::train(rows, bytes, step)?),
+            Quantizer::Sq4 => Self::Sq4(Scheme::train(rows, bytes, step)?),
+            Quantizer::Pq { .. } => Self::Pq(Scheme::train(rows, bytes, step)?),
+            Quantizer::RaBitQ { bits: 1 } => Self::RaBitQ1(Scheme::train(rows, bytes, step)?),
+            Quantizer::RaBitQ { bits: 2 } => Self::RaBitQ2(Scheme::train(rows, bytes, step)?),
+            Quantizer::RaBitQ { .. } => Self::RaBitQ4(Scheme::train(rows, bytes, step)?),
+        }))
     }
 
     pub(crate) fn from_sections(
@@ -126,12 +132,13 @@ impl Codes {
         sections: Vec<Vec<u8>>,
     ) -> Result<Self, String> {
         Ok(match quantizer {
+            Quantizer::None => return Err("there are no codes of this name".into()),
             Quantizer::Sq8 => Self::Sq8(Scheme::from_sections(shape, sections)?),
             Quantizer::Sq4 => Self::Sq4(Scheme::from_sections(shape, sections)?),
+            Quantizer::Pq { .. } => Self::Pq(Scheme::from_sections(shape, sections)?),
             Quantizer::RaBitQ { bits: 1 } => Self::RaBitQ1(Scheme::from_sections(shape, sections)?),
             Quantizer::RaBitQ { bits: 2 } => Self::RaBitQ2(Scheme::from_sections(shape, sections)?),
-            Quantizer::RaBitQ { bits: 4 } => Self::RaBitQ4(Scheme::from_sections(shape, sections)?),
-            other => unimplemented!("{other}"),
+            Quantizer::RaBitQ { .. } => Self::RaBitQ4(Scheme::from_sections(shape, sections)?),
         })
     }
 
@@ -147,6 +154,7 @@ impl Codes {
             Self::RaBitQ1(_) => Quantizer::RaBitQ { bits: 1 },
             Self::RaBitQ2(_) => Quantizer::RaBitQ { bits: 2 },
             Self::RaBitQ4(_) => Quantizer::RaBitQ { bits: 4 },
+            Self::Pq(codes) => Quantizer::Pq { bytes: codes.code_bytes as u32 },
         }
     }
 
@@ -167,10 +175,11 @@ impl Codes {
 /// has the deviation, the last the codes, one a point.
 pub(crate) fn sections(quantizer: Quantizer, dim: usize, points: usize) -> Vec<(usize, usize)> {
     let parameters = match quantizer {
+        Quantizer::None => return Vec::new(),
         Quantizer::Sq8 => sq8::parameters(dim),
         Quantizer::Sq4 => sq4::parameters(dim),
+        Quantizer::Pq { .. } => pq::parameters(dim),
         Quantizer::RaBitQ { .. } => rabitq::parameters(dim, points),
-        other => unimplemented!("{other}"),
     };
     let codes = (record_bytes(quantizer, dim), points);
     std::iter::once((deviation::BYTES, 1)).chain(parameters).chain([codes]).collect()
@@ -179,10 +188,11 @@ pub(crate) fn sections(quantizer: Quantizer, dim: usize, points: usize) -> Vec<(
 /// The bytes of one point's code.
 pub(crate) fn record_bytes(quantizer: Quantizer, dim: usize) -> usize {
     match quantizer {
+        Quantizer::None => 0,
         Quantizer::Sq8 => dim,
         Quantizer::Sq4 => sq4::record_bytes(dim),
+        Quantizer::Pq { bytes } => bytes as usize,
         Quantizer::RaBitQ { bits } => rabitq::record_bytes(bits.into(), dim),
-        other => unimplemented!("{other}"),
     }
 }
 

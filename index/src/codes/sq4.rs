@@ -61,11 +61,10 @@ impl Scheme for Codes {
         &mut all.sq4
     }
 
-    fn train(rows: &Rows<'_>, step: &Step<'_>) -> ControlFlow<(), Self> {
+    fn train(rows: &Rows<'_>, code_bytes: usize, step: &Step<'_>) -> ControlFlow<(), Self> {
         let levels = choose_levels(rows, LAST, step)?;
         let metric = rows.metric;
-        let bytes = record_bytes(rows.dim());
-        let codes = encode_all(rows, bytes, step, |(): &mut (), values, code| {
+        let codes = encode_all(rows, code_bytes, step, |(): &mut (), values, code| {
             encode(metric, &levels, values, code);
         })?;
         ControlFlow::Continue(Self { metric, levels, codes, isa: Isa::detected() })
@@ -199,7 +198,8 @@ mod tests {
     use crate::kernels::MAX_QUERY_UNIT;
 
     fn train(vectors: &Vectors, metric: Metric) -> Codes {
-        match Codes::train(&Rows::new(vectors, metric, 0), &|_| ControlFlow::Continue(())) {
+        let bytes = record_bytes(vectors.dim());
+        match Codes::train(&Rows::new(vectors, metric, 0), bytes, &|_| ControlFlow::Continue(())) {
             ControlFlow::Continue(codes) => codes,
             ControlFlow::Break(()) => unreachable!("nobody breaks"),
         }

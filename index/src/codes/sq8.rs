@@ -61,9 +61,9 @@ impl Scheme for Codes {
         &mut all.sq8
     }
 
-    fn train(rows: &Rows<'_>, step: &Step<'_>) -> ControlFlow<(), Self> {
+    fn train(rows: &Rows<'_>, code_bytes: usize, step: &Step<'_>) -> ControlFlow<(), Self> {
         let book = Codebook::train(rows);
-        let codes = encode_all(rows, rows.dim(), step, |(): &mut (), values, code| {
+        let codes = encode_all(rows, code_bytes, step, |(): &mut (), values, code| {
             book.encode(values, code);
         })?;
         ControlFlow::Continue(Self::new(rows.metric, book, codes))
@@ -251,7 +251,9 @@ mod tests {
     use crate::{Element, Vectors};
 
     fn train(vectors: &Vectors, metric: Metric) -> Codes {
-        match Codes::train(&Rows::new(vectors, metric, 0), &|_| ControlFlow::Continue(())) {
+        match Codes::train(&Rows::new(vectors, metric, 0), vectors.dim(), &|_| {
+            ControlFlow::Continue(())
+        }) {
             ControlFlow::Continue(codes) => codes,
             ControlFlow::Break(()) => unreachable!("nobody breaks"),
         }

@@ -31,6 +31,17 @@ impl Lanes for TwoYmm {
     }
 
     #[inline(always)]
+    fn least(self, other: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { Self(_mm256_min_ps(self.0, other.0), _mm256_min_ps(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    fn values(self) -> [f32; 16] {
+        bytemuck::cast([self.0, self.1])
+    }
+
+    #[inline(always)]
     fn fold(self) -> f32 {
         // SAFETY: as above.
         unsafe { fold(_mm256_add_ps(self.0, self.1)) }

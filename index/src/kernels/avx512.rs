@@ -31,6 +31,20 @@ impl Lanes for Zmm {
     }
 
     #[inline(always)]
+    fn least(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_min_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn values(self) -> [f32; 16] {
+        let mut values = [0.0; 16];
+        // SAFETY: as above, and the array is as long as what is stored.
+        unsafe { _mm512_storeu_ps(values.as_mut_ptr(), self.0) };
+        values
+    }
+
+    #[inline(always)]
     fn fold(self) -> f32 {
         // SAFETY: as above, and DQ, which every proof includes.
         unsafe {

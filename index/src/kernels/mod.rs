@@ -32,5 +32,5 @@ mod vnni;
 
 pub(crate) use codes::{DotCodes, DotI8, DotNibbles, MAX_QUERY_UNIT, SquaredDifferences};
 pub(crate) use floats::{Dot, L2, L2Within, SquaredNorm};
-pub(crate) use simd::Simd;
-pub(crate) use stored::{Bf16, F16, F32, I8, Stored, U8};
+pub(crate) use simd::{Lanes, Simd};
+pub(crate) use stored::{Bf16, F16, F32, I8, U8};

@@ -38,6 +38,22 @@ impl Lanes for FourRegisters {
     }
 
     #[inline(always)]
+    fn least(self, other: Self) -> Self {
+        // SAFETY: as above.
+        self.zip(other, |a, b| unsafe { vminq_f32(a, b) })
+    }
+
+    #[inline(always)]
+    fn values(self) -> [f32; 16] {
+        let mut values = [0.0; 16];
+        for (values, four) in values.as_chunks_mut::<4>().0.iter_mut().zip(self.0) {
+            // SAFETY: as above, and the array is as long as what is stored.
+            unsafe { vst1q_f32(values.as_mut_ptr(), four) };
+        }
+        values
+    }
+
+    #[inline(always)]
     fn fold(self) -> f32 {
         let [a, b, c, d] = self.0;
         // SAFETY: as above.

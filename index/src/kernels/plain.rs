@@ -35,6 +35,16 @@ impl Lanes for Sixteen {
     }
 
     #[inline(always)]
+    fn least(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a < b { a } else { b })
+    }
+
+    #[inline(always)]
+    fn values(self) -> [f32; 16] {
+        self.0
+    }
+
+    #[inline(always)]
     fn fold(self) -> f32 {
         let eight: [f32; 8] = std::array::from_fn(|i| self.0[i] + self.0[i + 8]);
         let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);

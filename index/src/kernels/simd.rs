@@ -15,6 +15,11 @@ pub(crate) trait Simd: Copy {
 
     /// Sixteen f32, little-endian, at any alignment. So are the others.
     fn f32s(self, bytes: &[u8; 64]) -> Self::Lanes;
+    /// Sixteen times the same.
+    #[inline(always)]
+    fn all(self, value: f32) -> Self::Lanes {
+        self.f32s(&bytemuck::cast([value; 16]))
+    }
     /// Sixteen f16, widened.
     fn f16s(self, bytes: &[u8; 32]) -> Self::Lanes;
     /// Sixteen bf16, widened.
@@ -73,6 +78,10 @@ pub(crate) trait Lanes: Copy {
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
+    /// The lesser of both, of numbers.
+    fn least(self, other: Self) -> Self;
+    /// One by one.
+    fn values(self) -> [f32; 16];
 
     /// Their sum: each lane of the upper half is added to that of the lower half, until one is
     /// left.

@@ -23,15 +23,18 @@ use crate::{
     Scratch, SearchParams, Segment, SegmentError, Vectors, build,
 };
 
-/// Every way to walk that vectors of any dimension have.
-const QUANTIZERS: [Quantizer; 6] = [
-    Quantizer::None,
-    Quantizer::Sq8,
-    Quantizer::Sq4,
-    Quantizer::RaBitQ { bits: 1 },
-    Quantizer::RaBitQ { bits: 2 },
-    Quantizer::RaBitQ { bits: 4 },
-];
+/// Every way to walk, that of product codes with so many bytes.
+const fn quantizers(pq_bytes: u32) -> [Quantizer; 7] {
+    [
+        Quantizer::None,
+        Quantizer::Sq8,
+        Quantizer::Sq4,
+        Quantizer::Pq { bytes: pq_bytes },
+        Quantizer::RaBitQ { bits: 1 },
+        Quantizer::RaBitQ { bits: 2 },
+        Quantizer::RaBitQ { bits: 4 },
+    ]
+}
 
 /// Numbers from 0 to 1 that look random and are always the same for a seed.
 fn uniform(seed: u64) -> impl Iterator<Item = f32> {

@@ -1,6 +1,6 @@
 //! How much of the truth searches find.
 
-use super::{QUANTIZERS, as_element, clustered, recall, row, search_all, segment};
+use super::{as_element, clustered, quantizers, recall, row, search_all, segment};
 use crate::{
     BuildOptions, Element, Metric, Quantizer, Rescore, Scratch, SearchParams, Vectors, exact_search,
 };
@@ -17,7 +17,7 @@ fn clusters_under_every_metric_and_quantizer() {
     let base = Vectors::from_f32(24, clustered(3000, 24, 40, false, 1)).unwrap();
     let queries = Vectors::from_f32(24, clustered(100, 24, 40, false, 1)).unwrap();
     for metric in Metric::ALL {
-        for quantizer in QUANTIZERS {
+        for quantizer in quantizers(12) {
             let options =
                 BuildOptions { metric, quantizers: vec![quantizer], ..Default::default() };
             check(&base, &queries, &options, 0.99);
@@ -42,7 +42,7 @@ fn clusters_that_are_far_apart() {
     let queries = (0..100).flat_map(|i| row(&base, i * 40 + 7)).collect();
     let queries = Vectors::from_f32(8, queries).unwrap();
     // The sixteen levels of sq4 cannot even tell clusters apart.
-    for quantizer in QUANTIZERS.into_iter().filter(|&quantizer| quantizer != Quantizer::Sq4) {
+    for quantizer in quantizers(8).into_iter().filter(|&quantizer| quantizer != Quantizer::Sq4) {
         let options = BuildOptions { quantizers: vec![quantizer], ..Default::default() };
         // A step of one 255th of the whole range cannot tell the points of a cluster apart, but
         // the 40 of a cluster are what is rescored.
@@ -110,9 +110,9 @@ fn as_many_originals_as_a_recall_needs() {
     let queries = Vectors::from_f32(dim, clustered(150, dim, 20, false, 8)).unwrap();
     for metric in Metric::ALL {
         let truth = exact_search(&base, &queries, metric, k).unwrap();
-        for quantizer in QUANTIZERS.into_iter().filter(|&quantizer| quantizer != Quantizer::None) {
+        for quantizer in &quantizers(32)[1..] {
             let options =
-                BuildOptions { metric, quantizers: vec![quantizer], ..Default::default() };
+                BuildOptions { metric, quantizers: vec![*quantizer], ..Default::default() };
             let segment = segment(&base, &options);
             let mut scratch = Scratch::default();
             let reads = [0.5, 0.9, 0.99].map(|wanted| {

@@ -6,7 +6,7 @@ use std::path::Path;
 use ringpool_storage::{PageNo, PageSize, PageSource};
 
 use super::{
-    QUANTIZERS, as_element, clustered, in_memory, open, open_resident, row, search_all, segment,
+    as_element, clustered, in_memory, open, open_resident, quantizers, row, search_all, segment,
 };
 use crate::{
     BuildOptions, Element, Hit, MAX_DIM, Manifest, Metric, NoProgress, Rescore, Scratch,
@@ -49,7 +49,7 @@ fn every_element_metric_quantizer_and_page_size() {
     for element in Element::ALL {
         let base = as_element(33, &values, element);
         for metric in Metric::ALL {
-            for quantizer in QUANTIZERS {
+            for quantizer in quantizers(1) {
                 for page_size in [PageSize::new(512).unwrap(), PageSize::KIB_4] {
                     let options = BuildOptions {
                         metric,
@@ -73,7 +73,7 @@ fn every_element_at_odd_dimensions_and_the_most() {
         for element in Element::ALL {
             let base = as_element(dim, &values, element);
             for metric in Metric::ALL {
-                for quantizer in QUANTIZERS {
+                for quantizer in quantizers(1) {
                     let quantizers = vec![quantizer];
                     let options = BuildOptions { metric, quantizers, m: 4, ..Default::default() };
                     check_hits(&base, &options);
@@ -87,7 +87,7 @@ fn every_element_at_odd_dimensions_and_the_most() {
 fn vectors_longer_than_pages() {
     for (dim, element) in [(1025, Element::F32), (3000, Element::F16), (65_536, Element::U8)] {
         let base = as_element(dim, &clustered(40, dim, 3, false, 12), element);
-        for quantizer in QUANTIZERS {
+        for quantizer in quantizers(1) {
             let options =
                 BuildOptions { quantizers: vec![quantizer], m: 600, ..Default::default() };
             check_hits(&base, &options);
@@ -98,7 +98,7 @@ fn vectors_longer_than_pages() {
 #[test]
 fn the_smallest_segments() {
     for metric in Metric::ALL {
-        for quantizer in QUANTIZERS {
+        for quantizer in quantizers(1) {
             let options = BuildOptions {
                 metric,
                 quantizers: vec![quantizer],
@@ -128,12 +128,17 @@ fn the_same_bytes_at_any_number_of_threads() {
         let base = as_element(20, &clustered(2000, 20, 30, false, 13), element);
         let built = [1, 2, 8].map(|threads| {
             let out = parent.path().join(format!("{element}-{threads}"));
-            let options =
-                BuildOptions { metric, threads, ef_construction: 60, ..Default::default() };
+            let options = BuildOptions {
+                metric,
+                threads,
+                ef_construction: 60,
+                quantizers: quantizers(5)[1..].to_vec(),
+                ..Default::default()
+            };
             build(&base, &out, &options, &NoProgress).unwrap();
             bytes_of(&out)
         });
-        assert_eq!(built[0].len(), 7);
+        assert_eq!(built[0].len(), 11);
         assert!(built[0] == built[1] && built[0] == built[2]);
         let out = parent.path().join(format!("{element}-seed"));
         let options = BuildOptions { metric, seed: 1, ..Default::default() };

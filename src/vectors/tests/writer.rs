@@ -38,6 +38,9 @@ fn rows_come_back_as_they_were_written() {
                 assert_eq!(fs::read(&path).unwrap(), b"before", "not until it is whole");
                 file.publish().unwrap();
                 assert_eq!(read(&path).unwrap(), rows(element, dim, 0, count), "{name}");
+                let told = shape(&path).unwrap();
+                let expected = Shape { rows: count as u64, dim, element };
+                assert_eq!(told, (!name.ends_with("vecs.gz")).then_some(expected), "{name}");
             }
         }
     }

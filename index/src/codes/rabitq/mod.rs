@@ -112,10 +112,9 @@ impl<const BITS: usize> Scheme for Codes<BITS> {
         &mut all.rabitq
     }
 
-    fn train(rows: &Rows<'_>, step: &Step<'_>) -> ControlFlow<(), Self> {
+    fn train(rows: &Rows<'_>, code_bytes: usize, step: &Step<'_>) -> ControlFlow<(), Self> {
         let space = Space::train(rows);
         let places = space.centroids.places();
-        let code_bytes = record_bytes(BITS, rows.dim());
         let encode = |scratch: &mut EncodeScratch, values: &[f32], record: &mut [u8]| {
             encode::<BITS>(&space, &places, rows.metric, scratch, values, record);
         };

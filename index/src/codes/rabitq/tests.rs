@@ -7,7 +7,9 @@ use crate::distance::RowQuery;
 use crate::{Element, MAX_DIM, Vectors};
 
 fn train<const BITS: usize>(vectors: &Vectors, metric: Metric, seed: u64) -> Codes<BITS> {
-    match Codes::train(&Rows::new(vectors, metric, seed), &|_| ControlFlow::Continue(())) {
+    let code_bytes = record_bytes(BITS, vectors.dim());
+    let rows = Rows::new(vectors, metric, seed);
+    match Codes::train(&rows, code_bytes, &|_| ControlFlow::Continue(())) {
         ControlFlow::Continue(codes) => codes,
         ControlFlow::Break(()) => unreachable!("nobody breaks"),
     }

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 use crate::isa::{Isa, Kernel, Plain};
 use crate::kernels::simd::{Lanes, Simd};
-use crate::kernels::{Bf16, Dot, F16, F32, I8, L2, L2Within, SquaredNorm, Stored, U8};
+use crate::kernels::stored::Stored;
+use crate::kernels::{Bf16, Dot, F16, F32, I8, L2, L2Within, SquaredNorm, U8};
 
 /// Sixteen values as every kernel sees them: each behind fifteen zeros, so that the fold
 /// returns it as it is.

@@ -5,11 +5,13 @@ All of them build HNSW with M 16 and ef_construction 200 over the same f32 vecto
 and answer the same queries on one thread: the peers in one call for all queries, from the wheels of
 PyPI, ringpool through its command line. For each the script looks for the ef that reaches a recall
 and for the one below; the rounds then take turns, each with one pass to warm up and one that is
-timed, and QPS at the recall itself lies on the line between the two (log QPS over recall).
+timed, and QPS at the recall itself lies on the line between the two (log QPS over recall). Where the
+lowest ef, which is k, has more than the recall, QPS is that of it.
 
 What is printed is the median over the rounds and its spread, and the ratio to the fastest peer of
 the same round. A data folder holds base.*, query.* and groundtruth.ivecs*, as ann-benchmarks' sets
-do; the truth's ids are in the order of distance. Indexes are kept in --work and used again.
+do; the truth's ids are in the order of distance. Indexes, the seconds that they took and what ef
+reaches a recall are kept in --work and used again; --rounds 0 makes only these.
 
     cargo build --release -p ringpool-cli
     benches/hnsw_peers.py DATA/fashion-mnist DATA/text-minilm:ip DATA/sift-photos
@@ -181,24 +183,60 @@ class Usearch:
         return self.index.search(self.data.queries, K, threads=1).keys
 
 
-class Peer:
+class System:
+    """Somebody who answers queries, and what is kept of him from one run to the next."""
+
+    def __init__(self, path):
+        self.path, self.kept_file = path, path.with_name(path.name + ".json")
+        self.kept = {}
+
+    def prepare(self, threads, again):
+        if not again and self.kept_file.exists():
+            self.kept = json.loads(self.kept_file.read_text())
+            return self.load()
+        self.kept = {"build_seconds": self.build(threads), "steps": {}}
+        self.keep()
+
+    def keep(self):
+        self.kept_file.write_text(json.dumps(self.kept))
+
+    def steps(self, wanted):
+        """The lowest ef that reaches a recall and the one below, each with its recall."""
+        if str(wanted) not in self.kept["steps"]:
+            self.kept["steps"][str(wanted)] = self.find_steps(wanted)
+            self.keep()
+        return self.kept["steps"][str(wanted)]
+
+    def find_steps(self, wanted):
+        low, high = None, (K, self.recall(K))
+        while high[1] < wanted:
+            if high[0] >= MOST_EF:
+                sys.exit(f"{self.name}: recall {high[1]:.4f} at ef {high[0]}, never {wanted}")
+            ef = math.ceil(high[0] * 1.5)
+            low, high = high, (ef, self.recall(ef))
+        while low and high[0] - low[0] > 1:
+            ef = (low[0] + high[0]) // 2
+            middle = (ef, self.recall(ef))
+            low, high = (low, middle) if middle[1] >= wanted else (middle, high)
+        return [high] if low is None or low[1] >= high[1] else [low, high]
+
+
+class Peer(System):
     """A library within this process."""
 
     def __init__(self, library, work):
-        self.library, self.name, self.wheel = library, library.name, library.wheel
-        self.path = work / f"{library.data.name}.{library.wheel.partition('==')[0]}"
+        self.library, self.name = library, library.name
+        super().__init__(work / f"{library.data.name}.{library.wheel.partition('==')[0]}")
 
-    def prepare(self, threads, again):
-        times = self.path.with_name(self.path.name + ".json")
-        if again or not times.exists():
-            began = time.perf_counter()
-            self.library.build(threads)
-            self.build_seconds = time.perf_counter() - began
-            self.library.save(self.path)
-            times.write_text(json.dumps(self.build_seconds))
-        else:
-            self.build_seconds = json.loads(times.read_text())
-            self.library.load(self.path)
+    def build(self, threads):
+        began = time.perf_counter()
+        self.library.build(threads)
+        seconds = time.perf_counter() - began
+        self.library.save(self.path)
+        return seconds
+
+    def load(self):
+        self.library.load(self.path)
 
     def recall(self, ef):
         return self.library.data.recall(self.library.search(ef))
@@ -210,14 +248,14 @@ class Peer:
         return len(self.library.data.queries) / (time.perf_counter() - began)
 
 
-class Ringpool:
+class Ringpool(System):
     """The command-line tool of this repository, a process a pass."""
 
     name = "ringpool"
 
     def __init__(self, data, work, program):
         self.data, self.program = data, program
-        self.out = work / f"{data.name}.ringpool"
+        super().__init__(work / f"{data.name}.ringpool")
 
     def told(self, *arguments):
         command = [str(argument) for argument in [self.program, *arguments, "--json"]]
@@ -226,21 +264,22 @@ class Ringpool:
             sys.exit(f"{' '.join(command)}: {ended.stderr.strip()}")
         return json.loads(ended.stdout)
 
-    def prepare(self, threads, again):
-        times = self.out.with_name(self.out.name + ".json")
-        if again or not times.exists():
-            shutil.rmtree(self.out, ignore_errors=True)
-            built = self.told(
-                *("build", "--vectors", self.data.base_file, "--out", self.out, "--metric", self.data.metric),
-                *("--m", M, "--ef-construction", EF_CONSTRUCTION, "--quantize", "none", "--element", "f32"),
-                *("--threads", threads),
-            )
-            times.write_text(json.dumps(built["graph_seconds"]))
-        self.build_seconds = json.loads(times.read_text())
+    def build(self, threads):
+        """Without reading and writing, which the others do not do."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        built = self.told(
+            *("build", "--vectors", self.data.base_file, "--out", self.path, "--metric", self.data.metric),
+            *("--m", M, "--ef-construction", EF_CONSTRUCTION, "--quantize", "none", "--element", "f32"),
+            *("--threads", threads),
+        )
+        return built["graph_seconds"]
+
+    def load(self):
+        pass
 
     def pass_(self, ef):
         return self.told(
-            *("search", self.out, "--queries", self.data.query_file, "--truth", self.data.truth_file),
+            *("search", self.path, "--queries", self.data.query_file, "--truth", self.data.truth_file),
             *("--k", K, "--ef", ef, "--backend", "memory", "--temperature", "warm", "--threads", 1),
         )
 
@@ -251,24 +290,9 @@ class Ringpool:
         return self.pass_(ef)["qps"]
 
 
-def steps(system, wanted):
-    """The lowest ef that reaches a recall and the one below, each with its recall."""
-    low, high = None, (K, system.recall(K))
-    while high[1] < wanted:
-        if high[0] >= MOST_EF:
-            sys.exit(f"{system.name}: recall {high[1]:.4f} at ef {high[0]}, never {wanted}")
-        ef = math.ceil(high[0] * 1.5)
-        low, high = high, (ef, system.recall(ef))
-    while low and high[0] - low[0] > 1:
-        ef = (low[0] + high[0]) // 2
-        middle = (ef, system.recall(ef))
-        low, high = (low, middle) if middle[1] >= wanted else (middle, high)
-    return [high] if low is None or low[1] >= high[1] else [low, high]
-
-
 def at_recall(wanted, measured):
     """QPS at a recall, from QPS at the steps around it."""
-    ((_, low_recall), low), ((_, recall), high) = measured[0], measured[-1]
+    (low_recall, low), (recall, high) = measured[0], measured[-1]
     if len(measured) == 1:
         return high
     share = (wanted - low_recall) / (recall - low_recall)
@@ -276,16 +300,19 @@ def at_recall(wanted, measured):
 
 
 def measure(data, systems, rounds, report):
-    ladder = {(system, wanted): steps(system, wanted) for system in systems for wanted in RECALLS}
+    ladder = {(system, wanted): system.steps(wanted) for system in systems for wanted in RECALLS}
+    if rounds == 0:
+        return
     qps = {key: [] for key in ladder}
     for round_ in range(rounds):
         for turn in range(len(systems)):
             system = systems[(turn + round_) % len(systems)]
             at = {}
             for wanted in RECALLS:
-                for step in ladder[system, wanted]:
-                    at[step] = at.get(step) or system.qps(step[0])
-                qps[system, wanted].append(at_recall(wanted, [(step, at[step]) for step in ladder[system, wanted]]))
+                for ef, _ in ladder[system, wanted]:
+                    at[ef] = at.get(ef) or system.qps(ef)
+                measured = [(recall, at[ef]) for ef, recall in ladder[system, wanted]]
+                qps[system, wanted].append(at_recall(wanted, measured))
     for wanted in RECALLS:
         rows = report.setdefault(f"{data.name} at {wanted}", {})
         fastest = [max(qps[system, wanted][i] for system in systems if system.name != "ringpool") for i in range(rounds)]
@@ -339,9 +366,8 @@ def main():
         systems = [of_all[name]() for name in options.systems.split(",")]
         for system in systems:
             system.prepare(threads, options.rebuild)
-        report["build"][data.name] = {system.name: system.build_seconds for system in systems}
-        if options.rounds > 0:
-            measure(data, systems, options.rounds, report["search"])
+        report["build"][data.name] = {system.name: system.kept["build_seconds"] for system in systems}
+        measure(data, systems, options.rounds, report["search"])
     show(report)
     if options.json:
         options.json.write_text(json.dumps(report, indent=2))

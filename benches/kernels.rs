@@ -38,9 +38,9 @@ struct Aligned<T> {
 impl<T: Copy> Aligned<T> {
     fn new(count: usize, value: impl Fn(usize) -> T) -> Self {
         let padding = LINE_BYTES / size_of::<T>();
-        let mut values: Vec<T> = Vec::with_capacity(count + padding);
+        let mut values = Vec::<T>::with_capacity(count + padding);
         let start = values.as_ptr().align_offset(LINE_BYTES).min(padding);
-        values.extend((0..start + count).map(|i| value(i.saturating_sub(start))));
+        values.extend((0..start + count).map(|i: usize| value(i.saturating_sub(start))));
         Self { values, start }
     }
 
@@ -78,59 +78,67 @@ fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, Wal
     group
 }
 
-/// A row's bytes, and how one value of it becomes a float.
-struct Rows {
-    element: Element,
-    bytes: Aligned<u8>,
-    widen: fn(&[u8]) -> f32,
+/// A value of a row.
+trait Value: Copy {
+    const ELEMENT: Element;
+    fn narrow(byte: u8) -> Self;
+    fn widen(self) -> f32;
+    /// The byte at `at` of the value as it lies in a row.
+    fn byte(self, at: usize) -> u8;
 }
 
-impl Rows {
-    fn new<const N: usize>(
-        element: Element,
-        dim: usize,
-        narrow: fn(u8) -> [u8; N],
-        widen: fn(&[u8]) -> f32,
-    ) -> Self {
-        let bytes = Aligned::new(dim * ROWS * N, |i| narrow(small(i / N))[i % N]);
-        Self { element, bytes, widen }
-    }
+macro_rules! value {
+    ($($type:ty: $element:ident, $narrow:expr, $widen:expr;)*) => {$(
+        impl Value for $type {
+            const ELEMENT: Element = Element::$element;
 
-    fn all(dim: usize) -> [Self; 5] {
-        fn le<const N: usize>(bytes: &[u8]) -> [u8; N] {
-            bytes.try_into().expect("a value's bytes")
+            fn narrow(byte: u8) -> Self {
+                $narrow(byte)
+            }
+
+            fn widen(self) -> f32 {
+                $widen(self)
+            }
+
+            fn byte(self, at: usize) -> u8 {
+                self.to_le_bytes()[at]
+            }
         }
-        [
-            Self::new(
-                Element::F32,
-                dim,
-                |v| f32::from(v).to_le_bytes(),
-                |b| f32::from_le_bytes(le(b)),
-            ),
-            Self::new(
-                Element::F16,
-                dim,
-                |v| f16::from(v).to_le_bytes(),
-                |b| f16::from_le_bytes(le(b)).to_f32(),
-            ),
-            Self::new(
-                Element::Bf16,
-                dim,
-                |v| bf16::from(v).to_le_bytes(),
-                |b| bf16::from_le_bytes(le(b)).to_f32(),
-            ),
-            Self::new(Element::U8, dim, |v| [v], |b| f32::from(b[0])),
-            Self::new(Element::I8, dim, |v| [v], |b| f32::from(b[0] as i8)),
-        ]
+    )*};
+}
+value! {
+    f32: F32, f32::from, f32::from;
+    f16: F16, f16::from, f16::to_f32;
+    bf16: Bf16, bf16::from, bf16::to_f32;
+    u8: U8, u8::from, f32::from;
+    i8: I8, |byte| byte as i8, f32::from;
+}
+
+/// The same rows as values and as bytes.
+struct Rows<T> {
+    values: Aligned<T>,
+    bytes: Aligned<u8>,
+    dim: usize,
+}
+
+impl<T: Value> Rows<T> {
+    fn new(dim: usize) -> Self {
+        let bytes = T::ELEMENT.bytes();
+        Self {
+            values: Aligned::new(dim * ROWS, |i| T::narrow(small(i))),
+            bytes: Aligned::new(dim * ROWS * bytes, |i| {
+                T::narrow(small(i / bytes)).byte(i % bytes)
+            }),
+            dim,
+        }
     }
 
-    fn row(&self, row: usize, dim: usize) -> &[u8] {
-        self.bytes.row(row, dim * self.element.bytes())
+    fn bytes(&self, row: usize) -> &[u8] {
+        self.bytes.row(row, self.dim * T::ELEMENT.bytes())
     }
 
-    fn sequential(&self, query: &[f32], row: usize, term: impl Fn(f32, f32) -> f32) -> f32 {
-        let row = self.row(row, query.len()).chunks_exact(self.element.bytes());
-        query.iter().zip(row).map(|(&q, r)| term(q, (self.widen)(r))).sum()
+    fn values(&self, row: usize) -> &[T] {
+        self.values.row(row, self.dim)
     }
 }
 
@@ -175,49 +183,73 @@ fn published<T: SpatialSimilarity + Copy>(
     time(group, "simsimd", dim, |row| sum.published(query.row(0, dim), rows.row(row, dim)));
 }
 
+/// Ours and the sequential loop, against rows of one type.
+fn sums<T: Value>(group: &mut BenchmarkGroup<'_, WallTime>, dim: usize, sum: Sum) {
+    let query = Aligned::new(dim, |i| f32::from(small(3 * i)));
+    let (query, rows) = (query.row(0, dim), Rows::<T>::new(dim));
+    group.throughput(Throughput::Elements(dim as u64));
+    for kernels in Kernels::all() {
+        time(group, kernels.name(), dim, |row| {
+            sum.ours(kernels, query, rows.bytes(row), T::ELEMENT)
+        });
+    }
+    time(group, "sequential", dim, |row| {
+        let pairs = query.iter().zip(rows.values(row));
+        pairs.map(|(&q, r)| sum.of(q, r.widen())).sum::<f32>()
+    });
+}
+
 fn floats(criterion: &mut Criterion) {
     for (sum, name) in [(Sum::L2, "l2"), (Sum::Dot, "dot")] {
-        for (dim, at) in DIMS.into_iter().flat_map(|dim| (0..5).map(move |at| (dim, at))) {
-            let query = Aligned::new(dim, |i| f32::from(small(3 * i)));
-            let (query, rows) = (query.row(0, dim), &Rows::all(dim)[at]);
-            let element = rows.element;
-            let mut group = group(criterion, &format!("{name}-{element}"));
-            group.throughput(Throughput::Elements(dim as u64));
-            for kernels in Kernels::all() {
-                time(&mut group, kernels.name(), dim, |row| {
-                    sum.ours(kernels, query, rows.row(row, dim), element)
-                });
-            }
-            time(&mut group, "sequential", dim, |row| {
-                rows.sequential(query, row, |q, r| sum.of(q, r))
-            });
-            let group = &mut group;
-            match element {
-                Element::F32 => published(group, dim, sum, f32::from),
-                Element::F16 => published(group, dim, sum, |v| simsimd::f16::from_f32(v.into())),
-                Element::Bf16 => published(group, dim, sum, |v| simsimd::bf16::from_f32(v.into())),
-                Element::I8 => published(group, dim, sum, |v| v as i8),
-                // It has none for unsigned bytes.
-                Element::U8 => {}
-            }
+        for dim in DIMS {
+            let f32s = &mut group(criterion, &format!("{name}-f32"));
+            sums::<f32>(f32s, dim, sum);
+            published(f32s, dim, sum, f32::from);
+        }
+        for dim in DIMS {
+            let f16s = &mut group(criterion, &format!("{name}-f16"));
+            sums::<f16>(f16s, dim, sum);
+            published(f16s, dim, sum, |v| simsimd::f16::from_f32(v.into()));
+        }
+        for dim in DIMS {
+            let bf16s = &mut group(criterion, &format!("{name}-bf16"));
+            sums::<bf16>(bf16s, dim, sum);
+            published(bf16s, dim, sum, |v| simsimd::bf16::from_f32(v.into()));
+        }
+        for dim in DIMS {
+            // simsimd has none for unsigned bytes.
+            sums::<u8>(&mut group(criterion, &format!("{name}-u8")), dim, sum);
+        }
+        for dim in DIMS {
+            let i8s = &mut group(criterion, &format!("{name}-i8"));
+            sums::<i8>(i8s, dim, sum);
+            published(i8s, dim, sum, |v| v as i8);
         }
     }
 }
 
-fn norms(criterion: &mut Criterion) {
-    for (dim, at) in DIMS.into_iter().flat_map(|dim| (0..5).map(move |at| (dim, at))) {
-        let rows = &Rows::all(dim)[at];
-        let element = rows.element;
-        let mut group = group(criterion, &format!("norm-{element}"));
+fn norms_of<T: Value>(criterion: &mut Criterion) {
+    for dim in DIMS {
+        let rows = Rows::<T>::new(dim);
+        let mut group = group(criterion, &format!("norm-{}", T::ELEMENT));
         group.throughput(Throughput::Elements(dim as u64));
         for kernels in Kernels::all() {
             time(&mut group, kernels.name(), dim, |row| {
-                kernels.inverse_norm(rows.row(row, dim), element)
+                kernels.inverse_norm(rows.bytes(row), T::ELEMENT)
             });
         }
-        let zeros = vec![0.0; dim];
-        time(&mut group, "sequential", dim, |row| rows.sequential(&zeros, row, |_, r| r * r));
+        time(&mut group, "sequential", dim, |row| {
+            rows.values(row).iter().map(|r| r.widen() * r.widen()).sum::<f32>()
+        });
     }
+}
+
+fn norms(criterion: &mut Criterion) {
+    norms_of::<f32>(criterion);
+    norms_of::<f16>(criterion);
+    norms_of::<bf16>(criterion);
+    norms_of::<u8>(criterion);
+    norms_of::<i8>(criterion);
 }
 
 fn codes(criterion: &mut Criterion) {
@@ -239,20 +271,20 @@ fn codes(criterion: &mut Criterion) {
                 }
                 time(&mut group, "sequential", dim, naive);
             };
-        each("dot-codes", &|kernels, i| kernels.dot_codes(units, row(i)), &|i| {
+        each("codes-dot-codes", &|kernels, i| kernels.dot_codes(units, row(i)), &|i| {
             one_by_one(units.iter().zip(row(i)).map(|(&q, &c)| i64::from(q) * i64::from(c)))
         });
-        each("dot-nibbles", &|kernels, i| kernels.dot_nibbles(units, half(i)), &|i| {
+        each("codes-dot-nibbles", &|kernels, i| kernels.dot_nibbles(units, half(i)), &|i| {
             let (low, high) = units.split_at(dim / 2);
             one_by_one(low.iter().zip(high).zip(half(i)).map(|((&low, &high), &c)| {
                 i64::from(low) * i64::from(c & 15) + i64::from(high) * i64::from(c >> 4)
             }))
         });
-        each("dot-i8", &|kernels, i| kernels.dot_i8(signed, row(i)), &|i| {
+        each("codes-dot-i8", &|kernels, i| kernels.dot_i8(signed, row(i)), &|i| {
             one_by_one(signed.iter().zip(row(i)).map(|(&q, &c)| i64::from(q) * i64::from(c)))
         });
         each(
-            "squared-differences",
+            "codes-squared-differences",
             &|kernels, i| kernels.squared_differences(bytes, row(i)),
             &|i| {
                 one_by_one(bytes.iter().zip(row(i)).map(|(&a, &b)| i64::from(a.abs_diff(b)).pow(2)))

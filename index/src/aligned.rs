@@ -56,9 +56,9 @@ impl<T: Pod> std::ops::DerefMut for Aligned<T> {
 
 /// Asks for huge pages under memory that was not touched yet. A wish: where it is refused, nothing
 /// is wrong.
-fn wish_for_huge_pages(lines: &[Line]) {
+pub(crate) fn wish_for_huge_pages<T: Pod>(values: &[T]) {
     const HUGE_PAGE_BYTES: usize = 2 << 20;
-    let within = lines.as_ptr_range();
+    let within = values.as_ptr_range();
     // Whole pages only: what lies beside the array is somebody else's.
     let start = (within.start as usize).next_multiple_of(HUGE_PAGE_BYTES);
     let end = within.end as usize / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;

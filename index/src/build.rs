@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::codes::{Measured, Rows};
 use crate::component::ComponentKind;
-use crate::graph::{self, CodeSpace, Graph, GraphOptions, RowSpace};
+use crate::graph::{self, ByteSpace, Graph, GraphOptions, RowSpace};
 use crate::write::{Gate, Staging};
 use crate::{BuildError, BuildOptions, Component, Manifest, Metric, Phase, Progress, Vectors};
 
@@ -35,6 +35,8 @@ pub struct BuildReport {
 
 /// Builds a segment of `vectors` in the folder `out`, which must not exist yet and appears whole
 /// or not at all. In memory it takes vectors, codes and graph (for M 16 about 170 bytes a point).
+/// Whole numbers under l2, none more than 255 above the least of its dimension, are compared as
+/// bytes: for a byte a value more, where they are not bytes already, and several times as fast.
 ///
 /// # Errors
 /// When an option is out of range, a value is no number, there are no vectors, `out` exists or
@@ -111,9 +113,9 @@ fn make(
     let step = |done| progress.report(Phase::Graph, done, points);
     let graph_options =
         GraphOptions { m: options.m, ef_construction: options.ef_construction, seed: options.seed };
-    let exact = codes.iter().find_map(|made| made.codes.lossless());
-    let built = match exact.filter(|_| options.metric == Metric::L2) {
-        Some(codes) => graph::build(&CodeSpace(codes), graph_options, &step),
+    let bytes = (options.metric == Metric::L2).then(|| ByteSpace::new(vectors)).flatten();
+    let built = match bytes {
+        Some(space) => graph::build(&space, graph_options, &step),
         None => {
             let space = RowSpace::new(vectors, options.metric);
             graph::build(&space, graph_options, &step)

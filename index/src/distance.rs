@@ -74,7 +74,7 @@ impl RowQuery {
     pub(crate) fn distance_within(&self, row: &[u8], bound: f32) -> f32 {
         match (self.metric, self.element) {
             (Metric::L2, Element::F32) => {
-                number_or_far(self.isa.run(L2Within::<F32>::new(&self.values, row, bound)))
+                number_or_far(l2_within(self.isa, &self.values, row, bound))
             }
             _ => self.distance(row),
         }
@@ -101,6 +101,12 @@ pub(crate) fn l2(isa: Isa, query: &[f32], row: &[u8], element: Element) -> f32 {
         Element::U8 => isa.run(L2::<U8>::new(query, row)),
         Element::I8 => isa.run(L2::<I8>::new(query, row)),
     }
+}
+
+/// Squared Euclidean distance of f32, or, where that is more than `bound`, anything that is.
+#[inline]
+pub(crate) fn l2_within(isa: Isa, query: &[f32], row: &[u8], bound: f32) -> f32 {
+    isa.run(L2Within::<F32>::new(query, row, bound))
 }
 
 /// Inner product.

@@ -6,7 +6,7 @@ use crate::aligned::{Aligned, LINE_BYTES};
 use crate::component::load_rows;
 use crate::distance::RowQuery;
 use crate::layout::Records;
-use crate::prefetch::prefetch_many;
+use crate::prefetch::{prefetch_many, rows_ahead};
 
 /// The original vectors of a segment, in memory.
 pub(crate) struct Rows {
@@ -15,9 +15,6 @@ pub(crate) struct Rows {
     /// From the begin of a row to that of the next.
     stride_bytes: usize,
 }
-
-/// How many bytes are asked for ahead of the row that is compared.
-const AHEAD_BYTES: usize = 16 << 10;
 
 impl Rows {
     /// Reads all vectors through `source`.
@@ -45,7 +42,7 @@ impl Rows {
         distances: &mut Vec<f32>,
     ) {
         distances.clear();
-        let ahead = (AHEAD_BYTES / self.stride_bytes).clamp(1, points.len().max(1));
+        let ahead = rows_ahead(self.row_bytes);
         for &point in points.iter().take(ahead) {
             prefetch_many(self.row(point));
         }

@@ -3,6 +3,7 @@
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
+use crate::aligned::wish_for_huge_pages;
 use crate::{Element, VectorsError};
 
 /// The most dimensions a vector may have.
@@ -162,6 +163,7 @@ impl Vectors {
             return self;
         }
         let mut values = vec![0.0; self.len * self.dim];
+        wish_for_huge_pages(&values);
         for (row, out) in values.chunks_exact_mut(self.dim).enumerate() {
             self.row_f32(row, out);
         }

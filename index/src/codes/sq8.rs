@@ -132,13 +132,6 @@ impl Codes {
         };
         Self { metric, book, codes, norms, isa: Isa::detected() }
     }
-
-    /// The squared distance of two points' codes in steps, where `query` is the code of `from`.
-    #[inline]
-    pub(crate) fn l2_between(&self, query: &[i16], from: u32, to: u32) -> f32 {
-        let norms = i64::from(self.norms[from as usize]) + i64::from(self.norms[to as usize]);
-        (norms - 2 * self.isa.run(DotCodes(query, self.row(to)))) as f32
-    }
 }
 
 /// What one dimension's values look like.
@@ -270,7 +263,6 @@ mod tests {
         let mut query = CodeQuery::default();
         query.set(&codes, &[-99.0, 9.0, 501.0]);
         assert_eq!(codes.distance(&query, 0), 1.0 + 4.0 + 1.0);
-        assert_eq!(codes.l2_between(&[0, 0, 0], 0, 1), 2.0 * 255.0 * 255.0);
     }
 
     #[test]

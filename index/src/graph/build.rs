@@ -18,7 +18,7 @@ use super::neighbours::{Limits, Neighbour, SelectScratch};
 use super::space::{Loaded, Space};
 use super::walk::{Scorer, WalkScratch};
 use super::{Graph, Layer, levels, repair};
-use crate::prefetch::PREFETCH_AHEAD;
+use crate::prefetch::rows_ahead;
 
 /// A round is at most this share of all points: rounds forty times smaller changed recall@10 on
 /// SIFT descriptors by 1 in 10,000 and made the build slower.
@@ -178,7 +178,9 @@ impl<S: Space> Builder<'_, S> {
         (0..=level).rev().map(choose).collect()
     }
 
-    /// The list of a target after new points have linked to it.
+    /// The list of a target after new points have linked to it. One that was shortened keeps a
+    /// quarter of its slots free, so that the next few links need no choice: that takes an eighth off
+    /// the time of a build, and at equal recall a search compares as many points.
     fn link_back(&self, backs: &[Back], scratch: &mut Scratch<S::Value>) -> Chosen {
         let Back { layer, target, .. } = backs[0];
         let layer_of_target = &self.graph.layers[layer as usize];
@@ -196,7 +198,7 @@ impl<S: Space> Builder<'_, S> {
             existing.map(|point| Neighbour { distance: self.space.distance(loaded, point), point });
         scratch.select.candidates.clear();
         scratch.select.candidates.extend(measured.chain(new));
-        let limits = Limits { most, fill: most };
+        let limits = Limits { most, fill: most - most / 4 };
         chosen(scratch.select.select(self.space, loaded, limits).to_vec())
     }
 
@@ -244,18 +246,19 @@ impl<S: Space> Scorer for PointScorer<'_, S> {
     fn score(
         &mut self,
         points: &[u32],
-        _bound: f32,
+        bound: f32,
         distances: &mut Vec<f32>,
     ) -> Result<(), Infallible> {
         distances.clear();
-        for &point in points.iter().take(PREFETCH_AHEAD) {
+        let ahead = rows_ahead(self.space.row_bytes());
+        for &point in points.iter().take(ahead) {
             self.space.prefetch(point);
         }
         for (i, &point) in points.iter().enumerate() {
-            if let Some(&ahead) = points.get(i + PREFETCH_AHEAD) {
-                self.space.prefetch(ahead);
+            if let Some(&next) = points.get(i + ahead) {
+                self.space.prefetch(next);
             }
-            distances.push(self.space.distance(self.from, point));
+            distances.push(self.space.distance_within(self.from, point, bound));
         }
         Ok(())
     }

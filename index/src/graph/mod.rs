@@ -15,7 +15,7 @@ pub(crate) mod walk;
 
 pub(crate) use build::{GraphOptions, build};
 pub(crate) use levels::mix;
-pub(crate) use space::{CodeSpace, RowSpace};
+pub(crate) use space::{ByteSpace, RowSpace};
 
 use crate::aligned::Aligned;
 

@@ -74,7 +74,8 @@ impl<V: Copy + Default> SelectScratch<V> {
             let twin = candidate.distance == twin_distance;
             let dominated = self.picked.iter().any(|other| {
                 (twin || other.distance != twin_distance)
-                    && space.distance(loaded, other.point) <= candidate.distance
+                    && space.distance_within(loaded, other.point, candidate.distance)
+                        <= candidate.distance
             });
             match dominated {
                 true => self.dominated.push(candidate),

@@ -42,25 +42,28 @@ impl WalkScratch {
         let Some(upper) = graph.layers.get(layer + 1..) else {
             return Ok(point);
         };
+        self.visited.begin(graph.len());
         for layer in upper.iter().rev() {
             point = self.walk_greedily(layer, point, scorer)?;
         }
         Ok(point)
     }
 
-    /// Ends, since each step goes strictly nearer in the order of (distance, id).
+    /// Ends, since each step goes strictly nearer in the order of (distance, id). A point that was
+    /// seen before, be it in a layer above, was not nearer than the best of then and is not nearer
+    /// than that of now.
     fn walk_greedily<S: Scorer>(
         &mut self,
         layer: &Layer,
         from: u32,
         scorer: &mut S,
     ) -> Result<u32, S::Error> {
+        self.visited.insert(from);
         scorer.score(&[from], f32::INFINITY, &mut self.distances)?;
         let mut best = (self.distances[0], from);
         loop {
-            self.fresh.clear();
-            self.fresh.extend(layer.neighbours(best.1));
-            scorer.score(&self.fresh, best.0, &mut self.distances)?;
+            let fresh = self.see(layer, best.1);
+            scorer.score(&self.fresh[..fresh], best.0, &mut self.distances)?;
             let scored = self.distances.iter().zip(&self.fresh);
             let nearest = scored.fold(best, |best, (&distance, &point)| {
                 let nearer = distance.total_cmp(&best.0).then(point.cmp(&best.1)).is_lt();
@@ -85,7 +88,6 @@ impl WalkScratch {
         self.visited.begin(graph.len());
         self.found.begin(ef);
         let layer = &graph.layers[layer];
-        self.fresh.resize(layer.max_neighbours, 0);
         self.visited.insert(from);
         scorer.score(&[from], f32::INFINITY, &mut self.distances)?;
         self.found.offer(self.distances[0], from);
@@ -108,6 +110,9 @@ impl WalkScratch {
     #[inline]
     fn see(&mut self, layer: &Layer, point: u32) -> usize {
         let mut count = 0;
+        if self.fresh.len() < layer.max_neighbours {
+            self.fresh.resize(layer.max_neighbours, 0);
+        }
         for &slot in layer.slots(point) {
             if slot == EMPTY {
                 break;

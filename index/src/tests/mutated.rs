@@ -27,7 +27,8 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Every way of making codes that segments can carry.
 fn quantizers() -> Vec<Quantizer> {
     let rabitq = [1, 2, 4].map(|bits| Quantizer::RaBitQ { bits });
-    [&[Quantizer::Sq8, Quantizer::Sq4][..], &rabitq].concat()
+    let others = [Quantizer::Sq8, Quantizer::Sq4, Quantizer::Pq { bytes: 4 }];
+    [&others[..], &rabitq].concat()
 }
 
 #[test]
@@ -380,6 +381,8 @@ fn change(value: &mut Value, steps: usize, draw: &mut Draw) {
                 Value::from(1e300),
                 Value::from("l2"),
                 Value::from("../graph"),
+                Value::from("pq:3"),
+                Value::from("rabitq:2"),
                 Value::from("vectors"),
                 Value::Null,
                 Value::from(vec![near; 40]),

@@ -138,7 +138,7 @@ fn the_same_bytes_at_any_number_of_threads() {
             build(&base, &out, &options, &NoProgress).unwrap();
             bytes_of(&out)
         });
-        assert_eq!(built[0].len(), 11);
+        assert_eq!(built[0].len(), 17);
         assert!(built[0] == built[1] && built[0] == built[2]);
         let out = parent.path().join(format!("{element}-seed"));
         let options = BuildOptions { metric, seed: 1, ..Default::default() };

@@ -18,7 +18,7 @@ use crate::isa::Isa;
 /// How many centroids: as many as a byte tells apart.
 pub(super) const CENTROIDS: usize = 256;
 /// The most rounds of Lloyd's iteration; the error hardly falls after the first ten.
-const MAX_ROUNDS: usize = 16;
+const MAX_ROUNDS: usize = 12;
 /// The most points that the first centroids are drawn from.
 const START_POINTS: usize = 4096;
 /// Points that one task assigns at a time.
@@ -49,7 +49,7 @@ pub(super) fn centroids(
 /// are copies of the first, to which no point goes.
 fn start(points: &[f32], dim: usize, seed: u64) -> Vec<[f32; CENTROIDS]> {
     let count = points.len() / dim;
-    // Every so many points: the sample that they are of is in no order that matters.
+    // Evenly from all of them, in whatever order they are.
     let every = count.div_ceil(START_POINTS);
     let drawn_from: Vec<&[f32]> = points.chunks_exact(dim).step_by(every).collect();
     let first = drawn_from[(mix(seed) % drawn_from.len() as u64) as usize];
@@ -62,13 +62,16 @@ fn start(points: &[f32], dim: usize, seed: u64) -> Vec<[f32; CENTROIDS]> {
             *distance = distance.min(squared_distance(point, newest));
             total += *distance;
         }
+        if total == 0.0 {
+            break;
+        }
         let share = (mix(seed ^ mix(centroid as u64)) >> 11) as f64 / (1_u64 << 53) as f64;
         let mut left = share * total;
         let drawn = distances.iter().position(|&distance| {
             left -= distance;
             left < 0.0
         });
-        // None where all points are centroids; rounding may also leave a little at the end.
+        // None where rounding left a little at the end.
         let Some(drawn) = drawn else { continue };
         newest = drawn_from[drawn];
         for (row, &value) in book.iter_mut().zip(newest) {

@@ -29,8 +29,8 @@ use crate::distance::number_or_far;
 use crate::graph::mix;
 use crate::isa::Isa;
 
-/// The most rows that the codebooks are made of: 256 for each centroid.
-const SAMPLE_ROWS: usize = 1 << 16;
+/// The most rows that the codebooks are made of: 128 for each centroid.
+const SAMPLE_ROWS: usize = 1 << 15;
 /// The most values that they are made of: fewer rows where they are long.
 const SAMPLE_VALUES: usize = 1 << 25;
 

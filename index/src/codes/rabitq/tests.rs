@@ -7,9 +7,8 @@ use crate::distance::RowQuery;
 use crate::{Element, MAX_DIM, Vectors};
 
 fn train<const BITS: usize>(vectors: &Vectors, metric: Metric, seed: u64) -> Codes<BITS> {
-    let code_bytes = record_bytes(BITS, vectors.dim());
-    let rows = Rows::new(vectors, metric, seed);
-    match Codes::train(&rows, code_bytes, &|_| ControlFlow::Continue(())) {
+    let bytes = record_bytes(BITS, vectors.dim());
+    match Codes::train(&Rows::new(vectors, metric, seed), bytes, &|_| ControlFlow::Continue(())) {
         ControlFlow::Continue(codes) => codes,
         ControlFlow::Break(()) => unreachable!("nobody breaks"),
     }

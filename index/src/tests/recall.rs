@@ -123,6 +123,9 @@ fn as_many_originals_as_a_recall_needs() {
             let options =
                 BuildOptions { metric, quantizers: vec![*quantizer], ..Default::default() };
             let segment = segment(&base, &options);
+            // What the walk does not find, no reading brings back.
+            let all = SearchParams { k, ef, rescore: Rescore::Times((ef / k) as f32) };
+            let most = recall(&search_all(&segment, &queries, &all), &truth);
             let mut scratch = Scratch::default();
             let reads = [0.5, 0.9, 0.99].map(|wanted| {
                 let rescore = Rescore::Auto { recall: wanted };
@@ -135,7 +138,10 @@ fn as_many_originals_as_a_recall_needs() {
                 };
                 let found: Vec<_> = (0..queries.len()).map(&mut search).collect();
                 let recall = recall(&found, &truth);
-                assert!(recall >= f64::from(wanted) - 0.01, "{quantizer}, {metric}: {recall}");
+                assert!(
+                    recall >= most * f64::from(wanted) - 0.02,
+                    "{quantizer}, {metric}: {recall}"
+                );
                 originals as f64 / queries.len() as f64
             });
             assert!(reads.is_sorted() && reads[0] >= k as f64, "{quantizer}, {metric}: {reads:?}");

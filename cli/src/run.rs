@@ -189,6 +189,7 @@ impl Workload<'_> {
         })?;
         let us = wall.as_secs_f64() * 1e6;
         Ok(Pass {
+            originals: 0, // None to rescore: all are compared.
             latency_us: LatencyUs { p50: us, p95: us, p99: us, p999: us, max: us },
             answers: Answers(found),
             wall,

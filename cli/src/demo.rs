@@ -11,7 +11,7 @@ use ringpool::{Advice, BuildOptions, EngineChoice, Memory, Verify, vectors};
 use crate::console::Console;
 use crate::contest::{Contest, Contestant};
 use crate::failure::Failure;
-use crate::options::{QueryOptions, Switch};
+use crate::options::{Oversample, QueryOptions, Switch};
 use crate::{build, compare, report};
 
 /// Build from the shipped vectors, search through pool and mmap, write report.html
@@ -96,7 +96,8 @@ fn query(dir: &Path, files: &Path) -> QueryOptions {
         queries: files.join(QUERIES),
         k: 10,
         ef: 100,
-        oversample: 4.0,
+        oversample: Oversample::Times(4.0),
+        recall: None,
         rescore: Switch::On,
         codes: None,
         memory: Some(Memory::Percent(MEMORY_PERCENT)),

@@ -30,6 +30,8 @@ pub struct RunReport {
     /// The kernel's own count of what the disk delivered.
     pub read_bytes: Option<u64>,
     pub reads_per_query: Option<f64>,
+    /// Originals that were read to rescore; none where the walk read originals.
+    pub originals_per_query: Option<f64>,
     pub hits: Option<u64>,
     pub misses: Option<u64>,
     pub evictions: Option<u64>,

@@ -1,11 +1,16 @@
 //! The flags that more than one command takes.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use ringpool::storage::PageSize;
 use ringpool::{EngineChoice, Memory, Quantizer, Rescore, SearchParams, Verify};
+use serde::{Serialize, Serializer};
+
+use crate::failure::Failure;
 
 /// What `--memory` is.
 pub const MEMORY_HELP: &str = "Memory for pages: 256MiB, 2GiB, or a share of what goes through \
@@ -29,9 +34,15 @@ pub struct QueryOptions {
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub ef: u32,
 
-    /// Originals rescored for each neighbour asked for, at least 1
-    #[arg(long, default_value_t = 4.0, value_name = "X", value_parser = oversample)]
-    pub oversample: f32,
+    /// Originals rescored for each neighbour asked for, at least 1; or auto, for as many as the
+    /// recall needs
+    #[arg(long, default_value_t = Oversample::Times(4.0), value_name = "X|auto")]
+    pub oversample: Oversample,
+
+    /// The recall that --oversample auto reads for, of what the walk finds, above 0 and below 1
+    /// [default: 0.95]
+    #[arg(long, value_name = "R", value_parser = share)]
+    pub recall: Option<f32>,
 
     /// Whether originals are read at all after a walk by codes
     #[arg(long, value_enum, default_value = "on")]
@@ -58,12 +69,26 @@ pub struct QueryOptions {
     pub truth: Option<PathBuf>,
 }
 
+/// What `--oversample auto` reads for without `--recall`.
+const RECALL: f32 = 0.95;
+
 impl QueryOptions {
+    /// Whether the flags go together.
+    pub fn check(&self) -> Result<(), Failure> {
+        match (self.recall, self.oversample, self.rescore) {
+            (None, ..) | (_, Oversample::Auto, Switch::On) => Ok(()),
+            _ => Err(Failure::Usage("--recall goes with --oversample auto alone".into())),
+        }
+    }
+
     /// What each search is asked for.
     pub fn params(&self) -> SearchParams {
-        let rescore = match self.rescore {
-            Switch::On => Rescore::Times(self.oversample),
-            Switch::Off => Rescore::Off,
+        let rescore = match (self.rescore, self.oversample) {
+            (Switch::Off, _) => Rescore::Off,
+            (Switch::On, Oversample::Times(times)) => Rescore::Times(times),
+            (Switch::On, Oversample::Auto) => {
+                Rescore::Auto { recall: self.recall.unwrap_or(RECALL) }
+            }
         };
         SearchParams { k: self.k as usize, ef: self.ef as usize, rescore }
     }
@@ -77,6 +102,9 @@ impl QueryOptions {
         flag("--k", self.k.to_string().into());
         flag("--ef", self.ef.to_string().into());
         flag("--oversample", self.oversample.to_string().into());
+        if let Some(recall) = self.recall {
+            flag("--recall", recall.to_string().into());
+        }
         if self.rescore == Switch::Off {
             flag("--rescore", "off".into());
         }
@@ -96,6 +124,48 @@ impl QueryOptions {
             flag("--truth", truth.clone().into());
         }
         line
+    }
+}
+
+/// How many originals are rescored.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Oversample {
+    /// So many for each neighbour asked for: finite, at least 1.
+    Times(f32),
+    /// As many as a recall needs.
+    Auto,
+}
+
+impl fmt::Display for Oversample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Times(times) => times.fmt(f),
+            Self::Auto => f.pad("auto"),
+        }
+    }
+}
+
+impl FromStr for Oversample {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        if word == "auto" {
+            return Ok(Self::Auto);
+        }
+        match word.parse::<f32>() {
+            Ok(times) if times.is_finite() && times >= 1.0 => Ok(Self::Times(times)),
+            _ => Err("use a decimal of at least 1, or auto".into()),
+        }
+    }
+}
+
+/// JSON: the number, or the word.
+impl Serialize for Oversample {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Times(times) => serializer.serialize_f32(*times),
+            Self::Auto => serializer.serialize_str("auto"),
+        }
     }
 }
 
@@ -143,10 +213,10 @@ pub fn byte_count(word: &str) -> Result<u64, String> {
     }
 }
 
-fn oversample(word: &str) -> Result<f32, String> {
+fn share(word: &str) -> Result<f32, String> {
     match word.parse::<f32>() {
-        Ok(factor) if factor.is_finite() && factor >= 1.0 => Ok(factor),
-        _ => Err("use a decimal of at least 1".into()),
+        Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
+        _ => Err("use a decimal above 0 and below 1".into()),
     }
 }
 
@@ -157,10 +227,36 @@ mod tests {
     #[test]
     fn oversampling_is_a_finite_number_from_1_on() {
         for word in ["1", "1.5", "4.0", "100"] {
-            assert!(oversample(word).is_ok(), "{word}");
+            assert!(word.parse::<Oversample>().is_ok(), "{word}");
         }
         for word in ["0.99", "0", "-4", "NaN", "inf", "", "four", "1,5"] {
-            assert!(oversample(word).is_err(), "{word}");
+            assert!(word.parse::<Oversample>().is_err(), "{word}");
+        }
+        assert_eq!("auto".parse(), Ok(Oversample::Auto));
+        assert_eq!(Oversample::Times(4.0).to_string(), "4");
+    }
+
+    #[test]
+    fn recall_is_a_share_and_goes_with_auto() {
+        for (word, fine) in [("0.5", true), ("0", false), ("1", false), ("NaN", false)] {
+            assert_eq!(share(word).is_ok(), fine, "{word}");
+        }
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            query: QueryOptions,
+        }
+        for (flags, fine) in [
+            ("", true),
+            ("--oversample auto", true),
+            ("--oversample auto --recall 0.9", true),
+            ("--recall 0.9", false),
+            ("--oversample 3 --recall 0.9", false),
+            ("--oversample auto --recall 0.9 --rescore off", false),
+        ] {
+            let line = format!("search segment --queries q.fvecs {flags}");
+            let line = <Line as clap::Parser>::parse_from(line.split_whitespace());
+            assert_eq!(line.query.check().is_ok(), fine, "{flags}");
         }
     }
 }

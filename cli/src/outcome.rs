@@ -8,7 +8,7 @@ use serde::ser::{SerializeStruct, Serializer};
 
 use crate::json::RunReport;
 use crate::machine::Machine;
-use crate::options::QueryOptions;
+use crate::options::{Oversample, QueryOptions};
 
 /// Closer than this to 1, a ratio names no winner.
 const EVEN: f64 = 0.02;
@@ -34,7 +34,7 @@ pub struct Subject {
     pub metric: String,
     pub k: u32,
     pub ef: u32,
-    pub oversample: f32,
+    pub oversample: Oversample,
 }
 
 /// How the memory was made the same.
@@ -252,6 +252,7 @@ pub mod tests {
             reads: Some(4000),
             read_bytes: Some(16 << 20),
             reads_per_query: Some(40.0),
+            originals_per_query: Some(40.0),
             hits: None,
             misses: None,
             evictions: None,
@@ -276,7 +277,7 @@ pub mod tests {
                 metric: "l2".into(),
                 k: 10,
                 ef: 100,
-                oversample: 4.0,
+                oversample: Oversample::Times(4.0),
             },
             memory: SameMemory {
                 limit_bytes: Some(64 << 20),

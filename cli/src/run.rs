@@ -48,6 +48,8 @@ pub struct Worker {
 struct Answered {
     query: usize,
     hits: Vec<Hit>,
+    /// That were read to rescore.
+    originals: usize,
     latency_ns: u64,
 }
 
@@ -55,6 +57,8 @@ struct Answered {
 pub struct Pass {
     pub answers: Answers,
     pub latency_us: LatencyUs,
+    /// Originals that were read to rescore, for all queries.
+    pub originals: usize,
     pub wall: Duration,
     /// What the process's counters grew by.
     pub counters: Counters,
@@ -150,6 +154,7 @@ impl Workload<'_> {
         Ok(Pass {
             // First what borrows the answers, then what takes them.
             latency_us: latency_us(workers)?,
+            originals: workers.iter().flat_map(|w| &w.answered).map(|a| a.originals).sum(),
             answers: collect(workers, self.queries.len()),
             wall: last.duration_since(started),
             counters: after.0.since(&before.0),
@@ -184,6 +189,7 @@ impl Workload<'_> {
         })?;
         let us = wall.as_secs_f64() * 1e6;
         Ok(Pass {
+            originals: 0, // None to rescore: all are compared.
             latency_us: LatencyUs { p50: us, p95: us, p99: us, p999: us, max: us },
             answers: Answers(found),
             wall,
@@ -258,7 +264,8 @@ impl Shared<'_> {
                 Failure::Failed(line) => Failure::new(format!("query {query}: {line}")),
                 usage @ Failure::Usage(_) => usage,
             })?;
-            worker.answered.push(Answered { query, hits, latency_ns });
+            let originals = worker.scratch.originals();
+            worker.answered.push(Answered { query, hits, originals, latency_ns });
         }
         Ok(())
     }

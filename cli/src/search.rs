@@ -60,6 +60,7 @@ pub const MAX_THREADS: i64 = 1024;
 
 /// Runs the command.
 pub fn execute(args: &SearchArgs, console: &Console) -> Result<(), Failure> {
+    args.query.check()?;
     if args.ids_out.is_some() && args.query.k as usize > MAX_DIM {
         return Err(Failure::Usage(format!(
             "--k {} is more than the {} ids that a row of --ids-out may have",
@@ -192,6 +193,8 @@ impl Loaded {
             reads,
             read_bytes: pass.counters.read_bytes,
             reads_per_query: reads.map(|reads| reads as f64 / queries as f64),
+            originals_per_query: (self.index.segment().walked_by() != Quantizer::None)
+                .then(|| pass.originals as f64 / queries as f64),
             hits: pass.stats.hits,
             misses: pass.stats.misses,
             evictions: pass.stats.evictions,
@@ -253,6 +256,7 @@ fn text(args: &SearchArgs, run: &RunReport) -> String {
         ("processor time", us(run.cpu_seconds * 1e6)),
         ("read from disk", sized(run.read_bytes)),
         ("reads a query", table::or_dash(run.reads_per_query.map(table::figure))),
+        ("originals a query", table::or_dash(run.originals_per_query.map(table::figure))),
         ("page hits", counted(run.hits)),
         ("page misses", counted(run.misses)),
         ("evictions", counted(run.evictions)),

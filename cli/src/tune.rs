@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::options::{MEMORY_HELP, QueryOptions, Switch};
+use crate::options::{MEMORY_HELP, Oversample, QueryOptions, Switch};
 use crate::run::{Worker, Workload};
 use crate::search::Loaded;
 use crate::{report, table};
@@ -141,7 +141,7 @@ fn tune(
     query.ef = best.ef as u32;
     (query.rescore, query.oversample) = match best.oversample {
         None => (Switch::Off, query.oversample),
-        Some(times) => (Switch::On, times as f32),
+        Some(times) => (Switch::On, Oversample::Times(times as f32)),
     };
     let mut curve: Vec<Measured> = passes.curve.into_iter().map(|(_, measured)| measured).collect();
     curve.sort_by(|a, b| {
@@ -223,7 +223,8 @@ impl TuneArgs {
             queries: self.queries.clone(),
             k: self.k,
             ef: 100,
-            oversample: 4.0,
+            oversample: Oversample::Times(4.0),
+            recall: None,
             rescore: Switch::On,
             codes: self.codes,
             memory: self.memory,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use crate::codes::{Codes, Rows};
+use crate::codes::{Measured, Rows};
 use crate::component::ComponentKind;
 use crate::graph::{self, ByteSpace, Graph, GraphOptions, RowSpace};
 use crate::write::{Gate, Staging};
@@ -74,7 +74,7 @@ pub(crate) fn build_gated(
     Ok(BuildReport {
         layers: manifest.layers.clone(),
         linked_points: made.linked_points,
-        lossless_codes: made.codes.iter().any(|codes| codes.lossless().is_some()),
+        lossless_codes: made.codes.iter().any(|made| made.codes.lossless().is_some()),
         pages_bytes: pages.sum::<u64>() * options.page_size.bytes() as u64,
         codes_time: made.codes_time,
         graph_time: made.graph_time,
@@ -85,7 +85,7 @@ pub(crate) fn build_gated(
 /// What is written besides the vectors.
 struct Made {
     /// In the order of the options.
-    codes: Vec<Codes>,
+    codes: Vec<Measured>,
     graph: Graph,
     linked_points: usize,
     codes_time: Duration,
@@ -104,10 +104,10 @@ fn make(
     let sets = options.codes().count() as u64;
     let train = |(set, quantizer)| {
         let step = |done| progress.report(Phase::Codes, set * points + done, sets * points);
-        unless_cancelled(Codes::train(quantizer, &rows, &step))
+        unless_cancelled(Measured::train(quantizer, &rows, &step))
     };
     let trained = (0..).zip(options.codes()).map(train).collect::<Result<Vec<_>, _>>()?;
-    let codes: Vec<Codes> = trained.into_iter().flatten().collect();
+    let codes: Vec<Measured> = trained.into_iter().flatten().collect();
     let codes_time = begun.elapsed();
     let begun = Instant::now();
     let step = |done| progress.report(Phase::Graph, done, points);
@@ -182,8 +182,12 @@ fn sections_of<'a>(
     match kind {
         ComponentKind::Vectors => vec![vectors.bytes().into()],
         ComponentKind::Codes(quantizer) => {
-            let codes = made.codes.iter().find(|codes| codes.quantizer() == quantizer);
-            codes.map_or_else(Vec::new, Codes::to_sections)
+            let codes = made.codes.iter().find(|made| made.codes.quantizer() == quantizer);
+            let all = |made: &'a Measured| {
+                let deviation = made.deviation.to_bytes().to_vec().into();
+                std::iter::once(deviation).chain(made.codes.to_sections()).collect()
+            };
+            codes.map_or_else(Vec::new, all)
         }
         ComponentKind::Graph => {
             let upper = made.graph.layers.iter().skip(1).map(|layer| {

@@ -46,6 +46,7 @@ mod patience;
 mod prefetch;
 mod progress;
 mod quantizer;
+mod rescore;
 mod resident;
 mod search;
 mod segment;

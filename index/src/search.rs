@@ -2,13 +2,14 @@
 
 use std::convert::Infallible;
 
-use crate::codes::{CodeQuery, Codes, Scheme, normalise, with_scheme};
+use crate::codes::{CodeQuery, Measured, Scheme, norm, normalise, with_scheme};
 use crate::distance::RowQuery;
 use crate::graph::Graph;
 use crate::graph::walk::{Scorer, WalkScratch};
 use crate::originals::{Originals, PageScratch, PagedRows};
 use crate::patience::Patient;
 use crate::prefetch::{PREFETCH_AHEAD, prefetch};
+use crate::rescore::{Candidate, Waves};
 use crate::resident::Rows;
 use crate::{Manifest, Metric, Patience, SearchError};
 
@@ -40,6 +41,13 @@ pub enum Rescore {
     Off,
     /// The best candidates by codes, so many for each hit: at least 1. Hits have exact distances.
     Times(f32),
+    /// The candidates that may be among the hits as far as their codes tell, so many that the
+    /// hits are expected to have at least this recall among what the walk has found: above 0 and
+    /// below 1. Hits have exact distances.
+    Auto {
+        /// The share of the true hits among those that are found.
+        recall: f32,
+    },
 }
 
 impl Default for SearchParams {
@@ -58,6 +66,9 @@ impl SearchParams {
             {
                 Err(SearchError::Oversample(*times))
             }
+            Self { rescore: Rescore::Auto { recall }, .. } if !(*recall > 0.0 && *recall < 1.0) => {
+                Err(SearchError::Recall(*recall))
+            }
             _ => Ok(()),
         }
     }
@@ -65,7 +76,7 @@ impl SearchParams {
     /// How many of the best by codes are of use.
     fn shortlist(&self, points: usize) -> usize {
         let wanted = match self.rescore {
-            Rescore::Off => self.k,
+            Rescore::Off | Rescore::Auto { .. } => self.k,
             // The cast saturates, and no more points exist.
             Rescore::Times(times) => (self.k as f64 * f64::from(times)).ceil() as usize,
         };
@@ -95,6 +106,15 @@ pub struct Scratch {
     pages: PageScratch,
     shortlist: Vec<u32>,
     distances: Vec<f32>,
+    waves: Waves,
+    originals: usize,
+}
+
+impl Scratch {
+    /// How many originals the last search read to rescore; 0 where it walked by them.
+    pub fn originals(&self) -> usize {
+        self.originals
+    }
 }
 
 /// A segment's parts, as a search sees them.
@@ -102,7 +122,7 @@ pub(crate) struct Searched<'a> {
     pub(crate) manifest: &'a Manifest,
     pub(crate) patience: &'a Patience<'a>,
     pub(crate) graph: &'a Graph,
-    pub(crate) codes: Option<&'a Codes>,
+    pub(crate) codes: Option<&'a Measured>,
     pub(crate) originals: &'a Originals,
 }
 
@@ -120,6 +140,7 @@ impl Searched<'_> {
         row_query.set(self.manifest.metric, self.manifest.element, query);
         scratch.pages.deadline = self.patience.deadline();
         hits.clear();
+        scratch.originals = 0;
         match self.codes {
             Some(codes) => self.by_codes(codes, query, params, scratch, hits)?,
             None => self.walked(params, scratch, hits)?,
@@ -132,7 +153,7 @@ impl Searched<'_> {
     /// The shortlist by codes, with the distances of the originals where they are wanted.
     fn by_codes(
         &self,
-        codes: &Codes,
+        made: &Measured,
         query: &[f32],
         params: &SearchParams,
         scratch: &mut Scratch,
@@ -146,7 +167,10 @@ impl Searched<'_> {
         }
         let Scratch { walk, code_query, values, .. } = scratch;
         let ef = params.ef.max(shortlist).min(self.manifest.points);
-        with_scheme!(codes, codes => self.walk_by(codes, values, ef, walk, code_query)?);
+        with_scheme!(&made.codes, codes => self.walk_by(codes, values, ef, walk, code_query)?);
+        if let Rescore::Auto { recall } = params.rescore {
+            return self.by_waves(made, params.k, recall, scratch, hits);
+        }
         let best = scratch.walk.found.iter().take(shortlist);
         if params.rescore == Rescore::Off {
             hits.extend(best.map(|(distance, id)| Hit { id, distance }));
@@ -154,12 +178,43 @@ impl Searched<'_> {
         }
         scratch.shortlist.clear();
         scratch.shortlist.extend(best.map(|(_, point)| point));
+        self.patience.check()?;
         let (points, distances) = (&scratch.shortlist, &mut scratch.distances);
         let pages = &mut scratch.pages;
-        self.patience.check()?;
         self.originals.score(&scratch.row_query, points, pages, distances)?;
         let scored = points.iter().zip(distances.iter());
         hits.extend(scored.map(|(&id, &distance)| Hit { id, distance }));
+        scratch.originals = hits.len();
+        Ok(())
+    }
+
+    /// As many of all candidates as a recall needs, with the distances of their originals.
+    fn by_waves(
+        &self,
+        made: &Measured,
+        k: usize,
+        recall: f32,
+        scratch: &mut Scratch,
+        hits: &mut Vec<Hit>,
+    ) -> Result<(), SearchError> {
+        let Scratch { walk, code_query, row_query, values, pages, waves, .. } = scratch;
+        let query_norm = norm(values);
+        waves.unread.clear();
+        waves.unread.extend(walk.found.iter().map(|(distance, id)| {
+            let error =
+                with_scheme!(&made.codes, codes => own_error(codes, code_query, id, distance));
+            let estimate = distance - made.deviation.bias;
+            let measured = || made.deviation.at(self.manifest.metric, estimate, query_norm);
+            match error {
+                Some(error) => Candidate::new(id, distance, error),
+                None => Candidate::new(id, estimate, measured()),
+            }
+        }));
+        waves.run(k, recall, hits, |points, distances| {
+            self.patience.check()?;
+            self.originals.score(row_query, points, pages, distances).map_err(SearchError::from)
+        })?;
+        scratch.originals = hits.len();
         Ok(())
     }
 
@@ -210,6 +265,15 @@ impl Searched<'_> {
         let from = scratch.descend(self.graph, 0, &mut scorer)?;
         scratch.search_layer(self.graph, 0, from, ef, &mut scorer)
     }
+}
+
+fn own_error<S: Scheme>(
+    codes: &S,
+    query: &mut CodeQuery,
+    point: u32,
+    distance: f32,
+) -> Option<f32> {
+    codes.error(S::query(query), point, distance)
 }
 
 struct CodeScorer<'a, S: Scheme> {

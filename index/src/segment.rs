@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ringpool_storage::PageSource;
 
 use crate::aligned::Aligned;
-use crate::codes::{Codes, Shape};
+use crate::codes::{Codes, Measured, Shape};
 use crate::component::{ComponentKind, load_records, load_words};
 use crate::exact::{ExactProgress, exact_in};
 use crate::graph::{Graph, Layer};
@@ -30,7 +30,7 @@ pub enum Placed {
 pub struct Segment {
     manifest: Manifest,
     graph: Graph,
-    codes: Option<Codes>,
+    codes: Option<Measured>,
     originals: Originals,
 }
 
@@ -94,7 +94,7 @@ impl Segment {
 
     /// What searches walk by: the codes that were opened, or the originals.
     pub fn walked_by(&self) -> Quantizer {
-        self.codes.as_ref().map_or(Quantizer::None, Codes::quantizer)
+        self.codes.as_ref().map_or(Quantizer::None, |made| made.codes.quantizer())
     }
 
     /// What the segment is.
@@ -103,7 +103,7 @@ impl Segment {
     }
 
     pub(crate) fn codes(&self) -> Option<&Codes> {
-        self.codes.as_ref()
+        self.codes.as_ref().map(|made| &made.codes)
     }
 
     pub(crate) fn originals(&self) -> &Originals {
@@ -112,7 +112,7 @@ impl Segment {
 
     /// The memory that the resident components take, in bytes.
     pub fn resident_bytes(&self) -> u64 {
-        let codes = self.codes.as_ref().map_or(0, Codes::resident_bytes);
+        let codes = self.codes.as_ref().map_or(0, |made| made.codes.resident_bytes());
         let originals = match &self.originals {
             Originals::Resident(rows) => rows.resident_bytes(),
             Originals::Paged(_) => 0,
@@ -222,11 +222,11 @@ fn load_codes(
     source: &dyn PageSource,
     sections: &[Records],
     quantizer: Quantizer,
-) -> Result<Codes, SegmentError> {
+) -> Result<Measured, SegmentError> {
     let Manifest { metric, dim, points, .. } = *manifest;
     let loaded = sections.iter().map(|records| load_records(source, records));
     let loaded = loaded.collect::<Result<Vec<_>, _>>()?;
-    let codes = Codes::from_sections(quantizer, Shape { metric, dim, points }, loaded);
+    let codes = Measured::from_sections(quantizer, Shape { metric, dim, points }, loaded);
     codes.map_err(|reason| damaged(file, reason))
 }
 

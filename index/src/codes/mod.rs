@@ -7,6 +7,7 @@
 
 mod centroids;
 mod clipping;
+mod deviation;
 pub(crate) mod pq;
 pub(crate) mod rabitq;
 mod rows;
@@ -17,6 +18,7 @@ mod units;
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
+pub(crate) use deviation::{Measured, norm};
 pub(crate) use rows::{Rows, encode_all, normalise};
 
 use crate::{Metric, Quantizer};
@@ -169,18 +171,18 @@ impl Codes {
     }
 }
 
-/// The sections of a component of codes: the length of a record and how many there are. The last
-/// section has the codes, one a point.
+/// The sections of a component of codes: the length of a record and how many there are. The first
+/// has the deviation, the last the codes, one a point.
 pub(crate) fn sections(quantizer: Quantizer, dim: usize, points: usize) -> Vec<(usize, usize)> {
-    let mut sections = match quantizer {
+    let parameters = match quantizer {
         Quantizer::None => return Vec::new(),
         Quantizer::Sq8 => sq8::parameters(dim),
         Quantizer::Sq4 => sq4::parameters(dim),
         Quantizer::Pq { .. } => pq::parameters(dim),
         Quantizer::RaBitQ { .. } => rabitq::parameters(dim, points),
     };
-    sections.push((record_bytes(quantizer, dim), points));
-    sections
+    let codes = (record_bytes(quantizer, dim), points);
+    std::iter::once((deviation::BYTES, 1)).chain(parameters).chain([codes]).collect()
 }
 
 /// The bytes of one point's code.

@@ -16,7 +16,7 @@ pub(crate) const ROWS_PER_TASK: usize = 1024;
 /// The rows to be encoded: normalised for cosine, themselves otherwise.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
-    vectors: &'a Vectors,
+    pub(crate) vectors: &'a Vectors,
     pub(crate) metric: Metric,
     /// Decides all that is drawn.
     pub(crate) seed: u64,

@@ -241,7 +241,10 @@ fn graphs_that_lie() {
 
 #[test]
 fn codes_that_lie() {
-    for (word, value) in [(0, 0.0), (0, -1.0), (0, f32::NAN), (0, f32::INFINITY), (7, f32::NAN)] {
+    // The deviation is on a page of its own, then come the step and the offsets.
+    let deviation = [(0, f32::NAN), (1, f32::NAN), (1, f32::INFINITY), (1, -1.0)];
+    let steps = [(1024, 0.0), (1024, -1.0), (1024, f32::NAN), (1024, f32::INFINITY)];
+    for (word, value) in deviation.into_iter().chain(steps).chain([(1031, f32::NAN)]) {
         let (_parent, dir) = copy();
         rewrite(&dir, ComponentKind::Codes(Quantizer::Sq8), |_, bytes: &mut [u8]| {
             bytes[4 * word..][..4].copy_from_slice(&f32::to_le_bytes(value));

@@ -1,7 +1,9 @@
 //! How much of the truth searches find.
 
 use super::{as_element, clustered, quantizers, recall, row, search_all, segment};
-use crate::{BuildOptions, Element, Metric, Quantizer, SearchParams, Vectors, exact_search};
+use crate::{
+    BuildOptions, Element, Metric, Quantizer, Rescore, Scratch, SearchParams, Vectors, exact_search,
+};
 
 fn check(base: &Vectors, queries: &Vectors, options: &BuildOptions, least: f64) {
     let truth = exact_search(base, queries, options.metric, 10).unwrap();
@@ -106,6 +108,45 @@ fn every_point_can_be_found() {
         let options = BuildOptions { m, ef_construction: 20, ..Default::default() };
         for hits in search_all(&segment(&base, &options), &queries, &params) {
             assert_eq!(hits.len(), 1500, "m {m}");
+        }
+    }
+}
+
+/// Adaptive rescoring: the recall that was asked for, from fewer originals than the walk found.
+#[test]
+fn as_many_originals_as_a_recall_needs() {
+    let (dim, k, ef) = (64, 10, 120);
+    let base = Vectors::from_f32(dim, clustered(3000, dim, 20, false, 8)).unwrap();
+    let queries = Vectors::from_f32(dim, clustered(150, dim, 20, false, 8)).unwrap();
+    for metric in Metric::ALL {
+        let truth = exact_search(&base, &queries, metric, k).unwrap();
+        for quantizer in &quantizers(32)[1..] {
+            let options =
+                BuildOptions { metric, quantizers: vec![*quantizer], ..Default::default() };
+            let segment = segment(&base, &options);
+            // What the walk does not find, no reading brings back.
+            let all = SearchParams { k, ef, rescore: Rescore::Times((ef / k) as f32) };
+            let most = recall(&search_all(&segment, &queries, &all), &truth);
+            let mut scratch = Scratch::default();
+            let reads = [0.5, 0.9, 0.99].map(|wanted| {
+                let rescore = Rescore::Auto { recall: wanted };
+                let params = SearchParams { k, ef, rescore };
+                let mut originals = 0;
+                let mut search = |i| {
+                    let hits = segment.search(&row(&queries, i), &params, &mut scratch).unwrap();
+                    originals += scratch.originals();
+                    hits
+                };
+                let found: Vec<_> = (0..queries.len()).map(&mut search).collect();
+                let recall = recall(&found, &truth);
+                assert!(
+                    recall >= most * f64::from(wanted) - 0.02,
+                    "{quantizer}, {metric}: {recall}"
+                );
+                originals as f64 / queries.len() as f64
+            });
+            assert!(reads.is_sorted() && reads[0] >= k as f64, "{quantizer}, {metric}: {reads:?}");
+            assert!(reads[1] < 0.9 * ef as f64, "{quantizer}, {metric}: {reads:?}");
         }
     }
 }

@@ -225,6 +225,11 @@ fn parameters_and_queries_are_checked() {
         let refused = search(&query, 1, 1, oversample);
         assert!(matches!(refused, Err(SearchError::Oversample(_))));
     }
+    for recall in [0.0, 1.0, -1.0, f32::NAN] {
+        let params = SearchParams { rescore: Rescore::Auto { recall }, ..Default::default() };
+        let refused = segment.search(&query, &params, &mut Scratch::default());
+        assert!(matches!(refused, Err(SearchError::Recall(_))));
+    }
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let refused = search(&[1.0, value, 0.0], 1, 1, 1.0);
         assert!(matches!(refused, Err(SearchError::NotFinite { dimension: 1, .. })));

@@ -45,9 +45,13 @@ use crate::distance::number_or_far;
 use crate::isa::Isa;
 use crate::kernels::DotNibbles;
 
-/// Centroids, where there are enough points for so many.
+/// The most centroids: a query is compared with all of them.
 const MAX_CENTROIDS: usize = 256;
-/// Fewer points than this are not worth a centroid more.
+/// So many cost a query next to nothing; few points are not worth even these.
+const CHEAP_CENTROIDS: usize = 64;
+/// For each of the cheap ones.
+const POINTS_PER_CHEAP_CENTROID: usize = 64;
+/// For each further one.
 const POINTS_PER_CENTROID: usize = 512;
 /// Points that one centroid is trained on.
 const SAMPLE_PER_CENTROID: usize = 64;
@@ -97,7 +101,8 @@ pub(super) fn record_bytes(bits: usize, dim: usize) -> usize {
 }
 
 fn centroid_count(points: usize) -> usize {
-    (points / POINTS_PER_CENTROID).clamp(1, MAX_CENTROIDS)
+    let cheap = (points / POINTS_PER_CHEAP_CENTROID).min(CHEAP_CENTROIDS);
+    (points / POINTS_PER_CENTROID).max(cheap).clamp(1, MAX_CENTROIDS)
 }
 
 impl<const BITS: usize> Scheme for Codes<BITS> {
@@ -187,7 +192,8 @@ impl<const BITS: usize> Scheme for Codes<BITS> {
             Metric::Ip => f32::INFINITY,
         };
         let wide = squared.max(0.0) + 2.0 * reach * factors.error;
-        Some(factors.error * reach.min(wide.sqrt()))
+        // Infinitely much where values are so large that nothing is known.
+        Some(number_or_far(factors.error * reach.min(wide.sqrt())))
     }
 
     fn resident_bytes(&self) -> u64 {

@@ -77,8 +77,8 @@ fn estimates_have_no_bias_over_rotations_and_the_bound_holds() {
 
 #[test]
 fn more_bits_tell_more() {
-    let vectors = Vectors::from_f32(96, waves(500, 96)).unwrap();
-    let query = &waves(501, 96)[500 * 96..];
+    let vectors = Vectors::from_f32(96, waves(1500, 96)).unwrap();
+    let query = &waves(1501, 96)[1500 * 96..];
     let rms = |told: Vec<[f64; 3]>| {
         let squares = told.iter().map(|[found, _, exact]| (found - exact).powi(2));
         (squares.sum::<f64>() / told.len() as f64).sqrt()
@@ -150,9 +150,9 @@ fn a_point_at_its_centroid_has_its_exact_distance() {
 
 #[test]
 fn factors_that_cannot_be_are_refused() {
-    let vectors = Vectors::from_f32(5, waves(200, 5)).unwrap();
+    let vectors = Vectors::from_f32(5, waves(1600, 5)).unwrap();
     let codes = train::<2>(&vectors, Metric::L2, 1);
-    let shape = Shape { metric: Metric::L2, dim: 5, points: 200 };
+    let shape = Shape { metric: Metric::L2, dim: 5, points: 1600 };
     let refused = |change: &dyn Fn(&mut Vec<Vec<u8>>)| {
         let mut sections: Vec<Vec<u8>> =
             codes.to_sections().into_iter().map(Cow::into_owned).collect();
@@ -162,7 +162,7 @@ fn factors_that_cannot_be_are_refused() {
     let put = |section: usize, at: usize, value: [u8; 4]| {
         move |sections: &mut Vec<Vec<u8>>| sections[section][at..][..4].copy_from_slice(&value)
     };
-    let last = 199 * record_bytes(2, 5) + 16;
+    let last = 1599 * record_bytes(2, 5) + 16;
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY].map(f32::to_le_bytes) {
         for (section, at) in [(1, 16), (2, 0), (4, last), (4, last + 4), (4, last + 8)] {
             refused(&put(section, at, value));
@@ -170,10 +170,36 @@ fn factors_that_cannot_be_are_refused() {
     }
     refused(&put(2, 0, 0.0_f32.to_le_bytes()));
     refused(&put(4, last + 8, (-1.0_f32).to_le_bytes()));
-    assert!(refused(&put(4, last + 12, 3_u32.to_le_bytes())).contains("centroid 3"));
+    assert!(refused(&put(4, last + 12, 25_u32.to_le_bytes())).contains("centroid 25"));
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// Any bytes: refused, or codes whose distances are numbers or infinite.
+    #[test]
+    fn damage_never_panics(
+        section in 0usize..5,
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let vectors = Vectors::from_f32(70, waves(30, 70)).unwrap();
+        let codes = train::<1>(&vectors, Metric::L2, 4);
+        let mut sections: Vec<Vec<u8>> =
+            codes.to_sections().into_iter().map(Cow::into_owned).collect();
+        for (at, value) in &changes {
+            let at = at.index(sections[section].len());
+            sections[section][at] = *value;
+        }
+        for metric in Metric::ALL {
+            let shape = Shape { metric, dim: 70, points: 30 };
+            if let Ok(codes) = Codes::<1>::from_sections(shape, sections.clone()) {
+                for [distance, error, _] in told(&codes, &vectors, &waves(1, 70)) {
+                    prop_assert!(!distance.is_nan() && error >= 0.0, "{distance}, {error}");
+                }
+            }
+        }
+    }
+
     /// No estimate is off by more deviations than chance allows.
     #[test]
     fn distances_are_near_the_true_ones(

@@ -28,8 +28,7 @@ pub(crate) fn prefetch<T: bytemuck::Pod>(row: &[T]) {
 }
 
 /// How many bytes are asked for ahead of the row that is compared, where rows are asked for whole:
-/// with a quarter of it a search of Fashion-MNIST takes a twentieth longer, with twice as many the
-/// first are pushed out again.
+/// with a quarter or twice of it a search of Fashion-MNIST takes a twentieth longer.
 const MANY_BYTES: usize = 16 << 10;
 
 /// How many rows ahead that makes.

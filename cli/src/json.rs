@@ -30,8 +30,6 @@ pub struct RunReport {
     /// The kernel's own count of what the disk delivered.
     pub read_bytes: Option<u64>,
     pub reads_per_query: Option<f64>,
-    /// Originals that were read to rescore; none where the walk read originals.
-    pub originals_per_query: Option<f64>,
     pub hits: Option<u64>,
     pub misses: Option<u64>,
     pub evictions: Option<u64>,
@@ -46,6 +44,8 @@ pub struct RunReport {
     pub mmap_verify: Option<String>,
     /// CRC32C over all ids and the bits of all distances: equal for equal answers.
     pub answers_crc32c: String,
+    /// Originals that were read to rescore; none where the walk read originals.
+    pub originals_per_query: Option<f64>,
 }
 
 /// How long a query took, in microseconds.

@@ -77,8 +77,9 @@ impl SearchParams {
     fn shortlist(&self, points: usize) -> usize {
         let wanted = match self.rescore {
             Rescore::Off | Rescore::Auto { .. } => self.k,
-            // The cast saturates, and no more points exist.
-            Rescore::Times(times) => (self.k as f64 * f64::from(times)).ceil() as usize,
+            // In f32, where 10 times 1.1 is 11 and not a little more. The cast saturates, and no
+            // more points exist.
+            Rescore::Times(times) => (self.k as f32 * times).ceil() as usize,
         };
         wanted.max(self.k).min(points)
     }

@@ -1,7 +1,7 @@
 //! What mmap does for an index larger than memory, inside a byte budget that holds.
 //!
 //! Ringpool reads pages with O_DIRECT through io_uring into a buffer pool of fixed size, and puts
-//! a vector index (HNSW over int8 codes) on it whose original vectors stay on disk. The same
+//! a vector index (HNSW over quantized codes) on it whose original vectors stay on disk. The same
 //! segments can be read through a mapping instead, by changing one word: [`Backend::Mmap`].
 //!
 //! ```

@@ -74,7 +74,7 @@ pub(crate) fn build_gated(
     Ok(BuildReport {
         layers: manifest.layers.clone(),
         linked_points: made.linked_points,
-        lossless_codes: made.codes.iter().any(|made| made.codes.lossless().is_some()),
+        lossless_codes: made.codes.iter().any(|made| made.codes.lossless()),
         pages_bytes: pages.sum::<u64>() * options.page_size.bytes() as u64,
         codes_time: made.codes_time,
         graph_time: made.graph_time,

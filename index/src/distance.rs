@@ -65,9 +65,7 @@ impl RowQuery {
         };
         number_or_far(distance)
     }
-}
 
-impl RowQuery {
     /// The distance to the row with these bytes, or, where that is more than `bound`, anything
     /// that is.
     #[inline]

@@ -1,9 +1,9 @@
-//! A vector index on pages: HNSW over int8 codes in memory, originals left on disk.
+//! A vector index on pages: HNSW over codes in memory, originals left on disk.
 //!
 //! A *segment* is a directory. [`build`] makes it, whole or not at all; [`Segment::open`] reads
 //! its graph and its codes once and keeps them as arrays; [`Segment::search`] walks the graph
 //! scoring codes, and rescores the best candidates from the original vectors, whose pages it asks
-//! for in one batch from a [`PageSource`](ringpool_storage::PageSource). Which source stands
+//! for in batches from a [`PageSource`](ringpool_storage::PageSource). Which source stands
 //! behind it (a buffer pool, a mapping, plain memory) changes the time that a search takes and
 //! nothing else: ids and distances are the same, bit by bit.
 //!

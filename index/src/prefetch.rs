@@ -1,8 +1,8 @@
 //! Asks the processor for bytes before they are needed.
 //!
 //! The rows that a walk compares lie anywhere in memory, so that each would cost a trip to it; a
-//! prefetch lets the trips of several rows overlap. Over the 47 MB of codes of Fashion-MNIST that takes
-//! a seventh off the time of a build and more off that of a search.
+//! prefetch lets the trips of several rows overlap. The loop that looks ahead is written out where it is
+//! used: behind a function that takes closures, walks by codes of a byte took a tenth longer.
 
 #![allow(unsafe_code)]
 
@@ -12,6 +12,7 @@ use crate::aligned::LINE_BYTES;
 pub(crate) const PREFETCH_AHEAD: usize = 4;
 /// The first bytes of a row that are asked for: after them the processor goes on by itself.
 const AHEAD_BYTES: usize = 256;
+
 /// Hints that the front of `row` will be read soon.
 #[inline(always)]
 pub(crate) fn prefetch<T: bytemuck::Pod>(row: &[T]) {

@@ -158,12 +158,9 @@ impl Codes {
         }
     }
 
-    /// The codes where they tell exactly what the vectors do; known to the build alone.
-    pub(crate) fn lossless(&self) -> Option<&sq8::Codes> {
-        match self {
-            Self::Sq8(codes) if codes.book.lossless => Some(codes),
-            _ => None,
-        }
+    /// Whether the codes tell exactly what the vectors do; known to the build alone.
+    pub(crate) fn lossless(&self) -> bool {
+        matches!(self, Self::Sq8(codes) if codes.book.lossless)
     }
 
     pub(crate) fn resident_bytes(&self) -> u64 {

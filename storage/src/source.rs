@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::{PageNo, PageSize, Result};
+use crate::{Gather, PageNo, PageSize, Result};
 
 /// The pages of one immutable file, to be looked at.
 ///
@@ -41,5 +41,11 @@ pub trait PageSource: Send + Sync {
     ) -> Result<()> {
         let _ = deadline;
         self.visit(pages, each)
+    }
+
+    /// A way to ask for many batches at once, for one thread. `None` where a source has none of
+    /// its own: each batch is then visited when it is asked for ([`AtOnce`](crate::AtOnce)).
+    fn gather(&self) -> Option<Box<dyn Gather + '_>> {
+        None
     }
 }

@@ -13,7 +13,8 @@ use ringpool_storage::PageNo;
 use crate::candidates::Candidates;
 use crate::distance::RowQuery;
 use crate::layout::Records;
-use crate::originals::{Originals, PagedRows};
+use crate::originals::Originals;
+use crate::paged::Paged;
 use crate::search::check_query;
 use crate::{Element, Hit, Manifest, Metric, SearchError, Vectors};
 
@@ -98,7 +99,7 @@ fn pages_of(records: &Records, rows: u64) -> u64 {
 
 /// Replaces `rows` by the rows on these pages, put end to end.
 fn read(
-    originals: &PagedRows,
+    originals: &Paged,
     pages: Range<u64>,
     rows: &mut Vec<u8>,
 ) -> Result<(), ringpool_storage::Error> {
@@ -172,7 +173,7 @@ impl Best {
     /// All rows from pages: while one stretch is compared, the next is read.
     fn offer_pages(
         &mut self,
-        originals: &PagedRows,
+        originals: &Paged,
         progress: &mut ExactProgress<'_>,
     ) -> Result<(), SearchError> {
         let records = &originals.records;

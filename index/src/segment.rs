@@ -6,14 +6,16 @@ use std::sync::Arc;
 use ringpool_storage::PageSource;
 
 use crate::aligned::Aligned;
-use crate::codes::{Codes, Measured, Shape};
+use crate::codes::{self, Measured, Shape};
 use crate::component::{ComponentKind, load_records, load_words};
 use crate::exact::{ExactProgress, exact_in};
 use crate::graph::{Graph, Layer};
 use crate::layout::Records;
-use crate::originals::{Originals, PagedRows};
+use crate::originals::Originals;
+use crate::paged::Paged;
 use crate::resident::Rows;
-use crate::search::{Hit, Scratch, SearchParams, Searched};
+use crate::search::{Hit, Scratch, SearchParams};
+use crate::searches::{Query, Searches};
 use crate::{ComponentFile, Manifest, Patience, Quantizer, SearchError, SegmentError, Vectors};
 
 /// Where a component is while its segment is open.
@@ -29,8 +31,12 @@ pub enum Placed {
 /// An open segment. Any number of threads may search it, each with a [`Scratch`] of its own.
 pub struct Segment {
     manifest: Manifest,
+    /// Of layer 0 without neighbours where these are paged.
     graph: Graph,
+    paged_links: Option<Paged>,
+    /// Without the codes themselves where these are paged.
     codes: Option<Measured>,
+    paged_codes: Option<Paged>,
     originals: Originals,
 }
 
@@ -48,48 +54,52 @@ impl Segment {
         place: &mut dyn FnMut(&ComponentFile) -> ringpool_storage::Result<Placed>,
     ) -> Result<Self, SegmentError> {
         let manifest = Manifest::read(dir)?;
-        let (mut originals, mut codes, mut graph) = (None, None, None);
+        let (mut graph, mut paged_links) = (None, None);
+        let (mut codes, mut paged_codes) = (None, None);
+        let mut originals = None;
         for file in manifest.component_files(dir)? {
             let placed = place(&file)?;
             if let Placed::Resident(source) | Placed::Paged(source) = &placed {
                 expect_pages(&file, &**source)?;
             }
+            let refused = |reason| Err(SegmentError::Placement { path: file.path.clone(), reason });
             let sections = manifest.sections(file.kind);
-            let path = || file.path.clone();
             match (file.kind, placed) {
+                (ComponentKind::Codes(_), Placed::Left) => {}
+                (_, Placed::Left) => {
+                    return refused("a search needs this component: do not leave it out");
+                }
                 (ComponentKind::Vectors, Placed::Resident(source)) => {
                     let rows = Rows::load(&*source, &sections[0])?;
                     originals = Some(Originals::Resident(rows));
                 }
                 (ComponentKind::Vectors, Placed::Paged(source)) => {
-                    let records = sections[0];
-                    originals = Some(Originals::Paged(PagedRows { source, records }));
+                    originals = Some(Originals::Paged(paged(&file, source, sections[0])));
                 }
-                (ComponentKind::Codes(_), Placed::Left) => {}
-                (ComponentKind::Codes(_), Placed::Resident(_)) if codes.is_some() => {
-                    let reason = "a second set of codes is of no use: leave all but one";
-                    return Err(SegmentError::Placement { path: path(), reason });
+                (ComponentKind::Codes(_), _) if codes.is_some() => {
+                    return refused("a second set of codes is of no use: leave all but one");
                 }
                 (ComponentKind::Codes(quantizer), Placed::Resident(source)) => {
                     codes = Some(load_codes(&manifest, &file, &*source, &sections, quantizer)?);
                 }
+                (ComponentKind::Codes(quantizer), Placed::Paged(source)) => {
+                    let Some((last, parameters)) = sections.split_last() else { continue };
+                    codes = Some(load_codes(&manifest, &file, &*source, parameters, quantizer)?);
+                    paged_codes = Some(paged(&file, source, *last));
+                }
                 (ComponentKind::Graph, Placed::Resident(source)) => {
-                    graph = Some(load_graph(&manifest, &file, &*source, &sections)?);
+                    graph = Some(load_graph(&manifest, &file, &*source, &sections, true)?);
                 }
-                (_, Placed::Paged(_)) => {
-                    let reason = "this component cannot be read by page: keep it resident";
-                    return Err(SegmentError::Placement { path: path(), reason });
-                }
-                (_, Placed::Left) => {
-                    let reason = "a search needs this component: do not leave it out";
-                    return Err(SegmentError::Placement { path: path(), reason });
+                (ComponentKind::Graph, Placed::Paged(source)) => {
+                    graph = Some(load_graph(&manifest, &file, &*source, &sections, false)?);
+                    paged_links = Some(paged(&file, source, sections[0]));
                 }
             }
         }
         let (Some(originals), Some(graph)) = (originals, graph) else {
             return Err(SegmentError::NotASegment { dir: dir.into() });
         };
-        Ok(Self { manifest, graph, codes, originals })
+        Ok(Self { manifest, graph, paged_links, codes, paged_codes, originals })
     }
 
     /// What searches walk by: the codes that were opened, or the originals.
@@ -102,8 +112,31 @@ impl Segment {
         &self.manifest
     }
 
-    pub(crate) fn codes(&self) -> Option<&Codes> {
-        self.codes.as_ref().map(|made| &made.codes)
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Layer 0 of the graph where it is read by page.
+    pub(crate) fn paged_links(&self) -> Option<&Paged> {
+        self.paged_links.as_ref()
+    }
+
+    pub(crate) fn codes(&self) -> Option<&Measured> {
+        self.codes.as_ref()
+    }
+
+    /// The codes where they are read by page.
+    pub(crate) fn paged_codes(&self) -> Option<&Paged> {
+        self.paged_codes.as_ref()
+    }
+
+    /// Whether a walk reads no page.
+    pub(crate) fn is_walked_in_memory(&self) -> bool {
+        let has_codes = match self.originals {
+            Originals::Resident(_) => true,
+            Originals::Paged(_) => self.codes.is_some(),
+        };
+        self.paged_links.is_none() && self.paged_codes.is_none() && has_codes
     }
 
     pub(crate) fn originals(&self) -> &Originals {
@@ -163,14 +196,18 @@ impl Segment {
         scratch: &mut Scratch,
         hits: &mut Vec<Hit>,
     ) -> Result<(), SearchError> {
-        let searched = Searched {
-            manifest: &self.manifest,
-            patience: &patience,
-            graph: &self.graph,
-            codes: self.codes.as_ref(),
-            originals: &self.originals,
-        };
-        searched.search(query, params, scratch, hits)
+        if self.is_walked_in_memory() {
+            return scratch.search(self, query, params, &patience, hits);
+        }
+        let mut found = Ok(());
+        let mut queries =
+            std::iter::once(Query { number: 0, values: query, params: *params, patience });
+        Searches::new(&[self], 1)?.run(&mut || queries.next(), &mut |answer| {
+            hits.clear();
+            scratch.note_originals(answer.originals);
+            found = answer.hits.map(|found| hits.extend_from_slice(found));
+        });
+        found
     }
 
     /// For each query the `k` points nearest to it, by measuring all: nearest first, ties by lower
@@ -216,6 +253,11 @@ fn expect_pages(file: &ComponentFile, source: &dyn PageSource) -> Result<(), Seg
     ))
 }
 
+fn paged(file: &ComponentFile, source: Arc<dyn PageSource>, records: Records) -> Paged {
+    Paged { source, records, path: file.path.as_path().into() }
+}
+
+/// Loads what `sections` hold; the codes themselves stay on disk where theirs is not among them.
 fn load_codes(
     manifest: &Manifest,
     file: &ComponentFile,
@@ -223,24 +265,25 @@ fn load_codes(
     sections: &[Records],
     quantizer: Quantizer,
 ) -> Result<Measured, SegmentError> {
-    let Manifest { metric, dim, points, .. } = *manifest;
+    let metric = manifest.metric;
     let loaded = sections.iter().map(|records| load_records(source, records));
-    let loaded = loaded.collect::<Result<Vec<_>, _>>()?;
-    let codes = Measured::from_sections(quantizer, Shape { metric, dim, points }, loaded);
+    let mut loaded = loaded.collect::<Result<Vec<_>, _>>()?;
+    loaded.resize(manifest.sections(file.kind).len(), Vec::new());
+    let code_bytes = codes::record_bytes(quantizer, manifest.dim);
+    let codes = Measured::from_sections(quantizer, Shape { metric, code_bytes }, loaded);
     codes.map_err(|reason| damaged(file, reason))
 }
 
+/// Loads the layers of the graph, the lowest `with_links` or without.
 fn load_graph(
     manifest: &Manifest,
     file: &ComponentFile,
     source: &dyn PageSource,
     sections: &[Records],
+    with_links: bool,
 ) -> Result<Graph, SegmentError> {
-    let mut layers = vec![Layer {
-        points: Vec::new(),
-        slots: load_words(source, &sections[0])?,
-        max_neighbours: 2 * manifest.m,
-    }];
+    let slots = if with_links { load_words(source, &sections[0])? } else { Aligned::zeroed(0) };
+    let mut layers = vec![Layer { points: Vec::new(), slots, max_neighbours: 2 * manifest.m }];
     for section in &sections[1..] {
         let words = load_words(source, section)?;
         let mut points = Vec::with_capacity(section.count as usize);
@@ -253,6 +296,6 @@ fn load_graph(
         layers.push(Layer { points, slots, max_neighbours: manifest.m });
     }
     let graph = Graph { entry_point: manifest.entry_point, layers };
-    graph.check().map_err(|reason| damaged(file, reason))?;
+    graph.check(manifest.points).map_err(|reason| damaged(file, reason))?;
     Ok(graph)
 }

@@ -12,11 +12,10 @@
 //! flight, and land it if we do not come.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringpool_storage::{Arrivals, Error, Gather, PageNo, Result};
+use ringpool_storage::{Arrivals, Asked, AskedPages, Error, Gather, PageNo, Result};
 
 use crate::asking::{WINDOW, exhausted, room, window};
 use crate::events;
@@ -29,9 +28,6 @@ use crate::miss_times::Ticks;
 use crate::pool::{File, PoolFile};
 use crate::share::Lack;
 use crate::word::{Frame, Look, Word};
-
-/// Pages that are put off at most: a mebibyte of them.
-const BACKLOG: usize = 1 << 16;
 
 impl PoolFile {
     /// A [`Gather`] of this file's pages, to be used as `hint` says.
@@ -68,31 +64,16 @@ struct Gathering<'f> {
     hint: Hint,
     /// Where everything lands: a place for each slot.
     landing: Arc<Batch>,
-    /// Who wants the page that a slot is for: nobody when it is vacant, or they have left.
-    slots: Box<[Option<Wanted>]>,
-    vacant: Vec<u32>,
-    /// What cannot be looked for now, the oldest first.
-    backlog: VecDeque<Wanted>,
+    asked: AskedPages,
     blocked: Option<Blocked>,
     /// Since when there has been no frame to be had, with nothing on its way.
     starved_since: Option<Instant>,
-    /// Pages that somebody wants and that were not handed over.
-    outstanding: usize,
     /// When the first page was claimed of those that are not started yet.
     claiming_since: Option<Ticks>,
     /// How long was waited since something last arrived.
     silence: Cell<Duration>,
     hits: u64,
     misses: u64,
-}
-
-/// A page that a batch has asked for.
-#[derive(Clone, Copy)]
-struct Wanted {
-    page: PageNo,
-    batch: u32,
-    /// Its place among those that were asked for together.
-    place: u32,
 }
 
 /// Why nothing more can be looked for.
@@ -119,12 +100,9 @@ impl<'f> Gathering<'f> {
             file,
             hint,
             landing,
-            slots: vec![None; WINDOW].into(),
-            vacant: (0..WINDOW as u32).rev().collect(),
-            backlog: VecDeque::new(),
+            asked: AskedPages::new(WINDOW as u32),
             blocked: None,
             starved_since: None,
-            outstanding: 0,
             claiming_since: None,
             silence: Cell::default(),
             hits: 0,
@@ -140,11 +118,6 @@ impl<'f> Gathering<'f> {
         Error::Forked { file: self.file.device.file().clone() }
     }
 
-    /// Slots in use: by what is on its way, and by what has arrived and was not collected.
-    fn in_use(&self) -> usize {
-        WINDOW - self.vacant.len()
-    }
-
     /// The steps of [`ask`](Gather::ask), without the counting.
     fn look_for(
         &mut self,
@@ -158,9 +131,9 @@ impl<'f> Gathering<'f> {
         loop {
             next += here.pin_resident(pages, next);
             if next < pages.len() && here.has_room() {
-                let wanted = Wanted { page: pages[next], batch, place: next as u32 };
-                if let Some(frame) = self.want(wanted)? {
-                    here.push(next, frame, wanted.page);
+                let asked = Asked { page: pages[next], batch, place: next as u32 };
+                if let Some(frame) = self.want(asked)? {
+                    here.push(next, frame, asked.page);
                 }
                 next += 1;
                 continue;
@@ -176,30 +149,25 @@ impl<'f> Gathering<'f> {
 
     /// Looks for a page that was absent, or puts it off. Returns its frame, pinned, if it is here
     /// meanwhile.
-    fn want(&mut self, wanted: Wanted) -> Result<Option<Frame>> {
-        self.file.word(wanted.page)?;
-        let found = match self.backlog.is_empty() {
-            true => self.look(wanted)?,
-            false => Found::NotNow, // After those that came before.
+    fn want(&mut self, asked: Asked) -> Result<Option<Frame>> {
+        self.file.word(asked.page)?;
+        let found = match self.asked.is_behind() {
+            false => self.look(asked)?,
+            true => Found::NotNow, // After those that came before.
         };
         match found {
             Found::Here(frame) => return Ok(Some(frame)),
             Found::OnItsWay => {}
-            Found::NotNow if self.backlog.len() >= BACKLOG => {
-                let (file, page) = (self.file.device.file().clone(), wanted.page);
-                return Err(Error::Backlogged { file, page, pages: self.outstanding });
-            }
-            Found::NotNow => self.backlog.push_back(wanted),
+            Found::NotNow => self.asked.put_off(asked, self.file.device.file())?,
         }
-        self.outstanding += 1;
         Ok(None)
     }
 
     /// Pins the page, waits for it, or claims and submits it.
-    fn look(&mut self, wanted: Wanted) -> Result<Found> {
-        let (file, page) = (self.file, wanted.page);
+    fn look(&mut self, asked: Asked) -> Result<Found> {
+        let (file, page) = (self.file, asked.page);
         let word = file.word(page)?;
-        if self.blocked.is_some() || self.in_use() >= window(file, self.hint) {
+        if self.blocked.is_some() || self.asked.in_use() >= window(file, self.hint) {
             return Ok(Found::NotNow);
         }
         loop {
@@ -207,15 +175,15 @@ impl<'f> Gathering<'f> {
                 Look::Pinned(frame) => return Ok(Found::Here(frame)),
                 Look::Full => return Err(exhausted(file, page, Lack::OfThePool, Duration::ZERO)),
                 Look::Loading => {
-                    let slot = self.take_slot(wanted);
+                    let slot = self.take_slot(asked);
                     let waiter = (self.landing.clone(), slot);
                     if file.pool.waiting.join(word, file.number, page, waiter) {
                         self.misses += 1;
                         return Ok(Found::OnItsWay);
                     }
-                    self.vacate(slot);
+                    self.asked.vacate(slot);
                 }
-                Look::Absent(ghost) => match self.claim(word, ghost, wanted) {
+                Look::Absent(ghost) => match self.claim(word, ghost, asked) {
                     Ok(true) => {
                         self.misses += 1;
                         return Ok(Found::OnItsWay);
@@ -237,15 +205,15 @@ impl<'f> Gathering<'f> {
         &mut self,
         word: &Word,
         ghost: Ghost,
-        wanted: Wanted,
+        asked: Asked,
     ) -> std::result::Result<bool, Blocked> {
         let file = self.file;
-        let claimed = file.claim(wanted.page, word, ghost, self.hint);
+        let claimed = file.claim(asked.page, word, ghost, self.hint);
         let Some(frame) = claimed.map_err(Blocked::NoFrame)? else {
             return Ok(false);
         };
         let since = *self.claiming_since.get_or_insert_with(|| file.pool.miss_times.now());
-        let slot = self.take_slot(wanted);
+        let slot = self.take_slot(asked);
         let read = self.landing.read(slot, frame, since);
         let Err(read) = file.device.submit(read) else { return Ok(true) };
         // What is queued may enter the device now, so that there is room.
@@ -253,22 +221,15 @@ impl<'f> Gathering<'f> {
         let Err(read) = file.device.submit(read) else { return Ok(true) };
         // Others may wait for the page already, and we may not come back soon.
         self.landing.take_back(slot, read);
-        self.vacate(slot);
+        self.asked.vacate(slot);
         Err(Blocked::QueueFull)
     }
 
     /// A slot for a page that was looked for, which is done within the window alone.
-    fn take_slot(&mut self, wanted: Wanted) -> u32 {
-        let slot = self.vacant.pop().expect("a vacant slot, within the window");
-        self.slots[slot as usize] = Some(wanted);
-        self.landing.ask_anew(slot, wanted.page);
+    fn take_slot(&mut self, asked: Asked) -> u32 {
+        let slot = self.asked.take_slot(asked).expect("a vacant slot, within the window");
+        self.landing.ask_anew(slot, asked.page);
         slot
-    }
-
-    /// Gives a slot back that nothing will arrive for. Returns who wanted its page.
-    fn vacate(&mut self, slot: u32) -> Option<Wanted> {
-        self.vacant.push(slot);
-        self.slots[slot as usize].take()
     }
 
     /// Starts what was submitted, and lands what has completed meanwhile.
@@ -281,21 +242,21 @@ impl<'f> Gathering<'f> {
     /// Looks for what was put off, as far as there is room now.
     fn catch_up(&mut self) {
         self.blocked = None;
-        while let Some(&wanted) = self.backlog.front() {
-            let found = match self.look(wanted) {
-                Ok(Found::NotNow) => break,
-                Ok(Found::OnItsWay) => None,
+        while let Some(asked) = self.asked.next_put_off() {
+            let found = match self.look(asked) {
+                Ok(Found::OnItsWay) => continue,
+                Ok(Found::NotNow) => {
+                    self.asked.put_back(asked);
+                    break;
+                }
                 Ok(Found::Here(frame)) => {
                     self.hits += 1;
-                    Some(Arrival::Here(Pinned::found(frame)))
+                    Arrival::Here(Pinned::found(frame))
                 }
-                Err(error) => Some(Arrival::Failed(error)),
+                Err(error) => Arrival::Failed(error),
             };
-            if let Some(arrival) = found {
-                let slot = self.take_slot(wanted);
-                self.landing.found(slot, arrival);
-            }
-            self.backlog.pop_front();
+            let slot = self.take_slot(asked);
+            self.landing.found(slot, found);
         }
         self.start();
     }
@@ -303,26 +264,24 @@ impl<'f> Gathering<'f> {
     /// Takes an arrival out of its slot and hands it to whoever wants it.
     fn hand_over(&mut self, slot: u32, arrival: Arrival, each: &mut Arrivals<'_>) {
         let page = self.landing.page(slot);
-        let wanted = self.vacate(slot);
-        match (arrival, wanted) {
-            (Arrival::Here(pinned), wanted) => {
+        let asked = self.asked.vacate(slot);
+        match (arrival, asked) {
+            (Arrival::Here(pinned), asked) => {
                 let arrived = Arrived::new(self.file, page, pinned);
-                let Some(Wanted { batch, place, .. }) = wanted else { return };
+                let Some(Asked { batch, place, .. }) = asked else { return };
                 if self.hint == Hint::Hot
                     && let Some(word) = self.file.table.word(page)
                 {
                     word.favour();
                 }
-                self.outstanding -= 1;
                 each(batch, place as usize, Ok(&arrived));
             }
-            (Arrival::Failed(error), Some(Wanted { batch, place, .. })) => {
-                self.outstanding -= 1;
+            (Arrival::Failed(error), Some(Asked { batch, place, .. })) => {
                 each(batch, place as usize, Err(error));
             }
-            (Arrival::Again, Some(wanted)) => {
+            (Arrival::Again, Some(asked)) => {
                 self.misses = self.misses.wrapping_sub(1); // It is going to be looked for again.
-                self.backlog.push_front(wanted);
+                self.asked.put_back(asked);
             }
             (Arrival::Failed(_) | Arrival::Again, None) => {}
         }
@@ -330,28 +289,27 @@ impl<'f> Gathering<'f> {
 
     /// Fails the page that has been waiting for a frame for too long, if one has.
     fn fail_starved(&mut self, each: &mut Arrivals<'_>) {
-        let (Some(Blocked::NoFrame(lack)), 0) = (self.blocked, self.in_use()) else {
+        let (Some(Blocked::NoFrame(lack)), 0) = (self.blocked, self.asked.in_use()) else {
             self.starved_since = None;
             return;
         };
         let now = Instant::now();
         let waited = now - *self.starved_since.get_or_insert(now);
         if waited > self.file.pool.frame_patience
-            && let Some(Wanted { page, batch, place }) = self.backlog.pop_front()
+            && let Some(Asked { page, batch, place }) = self.asked.next_put_off()
         {
             self.starved_since = None;
-            self.outstanding -= 1;
             each(batch, place as usize, Err(exhausted(self.file, page, lack, waited)));
         }
     }
 
     /// Gives back what has arrived for those who have left, and leaves the rest.
     fn give_back_forsaken(&mut self) {
-        for _ in 0..self.in_use() {
+        for _ in 0..self.asked.in_use() {
             let Some((slot, arrival)) = self.landing.collect() else { break };
-            match self.slots[slot as usize] {
-                Some(_) => self.landing.found(slot, arrival),
-                None => self.hand_over(slot, arrival, &mut |_, _, _| {}),
+            match self.asked.is_waited_for(slot) {
+                true => self.landing.found(slot, arrival),
+                false => self.hand_over(slot, arrival, &mut |_, _, _| {}),
             }
         }
     }
@@ -372,14 +330,12 @@ impl Gather for Gathering<'_> {
         if self.is_the_parents() {
             return Err(self.forked());
         }
-        if !self.backlog.is_empty() {
-            self.catch_up();
-        }
-        let before = self.outstanding;
+        self.catch_up();
+        let before = self.asked.outstanding();
         let looked = self.look_for(batch, pages, each);
         self.start(); // After a failure, too.
         self.count();
-        looked.map(|()| self.outstanding - before)
+        looked.map(|()| self.asked.outstanding() - before)
     }
 
     fn collect(&mut self, each: &mut Arrivals<'_>) {
@@ -391,10 +347,8 @@ impl Gather for Gathering<'_> {
             self.silence.take();
             self.hand_over(slot, arrival, each);
         }
-        if !self.backlog.is_empty() {
-            self.catch_up();
-            self.fail_starved(each);
-        }
+        self.catch_up();
+        self.fail_starved(each);
         self.count();
     }
 
@@ -403,7 +357,7 @@ impl Gather for Gathering<'_> {
     }
 
     fn outstanding(&self) -> usize {
-        self.outstanding
+        self.asked.outstanding()
     }
 
     fn wait(&self, until: &dyn Fn() -> bool, deadline: Option<Instant>) -> Result<()> {
@@ -411,14 +365,14 @@ impl Gather for Gathering<'_> {
             return Err(self.forked());
         }
         let (device, began) = (&self.file.device, Instant::now());
-        let patience = match (self.in_use(), self.blocked) {
+        let patience = match (self.asked.in_use(), self.blocked) {
             (0, Some(_)) => BACK_PRESSURE,
             _ => self.file.pool.device_patience.saturating_sub(self.silence.get()),
         };
         let end = began + patience;
         let end = deadline.map_or(end, |deadline| deadline.min(end));
         device.drive(&|| self.has_arrivals() || until(), Some(end));
-        if self.in_use() == 0 || self.outstanding == 0 || self.has_arrivals() {
+        if self.asked.in_use() == 0 || self.asked.outstanding() == 0 || self.has_arrivals() {
             return Ok(());
         }
         // The thread may come and go: only what it has waited is silence.
@@ -433,20 +387,10 @@ impl Gather for Gathering<'_> {
     }
 
     fn leave(&mut self, batch: u32) {
-        if self.outstanding == 0 {
-            return;
+        if self.asked.outstanding() > 0 {
+            self.asked.leave(batch, |slot| self.landing.forsake(slot));
+            self.give_back_forsaken();
         }
-        let is_theirs = |wanted: &Wanted| wanted.batch == batch;
-        let before = self.backlog.len();
-        self.backlog.retain(|wanted| !is_theirs(wanted));
-        self.outstanding -= before - self.backlog.len();
-        for (slot, wanted) in (0..).zip(&mut self.slots) {
-            if wanted.take_if(|wanted| is_theirs(wanted)).is_some() {
-                self.landing.forsake(slot);
-                self.outstanding -= 1;
-            }
-        }
-        self.give_back_forsaken();
     }
 }
 
@@ -460,15 +404,15 @@ impl Drop for Gathering<'_> {
             if let Arrival::Here(pinned) = arrival {
                 self.file.let_go(self.landing.page(slot), pinned);
             }
-            self.vacate(slot);
+            self.asked.vacate(slot);
         }
         self.count();
         self.landing.give_up();
-        if self.in_use() == 0 {
+        if self.asked.in_use() == 0 {
             return;
         }
         let is_me = |(other, _): &(Arc<Batch>, u32)| Arc::ptr_eq(other, &self.landing);
-        for slot in (0..WINDOW as u32).filter(|slot| !self.vacant.contains(slot)) {
+        for slot in self.asked.used() {
             self.file.pool.waiting.leave(self.file.number, self.landing.page(slot), is_me);
         }
         self.file.device.start(); // Nobody of us waits for it any more.

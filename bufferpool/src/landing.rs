@@ -329,14 +329,15 @@ impl Landing for Batch {
             }
             None => Ok(()),
         });
+        // Relaxed: see `take_back`.
+        let is_taken_back = matches!(checked, Err(Error::Abandoned { .. }))
+            && self.taken_back.load(Ordering::Relaxed) == index;
         file.count(Count::Landed, 1);
-        file.count(Count::Failed, u64::from(checked.is_err()));
+        file.count(Count::Failed, u64::from(checked.is_err() && !is_taken_back));
         file.count(Count::ReadNs, file.pool.miss_times.landed(claimed));
         match checked {
             Ok(()) => self.publish(page, index, frame),
-            Err(Error::Abandoned { .. }) if self.taken_back.load(Ordering::Relaxed) == index => {
-                self.forget(page, frame, || Arrival::Again);
-            }
+            Err(_) if is_taken_back => self.forget(page, frame, || Arrival::Again),
             Err(Error::Abandoned { page, .. }) => {
                 let error = Error::Abandoned { file: file.device.file().clone(), page };
                 self.fail_with(page, index, frame, &error);

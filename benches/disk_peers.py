@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from disk_contestants import ENVIRONMENT, Peer, PipeAnn
 from hnsw_peers import TARGET, DataSet, machine, read, within_venv
 from limited import Killed, disk_iops, evict, under_limit
-from segment import Segment, described
+from segment import Kept, Segment, described
 
 WHEELS = ["numpy==1.25.0", "qdrant-edge-py==0.9.0", "diskannpy==0.7.0", "matplotlib==3.11.2"]
 WANTED = 0.95
@@ -85,7 +85,7 @@ class Ringpool:
     def __init__(self, segment, backend, codes=None):
         self.segment, self.backend, self.only = segment, backend, codes
         self.name = "ringpool" if backend == ["--backend", "pool"] else " ".join(backend[1::2])
-        self.index, self.tuned_as = segment.dir, f"ringpool {codes or 'with each of its codes'}"
+        self.index = segment.dir
 
     def build(self, threads):
         self.segment.build(threads)
@@ -113,23 +113,6 @@ class Ringpool:
         return f"{described(setting)}, pages {setting['budget_bytes'] / 2**20:.0f} MiB"
 
 
-class Kept:
-    """What was found before, in a file."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def all(self):
-        return json.loads(self.path.read_text()) if self.path.exists() else {}
-
-    def get(self, key, make):
-        """By its key; made and kept where there is none."""
-        if key not in self.all():
-            made = make()
-            self.path.write_text(json.dumps({**self.all(), key: made}, indent=1))
-        return self.all()[key]
-
-
 class Contest:
     """All contestants on one set under one limit with so many threads."""
 
@@ -147,8 +130,10 @@ class Contest:
 
     def tuned(self, contestant):
         """The least settings that reach the recall."""
-        name = getattr(contestant, "tuned_as", contestant.name)
-        return self.kept(f"{name} tuned", lambda: contestant.tuned(WANTED))
+        if isinstance(contestant, Ringpool):
+            # It keeps them itself, for each of its codes.
+            return contestant.tuned(WANTED)
+        return self.kept(f"{contestant.name} tuned", lambda: contestant.tuned(WANTED))
 
     def fastest(self, contestant):
         """The setting to take part with, or why there is none."""
@@ -184,10 +169,10 @@ class Contest:
         return [loaded["reads"], loaded["read_bytes"]]
 
     def turn(self, contestant):
-        chosen = self.kept(f"{contestant.name} at {self.at}", None)
+        chosen = self.kept(f"{contestant.name} at {self.at}")
         if "setting" not in chosen:
             return
-        loads = self.kept(f"{contestant.name} loads at {self.at}", None)
+        loads = self.kept(f"{contestant.name} loads at {self.at}")
         iops = disk_iops(largest(contestant.index))
         ran = self.run(contestant, chosen["setting"])
         queries = getattr(contestant, "QUERIES", len(self.data.queries))

@@ -23,10 +23,10 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from disk_peers import INFLIGHTS, SLOWER_IN_A_ROW, WANTED, WHEELS, Kept, OnDisk
+from disk_peers import INFLIGHTS, SLOWER_IN_A_ROW, WANTED, WHEELS, OnDisk
 from hnsw_peers import TARGET, machine, within_venv
 from limited import Killed, disk_iops, evict, under_limit
-from segment import Segment, described
+from segment import Kept, Segment, described
 
 SHARES = [1, 0.5, 0.25, 0.125, 0.06]
 BACKENDS = {
@@ -178,10 +178,7 @@ def main():
     segment.build(0)
     cliff = Cliff(segment, options)
     kept = Kept(options.work / f"{data.name}.kept.json")
-    settings = kept.get(
-        "ringpool with each of its codes tuned",
-        lambda: [setting for codes in segment.carried() for setting in segment.tuned(codes, WANTED)],
-    )
+    settings = [setting for codes in segment.carried() for setting in segment.tuned(codes, WANTED)]
     rows = []
     chosen = {}
     for share in options.shares:

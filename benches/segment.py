@@ -17,7 +17,24 @@ K = 10
 HEADROOM_BYTES, HEADROOM_THREAD_BYTES = 1 << 20, 32 << 10
 LEAST_BUDGET_BYTES = 1 << 20
 AUTO_RECALLS = [0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998]
-AUTO_EFS = [1, 1.15, 1.35, 1.7, 2.2, 3]
+AUTO_EFS = [1.1, 1.5, 2.2]
+
+
+class Kept:
+    """What was found before, in a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def all(self):
+        return json.loads(self.path.read_text()) if self.path.exists() else {}
+
+    def get(self, key, make=None):
+        """By its key; made and kept where there is none."""
+        if key not in self.all():
+            made = make()
+            self.path.write_text(json.dumps({**self.all(), key: made}, indent=1))
+        return self.all()[key]
 
 
 class Segment:
@@ -26,6 +43,7 @@ class Segment:
     def __init__(self, data, work, program, flags=()):
         self.data, self.program, self.flags = data, program, list(flags)
         self.dir = work / f"{data.name}.ringpool"
+        self.kept = Kept(work / f"{data.name}.kept.json").get
         self.has_inflight = "--inflight" in self.help("search")
         self.backends = [name for name in ["pool", "mmap", "direct", "memory"] if name in self.help("search")]
 
@@ -49,25 +67,34 @@ class Segment:
 
     def tuned(self, codes, wanted):
         """Settings that reach a recall with these codes: --oversample and --ef, and --recall with auto."""
+        return self.kept(f"{codes} tuned", lambda: self.find_tuned(codes, wanted))
+
+    def find_tuned(self, codes, wanted):
         asked = ["--queries", self.data.query_file, "--truth", self.data.truth_file, "--codes", codes]
         told = self.json("tune", self.dir, *asked, "--recall", wanted, "--backend", "memory")
         fixed = [
             {"codes": codes, "oversample": at["oversample"], "ef": at["ef"], "originals": at["originals"]}
             for at in told["reached"]
         ]
-        return thinned(fixed) + self.tuned_auto(codes, wanted, min(at["ef"] for at in fixed))
+        auto = [self.least_auto(codes, wanted, ef) for ef in self.auto_efs(fixed)]
+        return thinned(fixed) + thinned([setting for setting in auto if setting])
 
-    def tuned_auto(self, codes, wanted, least_ef):
-        """The same with as many originals as each query needs: for a few efs the least --recall."""
-        found = []
-        for ef in sorted({round(least_ef * times) for times in AUTO_EFS}):
-            for recall in AUTO_RECALLS:
-                setting = {"codes": codes, "oversample": "auto", "recall": recall, "ef": ef}
-                told = self.search(setting, "--backend", "memory")
-                if told["recall"] >= wanted:
-                    found.append({**setting, "originals": told["originals_per_query"]})
-                    break
-        return thinned(found)
+    def auto_efs(self, fixed):
+        least = min(at["ef"] for at in fixed)
+        return sorted({round(least * times) for times in AUTO_EFS})
+
+    def least_auto(self, codes, wanted, ef):
+        """As many originals as each query needs: with the least --recall that is enough, by bisection."""
+        low, high, best = 0, len(AUTO_RECALLS), None
+        while low < high:
+            middle = (low + high) // 2
+            setting = {"codes": codes, "oversample": "auto", "recall": AUTO_RECALLS[middle], "ef": ef}
+            told = self.search(setting, "--backend", "memory")
+            if told["recall"] >= wanted:
+                high, best = middle, {**setting, "originals": told["originals_per_query"]}
+            else:
+                low = middle + 1
+        return best
 
     def words(self, setting, queries=None):
         """A search's arguments, but for the backend."""

@@ -196,7 +196,8 @@ fn sections_of<'a>(
                 let mut sections = vec![deviation];
                 sections.extend(made.codes.to_sections());
                 let code = |&point: &u32| with_scheme!(&made.codes, codes => codes.row(point));
-                let upper: Vec<u8> = UpperCodes::points(graph).iter().flat_map(code).copied().collect();
+                let upper: Vec<u8> =
+                    UpperCodes::points(graph).iter().flat_map(code).copied().collect();
                 sections.insert(sections.len() - 1, upper.into());
                 sections
             };

@@ -65,6 +65,11 @@ impl Candidate {
     pub(crate) fn new(point: Point, estimate: f32, deviation: f32) -> Self {
         Self { point, estimate, deviation, exact: None, chance: 1.0 }
     }
+
+    /// The same, where the distance of its original may be known.
+    pub(crate) fn known(self, exact: Option<f32>) -> Self {
+        Self { exact, ..self }
+    }
 }
 
 /// Which candidates are read, wave by wave; kept from one search to the next.

@@ -5,16 +5,12 @@ use std::sync::Arc;
 
 use ringpool_storage::PageSource;
 
-use crate::aligned::Aligned;
-use crate::codes::{self, Measured, Shape};
-use crate::component::{ComponentKind, load_records, load_words};
+use crate::codes::Measured;
 use crate::exact::{ExactProgress, exact_in};
-use crate::graph::{Graph, Layer};
-use crate::layout::Records;
+use crate::graph::Graph;
 use crate::opening::Opening;
 use crate::originals::Originals;
 use crate::paged::{Node, Paged, UpperCodes};
-use crate::resident::Rows;
 use crate::search::{Hit, Scratch, SearchParams};
 use crate::searches::{Query, Searches};
 use crate::{ComponentFile, Manifest, Patience, Quantizer, SearchError, SegmentError, Vectors};

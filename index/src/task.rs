@@ -173,7 +173,7 @@ impl Task {
             let told = told(id);
             let exact = told.and_then(|told| told.exact);
             if !is_adaptive {
-                return Candidate { exact, ..Candidate::new(point, estimate, 0.0) };
+                return Candidate::new(point, estimate, 0.0).known(exact);
             }
             let error = match told {
                 Some(told) => told.error,
@@ -186,7 +186,7 @@ impl Task {
                     Candidate::new(point, estimate, measured)
                 }
             };
-            Candidate { exact, ..candidate }
+            candidate.known(exact)
         };
         self.waves.unread.extend(found.map(candidate));
     }

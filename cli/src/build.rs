@@ -48,6 +48,11 @@ pub struct BuildArgs {
     #[arg(long, default_value = "sq8", value_name = "CODES")]
     quantize: Vec<Quantizer>,
 
+    /// Put each point's neighbours and their codes, one of --quantize, beside its original: a walk
+    /// through pages then reads one record a hop, for 2M codes a point more on disk
+    #[arg(long, value_name = "CODES")]
+    inline: Option<Quantizer>,
+
     /// How the originals are stored
     #[arg(long, value_enum, default_value = "as-given")]
     element: StoredElement,
@@ -93,6 +98,7 @@ struct Built {
     m: usize,
     ef_construction: usize,
     quantize: Vec<String>,
+    inline: Option<String>,
     seed: u64,
     page_size_bytes: usize,
     bytes: u64,
@@ -116,6 +122,7 @@ pub fn execute(args: &BuildArgs, console: &Console) -> Result<(), Failure> {
         m: args.m,
         ef_construction: args.ef_construction,
         quantizers: args.quantize.clone(),
+        inlined: args.inline,
         page_size: args.page_size,
         threads: args.threads,
         seed: args.seed,
@@ -147,6 +154,7 @@ pub fn execute(args: &BuildArgs, console: &Console) -> Result<(), Failure> {
         m: manifest.m,
         ef_construction: manifest.ef_construction,
         quantize: manifest.quantizers.iter().map(ToString::to_string).collect(),
+        inline: manifest.inlined.map(|codes| codes.to_string()),
         seed: manifest.seed,
         page_size_bytes: args.page_size.bytes(),
         bytes: bytes.sum(),

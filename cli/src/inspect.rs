@@ -34,6 +34,8 @@ struct Contents {
     m: usize,
     ef_construction: usize,
     quantize: Vec<String>,
+    /// The codes that stand beside each original with its neighbours, if any do.
+    inline: Option<String>,
     seed: u64,
     components: Vec<ComponentLine>,
     /// Of each set of codes, where it was to be measured.
@@ -88,6 +90,7 @@ pub fn execute(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
         m: manifest.m,
         ef_construction: manifest.ef_construction,
         quantize: manifest.quantizers.iter().map(ToString::to_string).collect(),
+        inline: manifest.inlined.map(|codes| codes.to_string()),
         seed: manifest.seed,
         resident_bytes: bytes_where(true),
         paged_bytes: bytes_where(false),
@@ -145,6 +148,7 @@ fn text(args: &InspectArgs, contents: &Contents) -> String {
             ),
         ),
         ("codes", codes(&contents.quantize)),
+        ("inlined", contents.inline.clone().unwrap_or_else(|| "nothing".into())),
         ("kept in memory", table::bytes(contents.resident_bytes)),
         ("read by page", table::bytes(contents.paged_bytes)),
     ];

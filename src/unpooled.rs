@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn what_is_not_pooled_is_a_source_for_any_number_of_threads_and_batches() {
-        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let dir = tempfile::tempdir_in(".").unwrap();
         for choice in [EngineChoice::Auto, EngineChoice::Blocking] {
             let open = |specimen: &conformance::Specimen| -> Box<dyn PageSource> {
                 let engine = Engine::start(choice).unwrap();

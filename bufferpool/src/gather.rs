@@ -66,6 +66,8 @@ struct Gathering<'f> {
     landing: Arc<Batch>,
     asked: AskedPages,
     blocked: Option<Blocked>,
+    /// When to look again for what is put off though nothing has arrived.
+    retry_at: Instant,
     /// Since when there has been no frame to be had, with nothing on its way.
     starved_since: Option<Instant>,
     /// When the first page was claimed of those that are not started yet.
@@ -102,6 +104,7 @@ impl<'f> Gathering<'f> {
             landing,
             asked: AskedPages::new(WINDOW as u32),
             blocked: None,
+            retry_at: Instant::now(),
             starved_since: None,
             claiming_since: None,
             silence: Cell::default(),
@@ -191,6 +194,7 @@ impl<'f> Gathering<'f> {
                     Ok(false) => {}
                     Err(blocked) => {
                         self.blocked = Some(blocked);
+                        self.retry_at = Instant::now() + BACK_PRESSURE;
                         return Ok(Found::NotNow);
                     }
                 },
@@ -314,6 +318,11 @@ impl<'f> Gathering<'f> {
         }
     }
 
+    /// Whether something is put off and nothing on its way, so that no arrival makes room for it.
+    fn is_stuck(&self) -> bool {
+        self.asked.is_behind() && self.asked.in_use() == 0
+    }
+
     fn count(&mut self) {
         let (hits, misses) = (std::mem::take(&mut self.hits), std::mem::take(&mut self.misses));
         self.file.looked(hits, misses);
@@ -352,8 +361,9 @@ impl Gather for Gathering<'_> {
         self.count();
     }
 
+    /// Also when it is time to look for what is put off, and nothing else is to arrive.
     fn has_arrivals(&self) -> bool {
-        self.landing.has_arrivals()
+        self.landing.has_arrivals() || (self.is_stuck() && Instant::now() >= self.retry_at)
     }
 
     fn outstanding(&self) -> usize {
@@ -365,11 +375,11 @@ impl Gather for Gathering<'_> {
             return Err(self.forked());
         }
         let (device, began) = (&self.file.device, Instant::now());
-        let patience = match (self.asked.in_use(), self.blocked) {
-            (0, Some(_)) => BACK_PRESSURE,
-            _ => self.file.pool.device_patience.saturating_sub(self.silence.get()),
+        let patience = self.file.pool.device_patience;
+        let end = match self.is_stuck() {
+            true => self.retry_at,
+            false => began + patience.saturating_sub(self.silence.get()),
         };
-        let end = began + patience;
         let end = deadline.map_or(end, |deadline| deadline.min(end));
         device.drive(&|| self.has_arrivals() || until(), Some(end));
         if self.asked.in_use() == 0 || self.asked.outstanding() == 0 || self.has_arrivals() {
@@ -378,7 +388,7 @@ impl Gather for Gathering<'_> {
         // The thread may come and go: only what it has waited is silence.
         let silence = self.silence.get() + began.elapsed();
         self.silence.set(silence);
-        if silence >= self.file.pool.device_patience {
+        if silence >= patience {
             self.silence.take(); // Whoever waits on is patient anew.
             events::device_is_silent(device.file(), silence);
             return Err(Error::TimedOut { file: device.file().clone(), waited: silence });
@@ -390,6 +400,7 @@ impl Gather for Gathering<'_> {
         if self.asked.outstanding() > 0 {
             self.asked.leave(batch, |slot| self.landing.forsake(slot));
             self.give_back_forsaken();
+            self.catch_up();
         }
     }
 }

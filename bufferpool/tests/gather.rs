@@ -46,7 +46,9 @@ impl Seen {
     fn all(&mut self, gather: &mut dyn Gather, page_of: impl Fn(u32, usize) -> PageNo) {
         while gather.outstanding() > 0 {
             gather.wait(&|| gather.has_arrivals(), None).unwrap();
-            self.collect(gather, &page_of);
+            if gather.has_arrivals() {
+                self.collect(gather, &page_of);
+            }
         }
         assert!(self.right.values().all(|&times| times == 1), "each once: {:?}", self.right);
     }
@@ -250,6 +252,20 @@ fn more_than_can_be_kept_count_of_is_refused_and_what_was_taken_comes() {
     seen.ask(&mut *gather, 3, &pages(0..PAGES));
     seen.all(&mut *gather, |_, i| PageNo(i as u64));
     assert_eq!(seen.right.len() as u64, PAGES);
+}
+
+#[test]
+fn what_was_put_off_gets_the_room_of_those_who_leave() {
+    let pool = pool(100);
+    let (file, _device) = faulty(&pool, |_, _| None);
+    let mut gather = file.gather().unwrap();
+    let mut seen = Seen::default();
+    assert_eq!(seen.ask(&mut *gather, 1, &pages(0..100)), 100); // All that is in flight, and more.
+    assert_eq!(seen.ask(&mut *gather, 2, &pages(100..150)), 50);
+    gather.leave(1);
+    assert!(gather.has_arrivals(), "there is room, and the device answers at once");
+    seen.all(&mut *gather, |_, i| PageNo(100 + i as u64));
+    assert_eq!(seen.right.len(), 50);
 }
 
 #[test]

@@ -113,27 +113,31 @@ impl Loaded {
         noting: Option<&Recorder>,
     ) -> Result<Self, Failure> {
         let (dir, file) = (&query.dir, &query.queries);
+        // Before the index: while they are widened they take their memory twice, and a pool's
+        // frames are charged to a limited group when it opens.
+        let rows = vectors::read(file).map_err(|error| Failure::of(&error))?;
+        let queries = Queries::new(&rows);
+        let (asked, asked_dim) = (rows.len(), rows.dim());
+        drop(rows);
         let index = match noting {
             Some(recorder) => Index::open_through(dir, options, &|source| recorder.before(source)),
             None => Index::open(dir, options),
         };
         let index = index.map_err(|error| Failure::of(&error))?;
-        let rows = vectors::read(file).map_err(|error| Failure::of(&error))?;
         let manifest = index.segment().manifest();
-        if rows.dim() != manifest.dim {
+        if asked_dim != manifest.dim {
             return Err(Failure::new(format!(
                 "{}: queries of {} dimensions, but the vectors in {} have {}: use queries made \
                  like the vectors",
                 file.display(),
-                rows.dim(),
+                asked_dim,
                 dir.display(),
                 manifest.dim
             )));
         }
         let (points, k) = (manifest.points, query.k as usize);
         let truth = query.truth.as_ref();
-        let truth = truth.map(|path| Truth::read(path, rows.len(), points, k)).transpose()?;
-        let queries = Queries::new(&rows);
+        let truth = truth.map(|path| Truth::read(path, asked, points, k)).transpose()?;
         Ok(Self { index, queries, truth })
     }
 

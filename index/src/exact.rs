@@ -177,17 +177,17 @@ impl Best {
         progress: &mut ExactProgress<'_>,
     ) -> Result<(), SearchError> {
         let records = &originals.records;
-        let row_bytes = records.record_bytes;
-        let at_once = pages_of(records, self.rows_at_once(row_bytes) as u64);
+        let record_bytes = records.record_bytes;
+        let at_once = pages_of(records, self.rows_at_once(record_bytes) as u64);
         let stretch = |first: u64| first..records.pages().min(first + at_once);
         let (mut rows, mut next_rows, mut pages) = (Vec::new(), Vec::new(), stretch(0));
         read(originals, pages.clone(), &mut rows)?;
         while !pages.is_empty() {
-            let first = (records.stretch(pages.start).start / row_bytes) as u32;
+            let first = (records.stretch(pages.start).start / record_bytes) as u32;
             heard(progress(first.into(), records.count))?;
             let next = stretch(pages.end);
-            let ids = first..first + (rows.len() / row_bytes) as u32;
-            let row = |id| &rows[(id - first) as usize * row_bytes..][..row_bytes];
+            let ids = first..first + (rows.len() / record_bytes) as u32;
+            let row = |id| originals.row(&rows[(id - first) as usize * record_bytes..]);
             let (_, read) = rayon::join(
                 || self.offer(ids, &row),
                 || read(originals, next.clone(), &mut next_rows),

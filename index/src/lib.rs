@@ -40,6 +40,7 @@ mod kernels;
 mod layout;
 mod manifest;
 mod metric;
+mod opening;
 mod options;
 mod originals;
 mod paged;

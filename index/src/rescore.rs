@@ -41,6 +41,8 @@ pub(crate) struct Candidate {
     pub(crate) estimate: f32,
     /// The standard deviation of that.
     pub(crate) deviation: f32,
+    /// The distance of its original, where that is known already.
+    pub(crate) exact: Option<f32>,
     /// Of being among the hits.
     chance: f32,
 }
@@ -61,7 +63,12 @@ pub(crate) struct Scored {
 
 impl Candidate {
     pub(crate) fn new(point: Point, estimate: f32, deviation: f32) -> Self {
-        Self { point, estimate, deviation, chance: 1.0 }
+        Self { point, estimate, deviation, exact: None, chance: 1.0 }
+    }
+
+    /// The same, where the distance of its original may be known.
+    pub(crate) fn known(self, exact: Option<f32>) -> Self {
+        Self { exact, ..self }
     }
 }
 
@@ -93,11 +100,11 @@ impl Waves {
         self.missable = Some((1.0 - recall) * k as f32);
     }
 
-    /// Replaces `points` by those that are to be read next; by none when no more are.
-    pub(crate) fn next(&mut self, points: &mut Vec<Point>) {
-        points.clear();
+    /// Replaces `wave` by the candidates that are to be read next; by none when no more are.
+    pub(crate) fn next(&mut self, wave: &mut Vec<Candidate>) {
+        wave.clear();
         let count = if self.waves_left == 0 { 0 } else { self.count.min(self.unread.len()) };
-        points.extend(self.unread.drain(..count).map(|candidate| candidate.point));
+        wave.extend(self.unread.drain(..count));
         self.waves_left = self.waves_left.saturating_sub(1);
     }
 
@@ -186,8 +193,11 @@ mod tests {
                 return (scored, counts);
             }
             counts.push(points.len());
-            let distance = |point: Point| Scored { point, distance: exact(point.id) };
-            scored.extend(points.iter().copied().map(distance));
+            scored.extend(
+                points
+                    .iter()
+                    .map(|&Candidate { point, .. }| Scored { point, distance: exact(point.id) }),
+            );
             waves.heard(&scored);
         }
     }

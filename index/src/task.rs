@@ -13,7 +13,7 @@ use crate::codes::{CodeQuery, Scheme, norm, normalise, with_scheme};
 use crate::distance::RowQuery;
 use crate::graph::walk::{Scorer, WalkScratch};
 use crate::originals::{Originals, PageScratch};
-use crate::paged::{ByCodes, ByRows, Measure, Paged, Told};
+use crate::paged::{ByCodes, ByRows, Measure, Paged, Resident, Told};
 use crate::patience::Patient;
 use crate::prefetch::{PREFETCH_AHEAD, prefetch};
 use crate::rescore::{Candidate, Point, Scored, Waves};
@@ -34,7 +34,7 @@ pub(crate) struct Task {
     points: usize,
     waves: Waves,
     /// What the wave reads.
-    wave: Vec<Point>,
+    wave: Vec<Candidate>,
     /// The same, for each segment.
     readings: Vec<Reading>,
     scored: Vec<Scored>,
@@ -135,8 +135,10 @@ impl Task {
         let Self { code_query, row_query, .. } = self;
         match segment.codes() {
             Some(made) => {
-                let are_resident = segment.paged_codes().is_none();
-                with_scheme!(&made.codes, codes => by_codes(codes, code_query, are_resident, with))
+                let resident = segment.upper_codes().map_or(Resident::All, Resident::Upper);
+                with_scheme!(&made.codes, codes => {
+                    by_codes(codes, code_query, resident, row_query, with)
+                })
             }
             None => {
                 let resident = match segment.originals() {
@@ -168,20 +170,23 @@ impl Task {
         let candidate = |(distance, id): (f32, u32)| {
             let point = Point { segment: number, id };
             let estimate = distance - made.deviation.bias;
+            let told = told(id);
+            let exact = told.and_then(|told| told.exact);
             if !is_adaptive {
-                return Candidate::new(point, estimate, 0.0);
+                return Candidate::new(point, estimate, 0.0).known(exact);
             }
-            let error = match told(id) {
+            let error = match told {
                 Some(told) => told.error,
                 None => with_scheme!(&made.codes, codes => own_error(codes, query, id, distance)),
             };
-            match error {
+            let candidate = match error {
                 Some(error) => Candidate::new(point, distance, error),
                 None => {
                     let measured = made.deviation.at(metric, estimate, query_norm);
                     Candidate::new(point, estimate, measured)
                 }
-            }
+            };
+            candidate.known(exact)
         };
         self.waves.unread.extend(found.map(candidate));
     }
@@ -211,10 +216,14 @@ impl Task {
         for (number, reading) in (0..).zip(&mut self.readings) {
             reading.part = (0, 0);
             reading.points.clear();
-            let own = self.wave.iter().filter(|point| point.segment == number);
-            reading.points.extend(own.map(|point| point.id));
+            let own = self.wave.iter().filter(|one| one.point.segment == number);
+            let unknown = own.filter(|one| one.exact.is_none());
+            reading.points.extend(unknown.map(|one| one.point.id));
+            self.originals += reading.points.len();
         }
-        self.originals += self.wave.len();
+        let known =
+            |&Candidate { point, exact, .. }: &Candidate| Some(Scored { point, distance: exact? });
+        self.scored.extend(self.wave.iter().filter_map(known));
         !self.wave.is_empty()
     }
 
@@ -255,9 +264,9 @@ impl Task {
         let points = &points[part.0..part.1];
         let RowPages { pages, shares } = pages;
         visit(pages, &mut |place, page| {
-            shares.take(&rows.records, points, place, page, &mut |i, row| {
+            shares.take(&rows.records, points, place, page, &mut |i, record| {
                 let point = Point { segment: number, id: points[i] };
-                scored.push(Scored { point, distance: query.distance(row) });
+                scored.push(Scored { point, distance: query.distance(rows.row(record)) });
             });
         })
     }
@@ -266,9 +275,9 @@ impl Task {
     pub(crate) fn end_part(&mut self, rows: &Paged, number: u32) {
         let Self { readings, row_query: query, scored, .. } = self;
         let Reading { points, part, pages } = &readings[number as usize];
-        pages.shares.finish(&rows.records, &mut |i, row| {
+        pages.shares.finish(&rows.records, &mut |i, record| {
             let point = Point { segment: number, id: points[part.0 + i] };
-            scored.push(Scored { point, distance: query.distance(row) });
+            scored.push(Scored { point, distance: query.distance(rows.row(record)) });
         });
     }
 
@@ -289,10 +298,11 @@ fn set_query<S: Scheme>(codes: &S, values: &[f32], query: &mut CodeQuery) {
 fn by_codes<S: Scheme, R>(
     codes: &S,
     query: &mut CodeQuery,
-    are_resident: bool,
+    resident: Resident<'_>,
+    row_query: &RowQuery,
     with: impl FnOnce(&dyn Measure) -> R,
 ) -> R {
-    with(&ByCodes { codes, query: S::query(query), are_resident })
+    with(&ByCodes { codes, query: S::query(query), resident, row_query })
 }
 
 fn own_error<S: Scheme>(codes: &S, query: &mut CodeQuery, id: u32, distance: f32) -> Option<f32> {

@@ -25,6 +25,8 @@ pub struct DeviceGather<'d> {
     is_unstarted: bool,
     /// A read that the device's queue had no room for. Its slot is in use.
     handed_back: Option<PageRead>,
+    /// When to offer it again though nothing has arrived.
+    retry_at: Instant,
     /// How long was waited since something last arrived.
     silence: Cell<Duration>,
 }
@@ -44,7 +46,8 @@ impl<'d> DeviceGather<'d> {
         slots.tell(Asker::Thread(thread::current()));
         let asked = AskedPages::new(depth);
         let (is_unstarted, handed_back, silence) = (false, None, Cell::default());
-        Self { device, checksums, slots, asked, is_unstarted, handed_back, silence }
+        let retry_at = Instant::now();
+        Self { device, checksums, slots, asked, is_unstarted, handed_back, retry_at, silence }
     }
 
     /// Registers the memory with the device; see [`ReadBuffer::register`].
@@ -65,6 +68,9 @@ impl<'d> DeviceGather<'d> {
     fn submit(&mut self, read: PageRead) {
         self.is_unstarted = true;
         self.handed_back = self.device.submit(read).err();
+        if self.handed_back.is_some() {
+            self.retry_at = Instant::now() + Self::BACK_PRESSURE;
+        }
     }
 
     /// Starts what was submitted, and lands what has completed meanwhile.
@@ -86,6 +92,16 @@ impl<'d> DeviceGather<'d> {
             }
         }
         self.start();
+    }
+
+    /// Reads that the device has, or that have landed.
+    fn flying(&self) -> usize {
+        self.asked.in_use() - usize::from(self.handed_back.is_some())
+    }
+
+    /// Whether something is to be read and nothing on its way, so that no arrival makes room for it.
+    fn is_stuck(&self) -> bool {
+        self.flying() == 0 && (self.handed_back.is_some() || self.asked.is_behind())
     }
 
     fn check(&self, page: PageNo, slot: u32, landed: Result<()>) -> Result<&[u8]> {
@@ -134,8 +150,10 @@ impl Gather for DeviceGather<'_> {
         self.catch_up();
     }
 
+    /// Also when it is time to offer a read again, and nothing else is to arrive.
     fn has_arrivals(&self) -> bool {
-        !self.slots.arrivals.is_empty()
+        let is_time = || self.is_stuck() && Instant::now() >= self.retry_at;
+        !self.slots.arrivals.is_empty() || is_time()
     }
 
     fn outstanding(&self) -> usize {
@@ -144,15 +162,13 @@ impl Gather for DeviceGather<'_> {
 
     fn wait(&self, until: &dyn Fn() -> bool, deadline: Option<Instant>) -> Result<()> {
         let began = Instant::now();
-        let flying = self.asked.in_use() - usize::from(self.handed_back.is_some());
-        let patience = match flying {
-            0 if self.handed_back.is_some() => Self::BACK_PRESSURE,
-            _ => ReadBuffer::DEFAULT_PATIENCE.saturating_sub(self.silence.get()),
+        let end = match self.is_stuck() {
+            true => self.retry_at,
+            false => began + ReadBuffer::DEFAULT_PATIENCE.saturating_sub(self.silence.get()),
         };
-        let end = began + patience;
         let end = deadline.map_or(end, |deadline| deadline.min(end));
         self.device.drive(&|| self.has_arrivals() || until(), Some(end));
-        if flying == 0 || self.outstanding() == 0 || self.has_arrivals() {
+        if self.flying() == 0 || self.outstanding() == 0 || self.has_arrivals() {
             return Ok(());
         }
         // The thread may come and go: only what it has waited is silence.

@@ -4,6 +4,7 @@ use super::Paged;
 use super::expansion::{Expansion, Sources, State};
 use super::measure::Measure;
 use super::memo::Memo;
+use super::node::Node;
 use crate::candidates::Candidates;
 use crate::graph::Graph;
 use crate::{Patience, SearchError};
@@ -104,6 +105,20 @@ impl PagedWalk {
         measure: &dyn Measure,
     ) -> Result<(), SearchError> {
         self.expansions[expansion].take(place, page, paged, measure, &mut self.memo)
+    }
+
+    /// Takes a page of a candidate's own record, which has all in it.
+    pub(crate) fn take_node(
+        &mut self,
+        expansion: usize,
+        place: usize,
+        page: &[u8],
+        from: (&Paged, &Node),
+        points: usize,
+        measure: &dyn Measure,
+    ) -> Result<(), SearchError> {
+        let memo = &mut self.memo;
+        self.expansions[expansion].take_part(place, page, from, points, measure, memo)
     }
 
     /// Whether nothing is to come for any candidate, so that a step leads on.

@@ -99,7 +99,9 @@ impl<'s> Party<'s> {
             }
             let waited = self.gather.wait(&|| self.gather.has_arrivals(), None);
             waited.expect("a device that answers");
-            self.collect();
+            if self.gather.has_arrivals() {
+                self.collect();
+            }
         }
         panic!("{} pages do not come", self.gather.outstanding());
     }

@@ -35,6 +35,7 @@ struct Contents {
     ef_construction: usize,
     quantize: Vec<String>,
     seed: u64,
+    order: String,
     components: Vec<ComponentLine>,
     /// Of each set of codes, where it was to be measured.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,6 +90,7 @@ pub fn execute(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
         ef_construction: manifest.ef_construction,
         quantize: manifest.quantizers.iter().map(ToString::to_string).collect(),
         seed: manifest.seed,
+        order: manifest.order.to_string(),
         resident_bytes: bytes_where(true),
         paged_bytes: bytes_where(false),
         components,
@@ -144,6 +146,7 @@ fn text(args: &InspectArgs, contents: &Contents) -> String {
                 contents.m, contents.ef_construction, contents.seed
             ),
         ),
+        ("order", contents.order.clone()),
         ("codes", codes(&contents.quantize)),
         ("kept in memory", table::bytes(contents.resident_bytes)),
         ("read by page", table::bytes(contents.paged_bytes)),

@@ -3,7 +3,7 @@
 use ringpool_storage::PageSize;
 
 use crate::quantizer::expect_possible;
-use crate::{BuildError, Metric, Quantizer};
+use crate::{BuildError, Metric, Order, Quantizer};
 
 /// The most neighbours that a point may be given: a record of layer 0 then takes 8 KiB.
 pub(crate) const MAX_M: usize = 1024;
@@ -24,6 +24,8 @@ pub struct BuildOptions {
     /// The codes that the segment carries, the default of its searches first. With
     /// [`Quantizer::None`], or without any, it carries none and walks read the originals.
     pub quantizers: Vec<Quantizer>,
+    /// How points lie on disk. Ids and distances of searches are the same in any order.
+    pub order: Order,
     /// The size of a page of every component.
     pub page_size: PageSize,
     /// How many threads build; 0 means one a core.
@@ -39,6 +41,7 @@ impl Default for BuildOptions {
             m: 16,
             ef_construction: 200,
             quantizers: vec![Quantizer::Sq8],
+            order: Order::Packed,
             page_size: PageSize::KIB_4,
             threads: 0,
             seed: 0,

@@ -395,7 +395,8 @@ impl<'a> Side<'a> {
             };
             let layer = links.is_none().then(|| &segment.graph().layers[0]);
             let points = segment.manifest().points;
-            with(&mut Sources { layer, links, codes, measure, points })
+            let ids = segment.ids();
+            with(&mut Sources { layer, links, codes, measure, ids, points })
         })
     }
 }

@@ -10,6 +10,7 @@ use crate::codes::{self, Measured, Shape};
 use crate::component::{ComponentKind, load_records, load_words};
 use crate::exact::{ExactProgress, exact_in};
 use crate::graph::{Graph, Layer};
+use crate::ids::Ids;
 use crate::layout::Records;
 use crate::originals::Originals;
 use crate::paged::Paged;
@@ -34,6 +35,7 @@ pub struct Segment {
     /// Of layer 0 without neighbours where these are paged.
     graph: Graph,
     paged_links: Option<Paged>,
+    ids: Ids,
     /// Without the codes themselves where these are paged.
     codes: Option<Measured>,
     paged_codes: Option<Paged>,
@@ -42,7 +44,7 @@ pub struct Segment {
 
 impl Segment {
     /// Opens the segment in `dir`. `place` says for each component where it is to be, and gives the
-    /// source that it is read through. Graph and codes are resident; at most one set of codes is
+    /// source that it is read through. Graph, ids and codes are resident; at most one set of codes is
     /// opened, and searches walk by it, or by the originals where all are left.
     ///
     /// # Errors
@@ -56,7 +58,7 @@ impl Segment {
         let manifest = Manifest::read(dir)?;
         let (mut graph, mut paged_links) = (None, None);
         let (mut codes, mut paged_codes) = (None, None);
-        let mut originals = None;
+        let (mut originals, mut ids) = (None, Ids::Given);
         for file in manifest.component_files(dir)? {
             let placed = place(&file)?;
             if let Placed::Resident(source) | Placed::Paged(source) = &placed {
@@ -94,12 +96,19 @@ impl Segment {
                     graph = Some(load_graph(&manifest, &file, &*source, &sections, false)?);
                     paged_links = Some(paged(&file, source, sections[0]));
                 }
+                (ComponentKind::Ids, Placed::Resident(source)) => {
+                    let words = load_words(&*source, &sections[0])?;
+                    ids = Ids::packed(words).map_err(|reason| damaged(&file, reason))?;
+                }
+                (ComponentKind::Ids, Placed::Paged(_)) => {
+                    return refused("ids cannot be read by page: keep them resident");
+                }
             }
         }
         let (Some(originals), Some(graph)) = (originals, graph) else {
             return Err(SegmentError::NotASegment { dir: dir.into() });
         };
-        Ok(Self { manifest, graph, paged_links, codes, paged_codes, originals })
+        Ok(Self { manifest, graph, paged_links, ids, codes, paged_codes, originals })
     }
 
     /// What searches walk by: the codes that were opened, or the originals.
@@ -114,6 +123,11 @@ impl Segment {
 
     pub(crate) fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// The ids of the points at all places.
+    pub(crate) fn ids(&self) -> &Ids {
+        &self.ids
     }
 
     /// Layer 0 of the graph where it is read by page.
@@ -150,7 +164,7 @@ impl Segment {
             Originals::Resident(rows) => rows.resident_bytes(),
             Originals::Paged(_) => 0,
         };
-        self.graph.resident_bytes() + codes + originals
+        self.graph.resident_bytes() + self.ids.resident_bytes() + codes + originals
     }
 
     /// The `k` points nearest to `query` that the walk finds, nearest first, ties by lower id.
@@ -223,7 +237,7 @@ impl Segment {
         k: usize,
         progress: &mut ExactProgress<'_>,
     ) -> Result<Vec<Vec<Hit>>, SearchError> {
-        exact_in(&self.originals, queries, &self.manifest, k, progress)
+        exact_in(&self.originals, &self.ids, queries, &self.manifest, k, progress)
     }
 }
 

@@ -8,6 +8,7 @@ use super::measure::Measure;
 use super::memo::Memo;
 use crate::SearchError;
 use crate::graph::{EMPTY, Layer};
+use crate::ids::Ids;
 use crate::layout::Records;
 use crate::row_pages::RowPages;
 
@@ -46,6 +47,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) links: Option<(&'a Paged, &'a mut dyn Gather)>,
     pub(crate) codes: Option<(&'a Paged, &'a mut dyn Gather)>,
     pub(crate) measure: &'a dyn Measure,
+    pub(crate) ids: &'a Ids,
     pub(crate) points: usize,
 }
 

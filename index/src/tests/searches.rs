@@ -45,6 +45,7 @@ impl Subject {
                 ComponentKind::Graph => places[0],
                 ComponentKind::Codes(_) => places[1],
                 ComponentKind::Vectors => places[2],
+                ComponentKind::Ids => false,
             };
             Ok(if is_paged { Placed::Paged(source) } else { Placed::Resident(source) })
         });

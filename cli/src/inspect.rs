@@ -37,6 +37,7 @@ struct Contents {
     /// The codes that stand beside each original with its neighbours, if any do.
     inline: Option<String>,
     seed: u64,
+    order: String,
     components: Vec<ComponentLine>,
     /// Of each set of codes, where it was to be measured.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,6 +93,7 @@ pub fn execute(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
         quantize: manifest.quantizers.iter().map(ToString::to_string).collect(),
         inline: manifest.inlined.map(|codes| codes.to_string()),
         seed: manifest.seed,
+        order: manifest.order.to_string(),
         resident_bytes: bytes_where(true),
         paged_bytes: bytes_where(false),
         components,
@@ -147,6 +149,7 @@ fn text(args: &InspectArgs, contents: &Contents) -> String {
                 contents.m, contents.ef_construction, contents.seed
             ),
         ),
+        ("order", contents.order.clone()),
         ("codes", codes(&contents.quantize)),
         ("inlined", contents.inline.clone().unwrap_or_else(|| "nothing".into())),
         ("kept in memory", table::bytes(contents.resident_bytes)),

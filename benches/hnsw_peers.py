@@ -39,16 +39,16 @@ RECALLS = [0.95, 0.99]
 MOST_EF = 2000
 
 
-def within_venv(folder):
-    """Goes on in a virtual environment that has the peers, made where there is none."""
+def within_venv(folder, wheels=WHEELS):
+    """Goes on in a virtual environment that has these wheels, made where there is none."""
     python = folder / "bin" / "python"
     if Path(sys.prefix).resolve() == folder.resolve():
         return
     if not python.exists():
         venv.create(folder, with_pip=True)
     have = subprocess.run([python, "-m", "pip", "freeze"], capture_output=True, text=True, check=True).stdout.split()
-    if not set(WHEELS) <= set(have):
-        subprocess.run([python, "-m", "pip", "install", "--only-binary=:all:", "--quiet", *WHEELS], check=True)
+    if not set(wheels) <= set(have):
+        subprocess.run([python, "-m", "pip", "install", "--only-binary=:all:", "--quiet", *wheels], check=True)
     os.execv(python, [python, *sys.argv])
 
 

@@ -67,6 +67,11 @@ pub fn execute(args: &SearchArgs, console: &Console) -> Result<(), Failure> {
             args.query.k, MAX_DIM
         )));
     }
+    if args.exact && args.query.inflight.is_some() {
+        return Err(Failure::Usage(
+            "--inflight does not go with --exact, which measures all queries at once".into(),
+        ));
+    }
     let options = OpenOptions {
         backend: args.backend,
         // Exact search has no use for any.
@@ -108,27 +113,31 @@ impl Loaded {
         noting: Option<&Recorder>,
     ) -> Result<Self, Failure> {
         let (dir, file) = (&query.dir, &query.queries);
+        // Before the index: while they are widened they take their memory twice, and a pool's
+        // frames are charged to a limited group when it opens.
+        let rows = vectors::read(file).map_err(|error| Failure::of(&error))?;
+        let queries = Queries::new(&rows);
+        let (asked, asked_dim) = (rows.len(), rows.dim());
+        drop(rows);
         let index = match noting {
             Some(recorder) => Index::open_through(dir, options, &|source| recorder.before(source)),
             None => Index::open(dir, options),
         };
         let index = index.map_err(|error| Failure::of(&error))?;
-        let rows = vectors::read(file).map_err(|error| Failure::of(&error))?;
         let manifest = index.segment().manifest();
-        if rows.dim() != manifest.dim {
+        if asked_dim != manifest.dim {
             return Err(Failure::new(format!(
                 "{}: queries of {} dimensions, but the vectors in {} have {}: use queries made \
                  like the vectors",
                 file.display(),
-                rows.dim(),
+                asked_dim,
                 dir.display(),
                 manifest.dim
             )));
         }
         let (points, k) = (manifest.points, query.k as usize);
         let truth = query.truth.as_ref();
-        let truth = truth.map(|path| Truth::read(path, rows.len(), points, k)).transpose()?;
-        let queries = Queries::new(&rows);
+        let truth = truth.map(|path| Truth::read(path, asked, points, k)).transpose()?;
         Ok(Self { index, queries, truth })
     }
 
@@ -143,6 +152,7 @@ impl Loaded {
             index: &self.index,
             queries: &self.queries,
             params: args.query.params(),
+            in_flight: args.query.in_flight(args.backend).into(),
             interrupt: &console.interrupt,
         };
         let bar = console.bar();
@@ -204,6 +214,7 @@ impl Loaded {
             page_cache_reason: held.err(),
             mmap_verify: mapped.then(|| args.query.mmap_verify.to_string()),
             answers_crc32c: format!("{:08x}", pass.answers.crc32c()),
+            inflight: (!args.exact).then(|| args.query.in_flight(args.backend).into()),
         }
     }
 
@@ -279,8 +290,12 @@ fn text(args: &SearchArgs, run: &RunReport) -> String {
         rows.insert(0, ("recall", format!("{recall:.4} (recall@{})", run.k)));
     }
     let plural = if run.threads == 1 { "" } else { "s" };
+    let in_flight = match run.inflight {
+        Some(inflight @ 2..) => format!(" with {inflight} in flight"),
+        _ => String::new(),
+    };
     format!(
-        "{} {}queries through {}, {}, {} thread{plural}, k {}\n\n{}",
+        "{} {}queries through {}, {}, {} thread{plural}{in_flight}, k {}\n\n{}",
         table::count(run.queries),
         if args.exact { "exact " } else { "" },
         run.backend,

@@ -45,14 +45,9 @@ impl Segment {
             Originals::Paged(paged) => (Some(paged), None),
             Originals::Resident(rows) => (None, Some(rows)),
         };
-        let rows = records_of(
-            &points,
-            manifest.record_bytes_of(ComponentKind::Vectors),
-            paged,
-            &|point, out| {
-                resident.into_iter().for_each(|rows| out.copy_from_slice(rows.row(point)));
-            },
-        )?;
+        let rows = records_of(&points, manifest.row_bytes(), paged, &|point, out| {
+            resident.into_iter().for_each(|rows| out.copy_from_slice(rows.row(point)));
+        })?;
         let rows = vectors_of(manifest, rows);
         let code_bytes = manifest.record_bytes_of(ComponentKind::Codes(codes.quantizer()));
         let made = records_of(&points, code_bytes, self.paged_codes(), &|point, out| {
@@ -142,7 +137,7 @@ fn records_of(
         wanted.plan(records, points.iter().copied());
         let RowPages { pages, shares } = &mut wanted;
         let each = &mut |i: usize, record: &[u8]| {
-            all[i * record_bytes..][..record_bytes].copy_from_slice(record);
+            all[i * record_bytes..][..record_bytes].copy_from_slice(&record[..record_bytes]);
         };
         source.visit(pages, &mut |place, page| shares.take(records, points, place, page, each))?;
         shares.finish(records, each);

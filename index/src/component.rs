@@ -24,6 +24,8 @@ pub enum ComponentKind {
     Codes(Quantizer),
     /// The graph.
     Graph,
+    /// The id of the point at each place, where points are packed.
+    Ids,
 }
 
 impl ComponentKind {
@@ -33,6 +35,7 @@ impl ComponentKind {
             Self::Vectors => "vectors".into(),
             Self::Codes(quantizer) => quantizer.component_name(),
             Self::Graph => "graph".into(),
+            Self::Ids => "ids".into(),
         }
     }
 }
@@ -43,6 +46,7 @@ impl fmt::Display for ComponentKind {
             Self::Vectors => f.pad("component of the vectors"),
             Self::Codes(quantizer) => f.pad(&format!("component of the {quantizer} codes")),
             Self::Graph => f.pad("component of the graph"),
+            Self::Ids => f.pad("component of the ids"),
         }
     }
 }
@@ -164,15 +168,16 @@ pub(crate) fn load_words(
     Ok(words)
 }
 
-/// Copies records out of their pages, each to a multiple of `stride_bytes`.
+/// Copies the rows that records begin with out of their pages, each to a multiple of `stride_bytes`.
 pub(crate) fn load_rows(
     source: &dyn PageSource,
     records: &Records,
+    row_bytes: usize,
     bytes: &mut [u8],
     stride_bytes: usize,
 ) -> Result<(), ringpool_storage::Error> {
     let record_bytes = records.record_bytes;
-    if stride_bytes == record_bytes {
+    if stride_bytes == record_bytes && row_bytes == record_bytes {
         return load_into(source, records, bytes);
     }
     visit_stretches(source, records, &mut |stretch, page| {
@@ -182,8 +187,11 @@ pub(crate) fn load_rows(
             let at = stretch.start + taken;
             let (record, from) = (at / record_bytes, at % record_bytes);
             let len = (record_bytes - from).min(stretch.len() - taken);
-            let to = &mut bytes[record * stride_bytes + from..][..len];
-            to.copy_from_slice(&page[taken..taken + len]);
+            if from < row_bytes {
+                let len = len.min(row_bytes - from);
+                let to = &mut bytes[record * stride_bytes + from..][..len];
+                to.copy_from_slice(&page[taken..taken + len]);
+            }
             taken += len;
         }
     })

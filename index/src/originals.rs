@@ -41,7 +41,9 @@ impl Paged {
         for (points, distances) in points.chunks(at_once).zip(distances.chunks_mut(at_once)) {
             pages.plan(&self.records, points.iter().copied());
             let RowPages { pages, shares } = pages;
-            let each = &mut |point: usize, row: &[u8]| distances[point] = query.distance(row);
+            let each = &mut |point: usize, record: &[u8]| {
+                distances[point] = query.distance(self.row(record));
+            };
             self.source.visit_until(pages, *deadline, &mut |place, page| {
                 shares.take(&self.records, points, place, page, each);
             })?;

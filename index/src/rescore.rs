@@ -41,6 +41,8 @@ pub(crate) struct Candidate {
     pub(crate) estimate: f32,
     /// The standard deviation of that.
     pub(crate) deviation: f32,
+    /// The distance of its original, where that is known already.
+    pub(crate) exact: Option<f32>,
     /// Of being among the hits.
     chance: f32,
 }
@@ -50,6 +52,8 @@ pub(crate) struct Candidate {
 pub(crate) struct Point {
     pub(crate) segment: u32,
     pub(crate) id: u32,
+    /// Where it lies in the segment.
+    pub(crate) place: u32,
 }
 
 /// A point whose original was read, and how far it is.
@@ -61,7 +65,12 @@ pub(crate) struct Scored {
 
 impl Candidate {
     pub(crate) fn new(point: Point, estimate: f32, deviation: f32) -> Self {
-        Self { point, estimate, deviation, chance: 1.0 }
+        Self { point, estimate, deviation, exact: None, chance: 1.0 }
+    }
+
+    /// The same, where the distance of its original may be known.
+    pub(crate) fn known(self, exact: Option<f32>) -> Self {
+        Self { exact, ..self }
     }
 }
 
@@ -93,11 +102,11 @@ impl Waves {
         self.missable = Some((1.0 - recall) * k as f32);
     }
 
-    /// Replaces `points` by those that are to be read next; by none when no more are.
-    pub(crate) fn next(&mut self, points: &mut Vec<Point>) {
-        points.clear();
+    /// Replaces `wave` by the candidates that are to be read next; by none when no more are.
+    pub(crate) fn next(&mut self, wave: &mut Vec<Candidate>) {
+        wave.clear();
         let count = if self.waves_left == 0 { 0 } else { self.count.min(self.unread.len()) };
-        points.extend(self.unread.drain(..count).map(|candidate| candidate.point));
+        wave.extend(self.unread.drain(..count));
         self.waves_left = self.waves_left.saturating_sub(1);
     }
 
@@ -176,7 +185,7 @@ mod tests {
     ) -> (Vec<Scored>, Vec<usize>) {
         let (mut waves, mut scored, mut counts) = (Waves::default(), Vec::new(), Vec::new());
         let candidates = (0..).zip(candidates);
-        let point = |id| Point { segment: 0, id };
+        let point = |id| Point { segment: 0, id, place: id };
         waves.unread.extend(candidates.map(|(id, &(e, d))| Candidate::new(point(id), e, d)));
         waves.read_for(k, recall);
         let mut points = Vec::new();
@@ -186,8 +195,11 @@ mod tests {
                 return (scored, counts);
             }
             counts.push(points.len());
-            let distance = |point: Point| Scored { point, distance: exact(point.id) };
-            scored.extend(points.iter().copied().map(distance));
+            scored.extend(
+                points
+                    .iter()
+                    .map(|&Candidate { point, .. }| Scored { point, distance: exact(point.id) }),
+            );
             waves.heard(&scored);
         }
     }

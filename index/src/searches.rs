@@ -100,6 +100,9 @@ enum Stage {
 type Answered<'f> = dyn FnMut(Answer<'_>) + 'f;
 
 impl<'a> Searches<'a> {
+    /// As many searches in flight on a thread as most disks are worth, where pages are read.
+    pub const IN_FLIGHT: usize = 8;
+
     /// For `segments`, with `in_flight` searches at once: at least 1, at most 1,024. Each takes
     /// some ten kilobytes, and what its candidates take.
     ///
@@ -388,14 +391,18 @@ impl<'a> Side<'a> {
         let Self { segment, originals, codes, links } = self;
         task.measuring(segment, |measure| {
             let links = segment.paged_links().zip(lent(links));
-            let codes = match (segment.codes(), segment.originals()) {
-                (Some(_), _) => segment.paged_codes().zip(lent(codes)),
-                (None, Originals::Paged(rows)) => Some(rows).zip(lent(originals)),
-                (None, Originals::Resident(_)) => None,
-            };
+            let (mut codes, mut nodes) = (segment.paged_codes().zip(lent(codes)), None);
+            if let (Originals::Paged(rows), Some(gather)) = (segment.originals(), lent(originals)) {
+                match (segment.node(), segment.codes()) {
+                    (Some(&node), _) => nodes = Some((rows, gather, node)),
+                    (None, None) => codes = Some((rows, gather)),
+                    (None, Some(_)) => {}
+                }
+            }
             let layer = links.is_none().then(|| &segment.graph().layers[0]);
             let points = segment.manifest().points;
-            with(&mut Sources { layer, links, codes, measure, points })
+            let ids = segment.ids();
+            with(&mut Sources { layer, links, codes, nodes, measure, ids, points })
         })
     }
 }
@@ -423,6 +430,13 @@ impl Slot<'_> {
                 let Some(paged) = segment.paged_links() else { return Ok(false) };
                 self.walk.take_links(expansion, page, paged, segment.manifest().points)?;
                 Ok(self.walk.has_arrived(expansion))
+            }
+            (What::Originals, Originals::Paged(rows)) if let Some(node) = segment.node() => {
+                let (Self { task, walk, .. }, points) = (self, segment.manifest().points);
+                task.measuring(segment, |measure| {
+                    walk.take_node(expansion, place, page, (rows, node), points, measure)
+                })?;
+                Ok(walk.has_arrived(expansion))
             }
             (What::Originals, Originals::Paged(rows)) if segment.codes().is_some() => {
                 self.task.visiting(rows, at as u32, |_, take| take(place, page));

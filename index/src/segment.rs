@@ -5,15 +5,13 @@ use std::sync::Arc;
 
 use ringpool_storage::PageSource;
 
-use crate::aligned::Aligned;
-use crate::codes::{self, Measured, Shape};
-use crate::component::{ComponentKind, load_records, load_words};
+use crate::codes::Measured;
 use crate::exact::{ExactProgress, exact_in};
-use crate::graph::{Graph, Layer};
-use crate::layout::Records;
+use crate::graph::Graph;
+use crate::ids::Ids;
+use crate::opening::Opening;
 use crate::originals::Originals;
-use crate::paged::Paged;
-use crate::resident::Rows;
+use crate::paged::{Node, Paged, UpperCodes};
 use crate::search::{Hit, Scratch, SearchParams};
 use crate::searches::{Query, Searches};
 use crate::{ComponentFile, Manifest, Patience, Quantizer, SearchError, SegmentError, Vectors};
@@ -24,25 +22,33 @@ pub enum Placed {
     Resident(Arc<dyn PageSource>),
     /// Read page by page at search time.
     Paged(Arc<dyn PageSource>),
+    /// Read from the records of the originals, which it is inlined in: of the graph and the codes
+    /// only what is above layer 0 is read once, through this source, and kept.
+    Inlined(Arc<dyn PageSource>),
     /// Not opened: codes that no search will walk by.
     Left,
 }
 
 /// An open segment. Any number of threads may search it, each with a [`Scratch`] of its own.
 pub struct Segment {
-    manifest: Manifest,
+    pub(crate) manifest: Manifest,
     /// Of layer 0 without neighbours where these are paged.
-    graph: Graph,
-    paged_links: Option<Paged>,
+    pub(crate) graph: Graph,
+    pub(crate) paged_links: Option<Paged>,
+    pub(crate) ids: Ids,
     /// Without the codes themselves where these are paged.
-    codes: Option<Measured>,
-    paged_codes: Option<Paged>,
-    originals: Originals,
+    pub(crate) codes: Option<Measured>,
+    pub(crate) paged_codes: Option<Paged>,
+    /// Those of the points above layer 0, where the others are not in memory.
+    pub(crate) upper_codes: Option<UpperCodes>,
+    /// What is in each record of the originals, where walks read nothing else.
+    pub(crate) node: Option<Node>,
+    pub(crate) originals: Originals,
 }
 
 impl Segment {
     /// Opens the segment in `dir`. `place` says for each component where it is to be, and gives the
-    /// source that it is read through. Graph and codes are resident; at most one set of codes is
+    /// source that it is read through. Graph, ids and codes are resident; at most one set of codes is
     /// opened, and searches walk by it, or by the originals where all are left.
     ///
     /// # Errors
@@ -54,52 +60,12 @@ impl Segment {
         place: &mut dyn FnMut(&ComponentFile) -> ringpool_storage::Result<Placed>,
     ) -> Result<Self, SegmentError> {
         let manifest = Manifest::read(dir)?;
-        let (mut graph, mut paged_links) = (None, None);
-        let (mut codes, mut paged_codes) = (None, None);
-        let mut originals = None;
-        for file in manifest.component_files(dir)? {
-            let placed = place(&file)?;
-            if let Placed::Resident(source) | Placed::Paged(source) = &placed {
-                expect_pages(&file, &**source)?;
-            }
-            let refused = |reason| Err(SegmentError::Placement { path: file.path.clone(), reason });
-            let sections = manifest.sections(file.kind);
-            match (file.kind, placed) {
-                (ComponentKind::Codes(_), Placed::Left) => {}
-                (_, Placed::Left) => {
-                    return refused("a search needs this component: do not leave it out");
-                }
-                (ComponentKind::Vectors, Placed::Resident(source)) => {
-                    let rows = Rows::load(&*source, &sections[0])?;
-                    originals = Some(Originals::Resident(rows));
-                }
-                (ComponentKind::Vectors, Placed::Paged(source)) => {
-                    originals = Some(Originals::Paged(paged(&file, source, sections[0])));
-                }
-                (ComponentKind::Codes(_), _) if codes.is_some() => {
-                    return refused("a second set of codes is of no use: leave all but one");
-                }
-                (ComponentKind::Codes(quantizer), Placed::Resident(source)) => {
-                    codes = Some(load_codes(&manifest, &file, &*source, &sections, quantizer)?);
-                }
-                (ComponentKind::Codes(quantizer), Placed::Paged(source)) => {
-                    let Some((last, parameters)) = sections.split_last() else { continue };
-                    codes = Some(load_codes(&manifest, &file, &*source, parameters, quantizer)?);
-                    paged_codes = Some(paged(&file, source, *last));
-                }
-                (ComponentKind::Graph, Placed::Resident(source)) => {
-                    graph = Some(load_graph(&manifest, &file, &*source, &sections, true)?);
-                }
-                (ComponentKind::Graph, Placed::Paged(source)) => {
-                    graph = Some(load_graph(&manifest, &file, &*source, &sections, false)?);
-                    paged_links = Some(paged(&file, source, sections[0]));
-                }
-            }
+        let files = manifest.component_files(dir)?;
+        let mut opening = Opening::new(manifest);
+        for file in &files {
+            opening.take(file, place(file)?)?;
         }
-        let (Some(originals), Some(graph)) = (originals, graph) else {
-            return Err(SegmentError::NotASegment { dir: dir.into() });
-        };
-        Ok(Self { manifest, graph, paged_links, codes, paged_codes, originals })
+        opening.end(dir)
     }
 
     /// What searches walk by: the codes that were opened, or the originals.
@@ -116,6 +82,11 @@ impl Segment {
         &self.graph
     }
 
+    /// The ids of the points at all places.
+    pub(crate) fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
     /// Layer 0 of the graph where it is read by page.
     pub(crate) fn paged_links(&self) -> Option<&Paged> {
         self.paged_links.as_ref()
@@ -130,13 +101,23 @@ impl Segment {
         self.paged_codes.as_ref()
     }
 
+    /// Those of the points above layer 0, where the others are not in memory.
+    pub(crate) fn upper_codes(&self) -> Option<&UpperCodes> {
+        self.upper_codes.as_ref()
+    }
+
+    /// What is in each record of the originals, where walks read nothing else.
+    pub(crate) fn node(&self) -> Option<&Node> {
+        self.node.as_ref()
+    }
+
     /// Whether a walk reads no page.
     pub(crate) fn is_walked_in_memory(&self) -> bool {
         let has_codes = match self.originals {
             Originals::Resident(_) => true,
             Originals::Paged(_) => self.codes.is_some(),
         };
-        self.paged_links.is_none() && self.paged_codes.is_none() && has_codes
+        self.node.is_none() && self.paged_links.is_none() && self.paged_codes.is_none() && has_codes
     }
 
     pub(crate) fn originals(&self) -> &Originals {
@@ -150,7 +131,8 @@ impl Segment {
             Originals::Resident(rows) => rows.resident_bytes(),
             Originals::Paged(_) => 0,
         };
-        self.graph.resident_bytes() + codes + originals
+        let upper = self.upper_codes.as_ref().map_or(0, UpperCodes::resident_bytes);
+        self.graph.resident_bytes() + self.ids.resident_bytes() + codes + upper + originals
     }
 
     /// The `k` points nearest to `query` that the walk finds, nearest first, ties by lower id.
@@ -223,7 +205,7 @@ impl Segment {
         k: usize,
         progress: &mut ExactProgress<'_>,
     ) -> Result<Vec<Vec<Hit>>, SearchError> {
-        exact_in(&self.originals, queries, &self.manifest, k, progress)
+        exact_in(&self.originals, &self.ids, queries, &self.manifest, k, progress)
     }
 }
 
@@ -231,71 +213,4 @@ impl std::fmt::Debug for Segment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Segment").field("manifest", &self.manifest).finish_non_exhaustive()
     }
-}
-
-fn damaged(file: &ComponentFile, reason: String) -> SegmentError {
-    let path = file.path.clone();
-    SegmentError::Component { path, reason }
-}
-
-fn expect_pages(file: &ComponentFile, source: &dyn PageSource) -> Result<(), SegmentError> {
-    let expected = (file.pages, file.page_size);
-    let found = (source.page_count(), source.page_size());
-    if found == expected {
-        return Ok(());
-    }
-    let ((expected, expected_size), (found, found_size)) = (expected, found);
-    Err(damaged(
-        file,
-        format!(
-            "its source has {found} pages of {found_size}, expected {expected} of {expected_size}"
-        ),
-    ))
-}
-
-fn paged(file: &ComponentFile, source: Arc<dyn PageSource>, records: Records) -> Paged {
-    Paged { source, records, path: file.path.as_path().into() }
-}
-
-/// Loads what `sections` hold; the codes themselves stay on disk where theirs is not among them.
-fn load_codes(
-    manifest: &Manifest,
-    file: &ComponentFile,
-    source: &dyn PageSource,
-    sections: &[Records],
-    quantizer: Quantizer,
-) -> Result<Measured, SegmentError> {
-    let metric = manifest.metric;
-    let loaded = sections.iter().map(|records| load_records(source, records));
-    let mut loaded = loaded.collect::<Result<Vec<_>, _>>()?;
-    loaded.resize(manifest.sections(file.kind).len(), Vec::new());
-    let code_bytes = codes::record_bytes(quantizer, manifest.dim);
-    let codes = Measured::from_sections(quantizer, Shape { metric, code_bytes }, loaded);
-    codes.map_err(|reason| damaged(file, reason))
-}
-
-/// Loads the layers of the graph, the lowest `with_links` or without.
-fn load_graph(
-    manifest: &Manifest,
-    file: &ComponentFile,
-    source: &dyn PageSource,
-    sections: &[Records],
-    with_links: bool,
-) -> Result<Graph, SegmentError> {
-    let slots = if with_links { load_words(source, &sections[0])? } else { Aligned::zeroed(0) };
-    let mut layers = vec![Layer { points: Vec::new(), slots, max_neighbours: 2 * manifest.m }];
-    for section in &sections[1..] {
-        let words = load_words(source, section)?;
-        let mut points = Vec::with_capacity(section.count as usize);
-        let mut slots = Aligned::zeroed(section.count as usize * manifest.m);
-        let records = words.chunks(manifest.m + 1).zip(slots.chunks_mut(manifest.m));
-        for (record, slots) in records {
-            points.push(record[0]);
-            slots.copy_from_slice(&record[1..]);
-        }
-        layers.push(Layer { points, slots, max_neighbours: manifest.m });
-    }
-    let graph = Graph { entry_point: manifest.entry_point, layers };
-    graph.check(manifest.points).map_err(|reason| damaged(file, reason))?;
-    Ok(graph)
 }

@@ -13,7 +13,7 @@ use crate::codes::{CodeQuery, Scheme, norm, normalise, with_scheme};
 use crate::distance::RowQuery;
 use crate::graph::walk::{Scorer, WalkScratch};
 use crate::originals::{Originals, PageScratch};
-use crate::paged::{ByCodes, ByRows, Measure, Paged, Told};
+use crate::paged::{ByCodes, ByRows, Measure, Paged, Resident, Told};
 use crate::patience::Patient;
 use crate::prefetch::{PREFETCH_AHEAD, prefetch};
 use crate::rescore::{Candidate, Point, Scored, Waves};
@@ -34,7 +34,7 @@ pub(crate) struct Task {
     points: usize,
     waves: Waves,
     /// What the wave reads.
-    wave: Vec<Point>,
+    wave: Vec<Candidate>,
     /// The same, for each segment.
     readings: Vec<Reading>,
     scored: Vec<Scored>,
@@ -44,7 +44,9 @@ pub(crate) struct Task {
 /// The originals of one segment that a wave reads.
 #[derive(Default)]
 struct Reading {
-    points: Vec<u32>,
+    points: Vec<Point>,
+    /// Their places.
+    places: Vec<u32>,
     /// Where in them the part begins that is being read, and where it ends.
     part: (usize, usize),
     pages: RowPages,
@@ -135,8 +137,10 @@ impl Task {
         let Self { code_query, row_query, .. } = self;
         match segment.codes() {
             Some(made) => {
-                let are_resident = segment.paged_codes().is_none();
-                with_scheme!(&made.codes, codes => by_codes(codes, code_query, are_resident, with))
+                let resident = segment.upper_codes().map_or(Resident::All, Resident::Upper);
+                with_scheme!(&made.codes, codes => {
+                    by_codes(codes, code_query, resident, row_query, with)
+                })
             }
             None => {
                 let resident = match segment.originals() {
@@ -157,31 +161,36 @@ impl Task {
         found: impl Iterator<Item = (f32, u32)>,
         told: &dyn Fn(u32) -> Option<Told>,
     ) {
+        let point = |place| Point { segment: number, id: segment.ids().of(place), place };
         let Some(made) = segment.codes().filter(|_| self.params.rescore != Rescore::Off) else {
-            let point = |id| Point { segment: number, id };
-            let scored = found.map(|(distance, id)| Scored { point: point(id), distance });
+            let scored = found.map(|(distance, place)| Scored { point: point(place), distance });
             return self.scored.extend(scored.take(self.params.k));
         };
         let is_adaptive = matches!(self.params.rescore, Rescore::Auto { .. });
         let (metric, query_norm) = (segment.manifest().metric, norm(&self.values));
         let query = &mut self.code_query;
-        let candidate = |(distance, id): (f32, u32)| {
-            let point = Point { segment: number, id };
+        let candidate = |(distance, place): (f32, u32)| {
+            let point = point(place);
             let estimate = distance - made.deviation.bias;
+            let told = told(place);
+            let exact = told.and_then(|told| told.exact);
             if !is_adaptive {
-                return Candidate::new(point, estimate, 0.0);
+                return Candidate::new(point, estimate, 0.0).known(exact);
             }
-            let error = match told(id) {
+            let error = match told {
                 Some(told) => told.error,
-                None => with_scheme!(&made.codes, codes => own_error(codes, query, id, distance)),
+                None => {
+                    with_scheme!(&made.codes, codes => own_error(codes, query, place, distance))
+                }
             };
-            match error {
+            let candidate = match error {
                 Some(error) => Candidate::new(point, distance, error),
                 None => {
                     let measured = made.deviation.at(metric, estimate, query_norm);
                     Candidate::new(point, estimate, measured)
                 }
-            }
+            };
+            candidate.known(exact)
         };
         self.waves.unread.extend(found.map(candidate));
     }
@@ -211,10 +220,16 @@ impl Task {
         for (number, reading) in (0..).zip(&mut self.readings) {
             reading.part = (0, 0);
             reading.points.clear();
-            let own = self.wave.iter().filter(|point| point.segment == number);
-            reading.points.extend(own.map(|point| point.id));
+            let own = self.wave.iter().filter(|one| one.point.segment == number);
+            let unknown = own.filter(|one| one.exact.is_none());
+            reading.points.extend(unknown.map(|one| one.point));
+            reading.places.clear();
+            reading.places.extend(reading.points.iter().map(|point| point.place));
+            self.originals += reading.points.len();
         }
-        self.originals += self.wave.len();
+        let known =
+            |&Candidate { point, exact, .. }: &Candidate| Some(Scored { point, distance: exact? });
+        self.scored.extend(self.wave.iter().filter_map(known));
         !self.wave.is_empty()
     }
 
@@ -222,21 +237,21 @@ impl Task {
     /// [`pages`](Self::pages) those that are to be read next. Returns false when none are.
     pub(crate) fn next_part(&mut self, segment: &Segment, number: u32) -> bool {
         let Self { readings, row_query: query, scored, .. } = self;
-        let Reading { points, part, pages } = &mut readings[number as usize];
+        let Reading { points, places, part, pages } = &mut readings[number as usize];
         let begin = part.1;
         match segment.originals() {
             Originals::Resident(rows) => {
                 *part = (begin, points.len());
-                scored.extend(points[begin..].iter().map(|&id| Scored {
-                    point: Point { segment: number, id },
-                    distance: query.distance(rows.row(id)),
+                scored.extend(points[begin..].iter().map(|&point| Scored {
+                    point,
+                    distance: query.distance(rows.row(point.place)),
                 }));
                 false
             }
             Originals::Paged(rows) => {
                 let end = points.len().min(begin.saturating_add(RowPages::most(&rows.records)));
                 *part = (begin, end);
-                pages.plan(&rows.records, points[begin..end].iter().copied());
+                pages.plan(&rows.records, places[begin..end].iter().copied());
                 begin < end
             }
         }
@@ -251,13 +266,13 @@ impl Task {
         visit: impl FnOnce(&[PageNo], &mut dyn FnMut(usize, &[u8])) -> R,
     ) -> R {
         let Self { readings, row_query: query, scored, .. } = self;
-        let Reading { points, part, pages } = &mut readings[number as usize];
-        let points = &points[part.0..part.1];
+        let Reading { points, places, part, pages } = &mut readings[number as usize];
+        let (points, places) = (&points[part.0..part.1], &places[part.0..part.1]);
         let RowPages { pages, shares } = pages;
         visit(pages, &mut |place, page| {
-            shares.take(&rows.records, points, place, page, &mut |i, row| {
-                let point = Point { segment: number, id: points[i] };
-                scored.push(Scored { point, distance: query.distance(row) });
+            shares.take(&rows.records, places, place, page, &mut |i, record| {
+                let distance = query.distance(rows.row(record));
+                scored.push(Scored { point: points[i], distance });
             });
         })
     }
@@ -265,10 +280,10 @@ impl Task {
     /// All pages of the part were taken.
     pub(crate) fn end_part(&mut self, rows: &Paged, number: u32) {
         let Self { readings, row_query: query, scored, .. } = self;
-        let Reading { points, part, pages } = &readings[number as usize];
-        pages.shares.finish(&rows.records, &mut |i, row| {
-            let point = Point { segment: number, id: points[part.0 + i] };
-            scored.push(Scored { point, distance: query.distance(row) });
+        let Reading { points, part, pages, .. } = &readings[number as usize];
+        pages.shares.finish(&rows.records, &mut |i, record| {
+            let distance = query.distance(rows.row(record));
+            scored.push(Scored { point: points[part.0 + i], distance });
         });
     }
 
@@ -289,14 +304,20 @@ fn set_query<S: Scheme>(codes: &S, values: &[f32], query: &mut CodeQuery) {
 fn by_codes<S: Scheme, R>(
     codes: &S,
     query: &mut CodeQuery,
-    are_resident: bool,
+    resident: Resident<'_>,
+    row_query: &RowQuery,
     with: impl FnOnce(&dyn Measure) -> R,
 ) -> R {
-    with(&ByCodes { codes, query: S::query(query), are_resident })
+    with(&ByCodes { codes, query: S::query(query), resident, row_query })
 }
 
-fn own_error<S: Scheme>(codes: &S, query: &mut CodeQuery, id: u32, distance: f32) -> Option<f32> {
-    codes.error(S::query(query), codes.row(id), distance)
+fn own_error<S: Scheme>(
+    codes: &S,
+    query: &mut CodeQuery,
+    place: u32,
+    distance: f32,
+) -> Option<f32> {
+    codes.error(S::query(query), codes.row(place), distance)
 }
 
 impl Scored {
@@ -324,9 +345,9 @@ impl Walk<'_> {
         SearchError: From<S::Error>,
     {
         let mut scorer = Patient { scorer, patience: self.patience };
-        let graph = self.segment.graph();
-        let from = self.scratch.descend(graph, 0, &mut scorer)?;
-        self.scratch.search_layer(graph, 0, from, self.ef, &mut scorer)
+        let (graph, ids) = (self.segment.graph(), self.segment.ids());
+        let from = self.scratch.descend(graph, ids, 0, &mut scorer)?;
+        self.scratch.search_layer(graph, ids, 0, from, self.ef, &mut scorer)
     }
 }
 

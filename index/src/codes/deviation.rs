@@ -12,6 +12,7 @@ use std::ops::ControlFlow;
 use super::{CodeQuery, Codes, Rows, Scheme, Shape, Step, floats, with_scheme};
 use crate::candidates::Candidates;
 use crate::distance::RowQuery;
+use crate::ids::Ids;
 use crate::{Metric, Quantizer};
 
 /// Points that are compared with each other.
@@ -52,16 +53,19 @@ impl Measured {
         ControlFlow::Continue(Some(Self { codes, deviation }))
     }
 
-    /// Takes all sections of a component, the deviation first.
+    /// Takes the sections of a component before those of codes, the deviation first, and the codes,
+    /// or none where they are elsewhere.
     pub(crate) fn from_sections(
         quantizer: Quantizer,
         shape: Shape,
         mut sections: Vec<Vec<u8>>,
+        codes: Vec<u8>,
     ) -> Result<Self, String> {
         if sections.is_empty() {
             return Err("the deviation is missing".into());
         }
         let deviation = Deviation::of(&floats(&sections.remove(0)))?;
+        sections.push(codes);
         Ok(Self { codes: Codes::from_sections(quantizer, shape, sections)?, deviation })
     }
 }
@@ -78,7 +82,8 @@ impl Deviation {
             row_query.set(rows.metric, rows.vectors.element(), &values);
             near.begin(NEAREST);
             for &point in sample.iter().filter(|&&point| point != query) {
-                near.offer(row_query.distance(rows.vectors.row_bytes(point)), point as u32);
+                let distance = row_query.distance(rows.vectors.row_bytes(point));
+                near.offer(distance, point as u32, &Ids::Given);
             }
             rows.copy(query, &mut values);
             codes.set_query(&values, code_query);

@@ -177,8 +177,14 @@ impl Codes {
 }
 
 /// The sections of a component of codes: the length of a record and how many there are. The first
-/// has the deviation, the last the codes, one a point.
-pub(crate) fn sections(quantizer: Quantizer, dim: usize, points: usize) -> Vec<(usize, usize)> {
+/// has the deviation, the last the codes, one a point; the one before the last the codes of the
+/// `upper` points above layer 0 once more.
+pub(crate) fn sections(
+    quantizer: Quantizer,
+    dim: usize,
+    points: usize,
+    upper: usize,
+) -> Vec<(usize, usize)> {
     let parameters = match quantizer {
         Quantizer::None => return Vec::new(),
         Quantizer::Sq8 => sq8::parameters(dim),
@@ -186,8 +192,9 @@ pub(crate) fn sections(quantizer: Quantizer, dim: usize, points: usize) -> Vec<(
         Quantizer::Pq { .. } => pq::parameters(dim),
         Quantizer::RaBitQ { .. } => rabitq::parameters(dim, points),
     };
-    let codes = (record_bytes(quantizer, dim), points);
-    std::iter::once((deviation::BYTES, 1)).chain(parameters).chain([codes]).collect()
+    let bytes = record_bytes(quantizer, dim);
+    let codes = [(bytes, upper), (bytes, points)];
+    std::iter::once((deviation::BYTES, 1)).chain(parameters).chain(codes).collect()
 }
 
 /// The bytes of one point's code.

@@ -1,6 +1,7 @@
 //! How far a point is, by a record of it that has just been read or that is in memory.
 
 use super::memo::Told;
+use super::upper::UpperCodes;
 use crate::codes::Scheme;
 use crate::distance::RowQuery;
 use crate::resident::Rows;
@@ -12,27 +13,53 @@ pub(crate) trait Measure {
 
     /// What `record` tells of its point, or what is wrong with it.
     fn of(&self, record: &[u8]) -> Result<Told, String>;
+
+    /// How far the point with this vector is.
+    fn exact(&self, row: &[u8]) -> f32;
 }
 
 /// By codes.
 pub(crate) struct ByCodes<'a, S: Scheme> {
     pub(crate) codes: &'a S,
     pub(crate) query: &'a S::Query,
-    pub(crate) are_resident: bool,
+    pub(crate) resident: Resident<'a>,
+    pub(crate) row_query: &'a RowQuery,
+}
+
+/// Which codes are in memory anyway.
+#[derive(Clone, Copy)]
+pub(crate) enum Resident<'a> {
+    All,
+    Upper(&'a UpperCodes),
 }
 
 impl<S: Scheme> Measure for ByCodes<'_, S> {
     fn resident(&self, point: u32) -> Option<Told> {
-        self.are_resident.then(|| {
-            let distance = self.codes.distance(self.query, point);
-            Told { distance, error: self.codes.error(self.query, self.codes.row(point), distance) }
-        })
+        match self.resident {
+            Resident::All => {
+                let distance = self.codes.distance(self.query, point);
+                Some(self.told(self.codes.row(point), distance))
+            }
+            Resident::Upper(upper) => {
+                let code = upper.code(point)?;
+                Some(self.told(code, self.codes.measure(self.query, code)))
+            }
+        }
     }
 
     fn of(&self, record: &[u8]) -> Result<Told, String> {
         self.codes.check(record)?;
-        let distance = self.codes.measure(self.query, record);
-        Ok(Told { distance, error: self.codes.error(self.query, record, distance) })
+        Ok(self.told(record, self.codes.measure(self.query, record)))
+    }
+
+    fn exact(&self, row: &[u8]) -> f32 {
+        self.row_query.distance(row)
+    }
+}
+
+impl<S: Scheme> ByCodes<'_, S> {
+    fn told(&self, code: &[u8], distance: f32) -> Told {
+        Told { distance, error: self.codes.error(self.query, code, distance), exact: None }
     }
 }
 
@@ -45,10 +72,14 @@ pub(crate) struct ByRows<'a> {
 impl Measure for ByRows<'_> {
     fn resident(&self, point: u32) -> Option<Told> {
         let row = self.resident?.row(point);
-        Some(Told { distance: self.query.distance(row), error: None })
+        Some(Told { distance: self.query.distance(row), ..Told::default() })
     }
 
     fn of(&self, record: &[u8]) -> Result<Told, String> {
-        Ok(Told { distance: self.query.distance(record), error: None })
+        Ok(Told { distance: self.exact(record), ..Told::default() })
+    }
+
+    fn exact(&self, row: &[u8]) -> f32 {
+        self.query.distance(row)
     }
 }

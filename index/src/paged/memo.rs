@@ -29,6 +29,8 @@ pub(crate) struct Told {
     pub(crate) distance: f32,
     /// The standard deviation of that, where a code tells it.
     pub(crate) error: Option<f32>,
+    /// The distance of the original, where that was read on the way.
+    pub(crate) exact: Option<f32>,
 }
 
 const LEAST: usize = 1 << 10;
@@ -67,6 +69,13 @@ impl Memo {
         }
         *entry = Entry { walk, point, told, sweep: 0 };
         self.used += 1;
+    }
+
+    /// Notes the exact distance of a point that something was told of.
+    pub(crate) fn put_exact(&mut self, point: u32, distance: f32) {
+        if let Some(told) = self.get(point) {
+            self.put(point, Told { exact: Some(distance), ..told });
+        }
     }
 
     /// What was told of `point`, if this sweep visits it for the first time.
@@ -125,7 +134,7 @@ mod tests {
                 let mut map: HashMap<u32, (Told, u8)> = HashMap::new();
                 for (i, (point, put, sweep)) in walk.into_iter().enumerate() {
                     if put {
-                        let told = Told { distance: i as f32, error: (i % 2 == 0).then_some(0.5) };
+                        let told = Told { distance: i as f32, error: (i % 2 == 0).then_some(0.5), exact: None };
                         memo.put(point, told);
                         map.entry(point).or_insert((told, 0)).0 = told;
                     }

@@ -14,6 +14,8 @@ mod damage;
 mod expansion;
 mod measure;
 mod memo;
+mod node;
+mod upper;
 mod walk;
 
 use std::path::Path;
@@ -23,14 +25,26 @@ use ringpool_storage::PageSource;
 
 use crate::layout::Records;
 pub(crate) use expansion::Sources;
-pub(crate) use measure::{ByCodes, ByRows, Measure};
+pub(crate) use measure::{ByCodes, ByRows, Measure, Resident};
 pub(crate) use memo::Told;
+pub(crate) use node::Node;
+pub(crate) use upper::UpperCodes;
 pub(crate) use walk::{PagedWalk, WIDTH};
 
 /// Records that are read by page.
 pub(crate) struct Paged {
     pub(crate) source: Arc<dyn PageSource>,
     pub(crate) records: Records,
+    /// The vector that a record of the originals begins with; elsewhere all of the record.
+    pub(crate) row_bytes: usize,
     /// The file, for errors.
     pub(crate) path: Arc<Path>,
+}
+
+impl Paged {
+    /// The vector of a record.
+    #[inline]
+    pub(crate) fn row<'r>(&self, record: &'r [u8]) -> &'r [u8] {
+        &record[..self.row_bytes]
+    }
 }

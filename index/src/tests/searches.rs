@@ -8,13 +8,24 @@ use super::late::Late;
 use super::*;
 use crate::{Answer, Metric, Patience, Query, Rescore, SearchError, Searches};
 
-/// Which of graph, codes and originals are paged.
-const PLACES: [[bool; 3]; 5] = [
-    [false, false, true],
-    [true, false, true],
-    [false, true, true],
-    [true, true, true],
-    [true, true, false],
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Resident,
+    Paged,
+    Inlined,
+}
+use Place::{Inlined, Paged, Resident};
+
+/// Where graph, codes and originals are.
+const PLACES: [[Place; 3]; 8] = [
+    [Resident, Resident, Paged],
+    [Paged, Resident, Paged],
+    [Resident, Paged, Paged],
+    [Paged, Paged, Paged],
+    [Paged, Paged, Resident],
+    [Inlined, Resident, Paged],
+    [Inlined, Inlined, Paged],
+    [Inlined, Paged, Paged],
 ];
 
 struct Subject {
@@ -30,23 +41,30 @@ fn subject(quantizer: Quantizer, metric: Metric, seed: u64) -> Subject {
     let base = as_element(dim, &clustered(1500, dim, 12, false, seed), Element::F32);
     let quantizers = if quantizer == Quantizer::None { vec![] } else { vec![quantizer] };
     let page_size = PageSize::new(512).unwrap();
-    let options = BuildOptions { quantizers, metric, m: 6, page_size, ..Default::default() };
+    let inlined = quantizers.first().copied();
+    let options =
+        BuildOptions { quantizers, inlined, metric, m: 6, page_size, ..Default::default() };
     build(&base, &out, &options, &NoProgress).unwrap();
     let queries = as_element(dim, &clustered(40, dim, 12, false, seed + 9), Element::F32);
     Subject { _parent: parent, out, queries }
 }
 
 impl Subject {
-    fn open(&self, places: [bool; 3], seed: u64, at_once: u64) -> Segment {
+    fn open(&self, places: [Place; 3], seed: u64, at_once: u64) -> Segment {
         let opened = Segment::open(&self.out, &mut |file| {
             let source: Arc<dyn PageSource> =
                 Arc::new(Late { source: in_memory(file)?, seed, at_once });
-            let is_paged = match file.kind {
+            let place = match file.kind {
                 ComponentKind::Graph => places[0],
                 ComponentKind::Codes(_) => places[1],
                 ComponentKind::Vectors => places[2],
+                ComponentKind::Ids => Resident,
             };
-            Ok(if is_paged { Placed::Paged(source) } else { Placed::Resident(source) })
+            Ok(match place {
+                Resident => Placed::Resident(source),
+                Paged => Placed::Paged(source),
+                Inlined => Placed::Inlined(source),
+            })
         });
         opened.unwrap()
     }
@@ -87,7 +105,10 @@ fn hits_depend_on_neither_place_nor_order_nor_what_is_in_flight() {
             let params = SearchParams { k: 5, ef: 30, rescore };
             let resident = open_resident(&subject.out).unwrap();
             let expected = search_all(&resident, &subject.queries, &params);
-            for (places, in_flight) in PLACES.into_iter().zip([1, 4, 3, 16, 40]) {
+            for (places, in_flight) in PLACES.into_iter().zip([1, 4, 3, 16, 40, 2, 5, 16]) {
+                if quantizer == Quantizer::None && matches!(places[0], Inlined) {
+                    continue; // Nothing is inlined without codes.
+                }
                 let segment = subject.open(places, in_flight as u64, 3);
                 let alone = search_all(&segment, &subject.queries, &params);
                 assert_eq!(alone, expected, "{quantizer} {rescore:?} {places:?} alone");

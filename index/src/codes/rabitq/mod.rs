@@ -212,9 +212,7 @@ impl<const BITS: usize> Codes<BITS> {
     fn new(metric: Metric, space: Space, records: Vec<u8>) -> Self {
         let record_bytes = space.rotated_dim / 8 * BITS + FACTORS_BYTES;
         // A walk jumps about in them.
-        let mut aligned = Aligned::zeroed(records.len());
-        aligned.copy_from_slice(&records);
-        Self { metric, space, records: aligned, record_bytes, isa: Isa::detected() }
+        Self { metric, space, records: records.into(), record_bytes, isa: Isa::detected() }
     }
 }
 

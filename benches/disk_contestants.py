@@ -1,0 +1,327 @@
+#!/usr/bin/env python3
+"""Who takes part in disk_peers.py: how each builds its index, is tuned to a recall, and answers.
+
+Each contestant has one knob for the width of a search (Edge: oversampling; DiskANN and PipeANN: reads
+in flight; ringpool: its codes and how many originals) and one for its effort (ef, L). Tuning walks the
+widths and finds by bisection the least effort that reaches the recall; which of these pairs is the
+fastest is for the disk to say, so that all of them are returned.
+
+The libraries of PyPI answer within a process of their own, which is this file run as a program: opens
+the index, makes the requests, and only then starts the clock. They are
+
+    Qdrant Edge  graph and codes pinned in memory, originals cold (mapped, read by need)
+    DiskANN      product codes in memory, graph and originals in pages of the disk, and as many nodes
+                 cached as the memory allows
+    PipeANN      likewise, pipelined reads, no cache; not on PyPI: --pipeann names a folder with its
+                 programs build_disk_index and search_disk_index, built beforehand
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+K = 10
+MOST_EFFORT = 1000
+M, EF_CONSTRUCTION = 16, 200
+VAMANA_R, VAMANA_L = 64, 100
+# Threads of a numeric library that wait spinning, or that nobody uses, would cost the peers time and memory.
+ENVIRONMENT = {**os.environ, "KMP_BLOCKTIME": "0", "OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def least_effort(recall_at, wanted, low):
+    """The least effort that reaches a recall, or None."""
+    high = low
+    while recall_at(high) < wanted:
+        if high >= MOST_EFFORT:
+            return None
+        low, high = high + 1, min(high * 2, MOST_EFFORT)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if recall_at(middle) >= wanted else (middle + 1, high)
+    return high
+
+
+class Edge:
+    """Qdrant Edge: HNSW and codes pinned, originals on disk."""
+
+    CODES = {
+        "1": ("BinaryQuantizationConfig", {}, [0, 2, 3, 4, 6, 8, 12, 16, 24]),
+        "t1": ("TurboQuantQuantizationConfig", {"bits": "Bits1"}, [0, 1.5, 2, 3, 4, 6, 8]),
+        "4": ("TurboQuantQuantizationConfig", {"bits": "Bits4"}, [0, 1, 1.3, 1.6, 2, 3]),
+    }
+
+    def __init__(self, kind, metric, folder):
+        import qdrant_edge
+
+        self.edge, self.metric, self.folder = qdrant_edge, metric, folder
+        self.quantizer, self.options, self.widths = self.CODES[kind]
+
+    def vectors(self, rows):
+        edge = self.edge
+        distance = {"l2": edge.Distance.Euclid, "ip": edge.Distance.Dot}[self.metric]
+        element = edge.VectorStorageDatatype.Float16 if rows.dtype == "f2" else edge.VectorStorageDatatype.Float32
+        return {"": edge.EdgeVectorParams(rows.shape[1], distance, memory=edge.Memory.Cold, datatype=element)}
+
+    def build(self, base, threads):
+        edge = self.edge
+        Path(self.folder).mkdir(parents=True)
+        options = {name: getattr(edge.TurboQuantBitSize, value) for name, value in self.options.items()}
+        config = edge.EdgeConfig(
+            vectors=self.vectors(base),
+            hnsw_config=edge.HnswIndexConfig(M, EF_CONSTRUCTION, 1, threads, memory=edge.Memory.Pinned),
+            quantization_config=getattr(edge, self.quantizer)(memory=edge.Memory.Pinned, **options),
+            # One segment, however large.
+            optimizers=edge.EdgeOptimizersConfig(
+                default_segment_number=1, max_segment_size=1 << 40, indexing_threshold=1
+            ),
+            payload_memory=edge.Memory.Cold,
+            id_tracker_memory=edge.Memory.Cold,
+        )
+        shard = edge.EdgeShard.create(str(self.folder), config)
+        for first in range(0, len(base), 1000):
+            rows = enumerate(base[first : first + 1000].astype("f4"), first)
+            shard.update(edge.UpdateOperation.upsert_points([edge.Point(id_, row.tolist()) for id_, row in rows]))
+        shard.optimize()
+        shard.flush()
+        shard.close()
+
+    def open(self, queries, threads, _cached):
+        edge = self.edge
+        config = edge.EdgeConfig(vectors=self.vectors(queries), max_search_threads=threads)
+        self.shard, self.threads = edge.EdgeShard.load(str(self.folder), config), threads
+        self.queries = [edge.Query.Nearest(row.astype("f4").tolist()) for row in queries]
+
+    def search(self, oversampling, ef):
+        edge = self.edge
+        # 0 stands for codes alone, no original read.
+        codes = edge.QuantizationSearchParams(rescore=oversampling > 0, oversampling=float(oversampling) or None)
+        params = edge.SearchParams(hnsw_ef=ef, quantization=codes)
+
+        def one(query):
+            found = self.shard.search(edge.SearchRequest(query=query, limit=K, params=params))
+            return [point.id for point in found]
+
+        if self.threads == 1:
+            return [one(query) for query in self.queries]
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(one, self.queries, chunksize=16))
+
+
+class DiskAnn:
+    """DiskANN 0.7 of PyPI: beam search over pages that hold a node's links and original."""
+
+    widths = [1, 2, 4, 8]
+
+    def __init__(self, kind, metric, folder):
+        import diskannpy
+
+        self.library, self.folder, self.code_bytes = diskannpy, Path(folder), int(kind)
+
+    def build(self, base, threads):
+        self.folder.mkdir(parents=True)
+        self.library.build_disk_index(
+            base.astype("f4"),
+            # Unit vectors have the same order by their inner product; for that DiskANN would add a dimension.
+            distance_metric="l2",
+            index_directory=str(self.folder),
+            complexity=VAMANA_L,
+            graph_degree=VAMANA_R,
+            search_memory_maximum=(self.code_bytes + 0.5) * len(base) / 2**30,
+            build_memory_maximum=64,
+            num_threads=threads,
+        )
+        # The vectors once more, for the build alone.
+        (self.folder / "ann_vectors.bin").unlink()
+
+    def open(self, queries, threads, cached):
+        self.queries, self.threads = queries.astype("f4"), threads
+        self.index = self.library.StaticDiskIndex(str(self.folder), threads, cached)
+
+    def search(self, width, effort):
+        return self.index.batch_search(self.queries, K, effort, self.threads, width).identifiers
+
+
+LIBRARIES = {"edge": Edge, "diskann": DiskAnn}
+
+
+class Peer:
+    """A library as the contest sees it: commands to run and what they print."""
+
+    def __init__(self, name, data, work, options):
+        self.name, self.data, self.options = name, data, options
+        self.index = work / f"{data.name}.{name}"
+        self.arguments = {"name": name, "index": str(self.index), "metric": data.metric}
+
+    def build(self, threads):
+        if not self.index.exists():
+            self.run(do="build", base=str(self.data.base_rows), threads=threads)
+
+    def tuned(self, wanted):
+        told = self.run(
+            do="tune", queries=str(self.data.query_rows), truth=str(self.data.truth_rows), wanted=wanted, threads=1
+        )
+        return told["settings"]
+
+    def cached_nodes(self, limit_bytes):
+        """As many as fit: besides them its codes, and what the interpreter and the queries take."""
+        if not self.name.startswith("diskann"):
+            return 0
+        node_bytes = 4 * self.data.dim + 4 * (VAMANA_R + 1)
+        codes_bytes = int(self.name.split("-")[1]) * self.data.count
+        left = limit_bytes - codes_bytes - self.options.interpreter_bytes - 2 * self.data.query_rows.stat().st_size
+        return max(0, int(0.9 * left / node_bytes))
+
+    def settings_for(self, settings, limit_bytes, _threads):
+        cached = self.cached_nodes(limit_bytes)
+        return [{**setting, "cached": cached} for setting in settings]
+
+    def command(self, setting, threads, one_query, ids_out):
+        queries = self.data.one_query_rows if one_query else self.data.query_rows
+        asked = {"do": "run", "queries": str(queries), "threads": threads, "ids_out": str(ids_out), **setting}
+        return self.command_for(asked)
+
+    def command_for(self, asked):
+        return [sys.executable, __file__, json.dumps({**self.arguments, **asked})]
+
+    def told(self, out):
+        """QPS, from what a run printed."""
+        return json.loads(out.splitlines()[-1])["qps"]
+
+    def run(self, **asked):
+        command = self.command_for(asked)
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+        if ended.returncode != 0:
+            sys.exit(f"{self.name}: {ended.stderr[-2000:]}")
+        return json.loads(ended.stdout.splitlines()[-1])
+
+    def described(self, setting):
+        width = {"edge": "oversampling", "diskann": "W"}[self.name.split("-")[0]]
+        effort = {"edge": "ef", "diskann": "L"}[self.name.split("-")[0]]
+        cached = f", {setting['cached']:,} nodes cached" if setting.get("cached") else ""
+        return f"{width} {setting['width']}, {effort} {setting['effort']}{cached}"
+
+
+class PipeAnn:
+    """PipeANN by its own programs: product codes in memory, pipelined reads, no cache.
+
+    Its search first answers all queries twice with L 200; these reads are told apart by running it
+    once with the L that counts and once with the same L twice. It keeps no pages, so that a part of
+    the queries says the same as all of them and the warming up takes no minute.
+    """
+
+    widths, QUERIES = [8, 16, 32], 500
+
+    def __init__(self, name, data, work, options):
+        self.name, self.data = name, data
+        self.programs, self.code_bytes = options.pipeann, int(name.split("-")[1])
+        folder = work / f"{data.name}.{name}"
+        self.index, self.prefix = folder, folder / "index"
+
+    def build(self, threads):
+        if self.index.exists():
+            return
+        self.index.mkdir()
+        base, queries, truth = (self.index / f"{stem}.bin" for stem in ["base", "query", "truth"])
+        write_bin(base, self.data.base.astype("f4"))
+        write_bin(queries, self.data.queries[: self.QUERIES].astype("f4"))
+        write_truth(truth, self.data.truth[: self.QUERIES])
+        gib = (self.code_bytes + 0.5) * len(self.data.base) / 2**30
+        build = [VAMANA_R, VAMANA_L, gib, 64, threads, "l2", 0]
+        self.checked(["build_disk_index", "float", base, self.prefix, *build])
+        base.unlink()
+
+    def checked(self, words):
+        command = [str(word) for word in [self.programs / words[0], *words[1:]]]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+        if ended.returncode != 0:
+            sys.exit(f"{' '.join(command)}: {ended.returncode}\n{(ended.stdout + ended.stderr)[-2000:]}")
+        return ended.stdout
+
+    def words(self, width, threads, efforts):
+        files = [self.index / "query.bin", self.index / "truth.bin"]
+        return ["search_disk_index", "float", self.prefix, threads, width, *files, K, "l2", 2, 0, *efforts]
+
+    def tuned(self, wanted):
+        settings = []
+        for width in self.widths:
+            efforts = sorted({round(10 * 1.08**step) for step in range(45)})
+            rows = self.rows(self.checked(self.words(width, 1, efforts)))
+            reached = [int(row[0]) for row in rows if row[-1] >= 100 * wanted]
+            settings += [{"width": width, "effort": min(reached)}] if reached else []
+        return settings
+
+    def rows(self, out):
+        """L, width, QPS, latencies, hops, reads and recall of each L."""
+        below = out.partition("=====")[2]
+        return [[float(word) for word in line.split()] for line in below.splitlines() if line[:6].strip().isdigit()]
+
+    def settings_for(self, settings, _limit_bytes, _threads):
+        return settings
+
+    def command(self, setting, threads, one_query, _ids_out):
+        efforts = [setting["effort"]] * (1 if one_query else 2)
+        words = self.words(setting["width"], threads, efforts)
+        return [self.programs / words[0], *words[1:]]
+
+    def told(self, out):
+        return self.rows(out)[-1][2]
+
+    def told_recall(self, out):
+        return self.rows(out)[-1][-1] / 100
+
+    def described(self, setting):
+        return f"up to {setting['width']} in flight, L {setting['effort']}"
+
+
+def write_bin(path, rows):
+    """DiskANN's .bin: how many, of how many dimensions, the values."""
+    import numpy
+
+    with open(path, "wb") as file:
+        numpy.array(rows.shape, "<i4").tofile(file)
+        rows.tofile(file)
+
+
+def write_truth(path, ids):
+    """Ids and then distances, which decide ties alone and are left at 0, 1, 2..."""
+    import numpy
+
+    with open(path, "wb") as file:
+        numpy.array(ids.shape, "<i4").tofile(file)
+        numpy.ascontiguousarray(ids, "<i4").tofile(file)
+        numpy.tile(numpy.arange(ids.shape[1], dtype="<f4"), (len(ids), 1)).tofile(file)
+
+
+def main():
+    import numpy
+
+    asked = json.loads(sys.argv[1])
+    kind = asked["name"].split("-")
+    library = LIBRARIES[kind[0]](kind[1], asked["metric"], asked["index"])
+    if asked["do"] == "build":
+        began = time.perf_counter()
+        library.build(numpy.load(asked["base"], mmap_mode="r"), asked["threads"])
+        return print(json.dumps({"build_seconds": time.perf_counter() - began}))
+    library.open(numpy.load(asked["queries"]), asked["threads"], asked.get("cached", 0))
+    if asked["do"] == "tune":
+        truth = numpy.load(asked["truth"])
+
+        def recall(width, effort):
+            found = library.search(width, effort)
+            return sum(len(set(row) & set(true)) for row, true in zip(map(list, found), truth.tolist())) / truth.size
+
+        pairs = [(w, least_effort(lambda e: recall(w, e), asked["wanted"], K)) for w in library.widths]
+        return print(json.dumps({"settings": [{"width": w, "effort": e} for w, e in pairs if e]}))
+    began = time.perf_counter()
+    found = library.search(asked["width"], asked["effort"])
+    seconds = time.perf_counter() - began
+    numpy.save(asked["ids_out"], numpy.array(found, "i8"))
+    print(json.dumps({"qps": len(found) / seconds}))
+
+
+if __name__ == "__main__":
+    main()

@@ -49,7 +49,7 @@ class Edge:
     """Qdrant Edge: HNSW and codes pinned, originals on disk."""
 
     CODES = {
-        "1": ("BinaryQuantizationConfig", {}, [0, 2, 3, 4, 6, 8, 12, 16, 24]),
+        "1": ("BinaryQuantizationConfig", {}, [4, 6, 8, 12, 16]),
         "t1": ("TurboQuantQuantizationConfig", {"bits": "Bits1"}, [0, 1.5, 2, 3, 4, 6, 8]),
         "4": ("TurboQuantQuantizationConfig", {"bits": "Bits4"}, [0, 1, 1.3, 1.6, 2, 3]),
     }

@@ -39,7 +39,7 @@ from segment import Kept, Segment, described
 
 WHEELS = ["numpy==1.25.0", "qdrant-edge-py==0.9.0", "diskannpy==0.7.0", "matplotlib==3.11.2"]
 WANTED = 0.95
-GENERATED = {"n": 200_000, "dim": 768, "clusters": 2000, "queries": 5000}
+GENERATED = {"n": 200_000, "dim": 768, "clusters": 2000, "queries": 2000}
 INFLIGHTS = [8, 32]
 SLOWER_IN_A_ROW = 2
 
@@ -147,7 +147,7 @@ class Contest:
             try:
                 qps = self.run(contestant, setting)["qps"]
             except Killed as killed:
-                best.setdefault("why", str(killed))
+                best = {**best, "why": str(killed)}
                 continue
             slower = 0 if qps > best["qps"] else slower + 1
             best = {"qps": qps, "setting": setting} if qps > best["qps"] else best

@@ -18,9 +18,9 @@ use criterion::measurement::WallTime;
 use criterion::{Bencher, BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use criterion::{criterion_group, criterion_main};
 use memmap2::Mmap;
-use ringpool::bufferpool::{Pool, PoolFile, PoolOptions};
+use ringpool::bufferpool::{Hint, Pool, PoolFile, PoolOptions};
 use ringpool::mmap::MmapSource;
-use ringpool::storage::{self, MemorySource, PageNo, PageSource, ReadBuffer};
+use ringpool::storage::{self, DeviceGather, Gather, MemorySource, PageNo, PageSource, ReadBuffer};
 use ringpool::uring::Engine;
 use ringpool::{Advice, EngineChoice, MmapOptions};
 
@@ -48,6 +48,11 @@ const DRAWN: usize = 64 * PASS;
 const HIT_BATCH: usize = 16;
 /// One page, and a batch that keeps a disk busy.
 const MISS_BATCHES: [usize; 2] = [1, 64];
+/// Queries of one thread, and the pages that each asks for at once.
+const QUERIES: usize = 16;
+const QUERY_PAGES: usize = 10;
+/// Pages of so many queries to one iteration, so that the first and the last do not count.
+const STREAM_PAGES: usize = 32 * QUERIES * QUERY_PAGES;
 /// Pages of the file for each page of the pool, in misses.
 const PAGES_PER_FRAME: usize = 10;
 
@@ -171,6 +176,26 @@ fn hits(
             });
         }
     }
+    let mut gather = resident.pool.gather_with(Hint::Random);
+    group.bench_function(BenchmarkId::new("pool visit", QUERY_PAGES), |b| {
+        passes(b, drawn, |pass, sum| {
+            for batch in pass.chunks(QUERY_PAGES) {
+                let visited = resident.pool.visit(batch, &mut |_, page| *sum += look(page));
+                visited.expect("resident pages");
+            }
+        });
+    });
+    for batch in [1, QUERY_PAGES] {
+        group.bench_function(BenchmarkId::new("pool gather", batch), |b| {
+            passes(b, drawn, |pass, sum| {
+                for (query, batch) in (0..).zip(pass.chunks(batch)) {
+                    let query = query % QUERIES as u32;
+                    let asked = gather.ask(query, batch, &mut |_, page| *sum += look(page));
+                    assert_eq!(asked.expect("resident pages"), 0);
+                }
+            });
+        });
+    }
     group.finish();
 }
 
@@ -209,11 +234,13 @@ type Reader = Box<dyn FnMut(&[PageNo], &mut dyn FnMut(usize, &[u8])) -> storage:
 
 /// All pages in random order, around and around, in batches. Nobody has a page when it comes: the
 /// page cache is dropped before each round, and the pool, which holds a tenth, has read nine
-/// others for each of its frames since. Batches are ascending, as a mapping likes them.
+/// others for each of its frames since. What is asked for at once is ascending, as a mapping likes
+/// it.
 struct Rounds<'a> {
     file: &'a PageFile,
     order: Vec<PageNo>,
     at: usize,
+    ascending: usize,
     open: &'a dyn Fn(&PageFile, &[PageNo]) -> Reader,
     reader: Option<Reader>,
 }
@@ -226,7 +253,7 @@ impl Rounds<'_> {
                 self.begin();
             }
             let mut batch = self.order[self.at..self.at + batch_pages].to_vec();
-            batch.sort_unstable();
+            batch.chunks_mut(self.ascending).for_each(<[PageNo]>::sort_unstable);
             self.at += batch_pages;
             let reader = self.reader.as_mut().expect("opened above");
             let mut sum = 0.0;
@@ -252,13 +279,14 @@ fn miss(c: &mut Criterion) {
     for batch_pages in MISS_BATCHES {
         let mut group = c.benchmark_group(format!("miss/batch of {batch_pages}"));
         group.throughput(Throughput::Elements(batch_pages as u64));
-        misses(&mut group, "engine alone", &file, batch_pages, &engine_reader);
-        misses(&mut group, "pool", &file, batch_pages, &pool_reader);
-        misses(&mut group, "mmap random", &file, batch_pages, &|file, _| {
+        let sizes = [batch_pages; 2];
+        misses(&mut group, "engine alone", &file, sizes, &engine_reader);
+        misses(&mut group, "pool", &file, sizes, &pool_reader);
+        misses(&mut group, "mmap random", &file, sizes, &|file, _| {
             mmap_reader(file, Advice::Random)
         });
         if batch_pages > 1 {
-            misses(&mut group, "mmap willneed", &file, batch_pages, &|file, _| {
+            misses(&mut group, "mmap willneed", &file, sizes, &|file, _| {
                 mmap_reader(file, Advice::WillNeed)
             });
         }
@@ -266,15 +294,87 @@ fn miss(c: &mut Criterion) {
     }
 }
 
+/// One thread and many queries: as many pages at once as they ask for together, and each query's
+/// by themselves, where the next query comes as soon as one has its pages.
+fn stream(c: &mut Criterion) {
+    let file = page_file();
+    let mut group = c.benchmark_group("miss/16 queries of 10");
+    let stream_pages = STREAM_PAGES.min(file.page_count() as usize);
+    group.throughput(Throughput::Elements(stream_pages as u64));
+    let (visited, gathered) = ([stream_pages, QUERIES * QUERY_PAGES], [stream_pages, QUERY_PAGES]);
+    misses(&mut group, "pool visit", &file, visited, &|file, order| {
+        let pool = full_pool(file, order);
+        Box::new(move |pages, look| visit_all(&pool, pages, look))
+    });
+    misses(&mut group, "pool gather", &file, gathered, &|file, order| {
+        let pool = full_pool(file, order);
+        Box::new(move |pages, look| gather_all(&mut *pool.gather_with(Hint::Random), pages, look))
+    });
+    misses(&mut group, "engine gather", &file, gathered, &|file, _| {
+        let engine = Engine::start(EngineChoice::Auto).expect("some engine");
+        let device = engine.open(&file.path, PAGE).expect("a sound file").device;
+        Box::new(move |pages, look| {
+            gather_all(&mut DeviceGather::new(&*device, None, 128), pages, look)
+        })
+    });
+    misses(&mut group, "mmap willneed visit", &file, visited, &|file, _| {
+        let source = mapped(file, Advice::WillNeed);
+        Box::new(move |pages, look| visit_all(&source, pages, look))
+    });
+    misses(&mut group, "mmap willneed gather", &file, gathered, &|file, _| {
+        let source = mapped(file, Advice::WillNeed);
+        Box::new(move |pages, look| {
+            gather_all(&mut *source.gather().expect("a gather"), pages, look)
+        })
+    });
+    group.finish();
+}
+
+/// Visits the pages of all queries at once, and then those of the next ones.
+fn visit_all(
+    source: &dyn PageSource,
+    pages: &[PageNo],
+    look: &mut dyn FnMut(usize, &[u8]),
+) -> storage::Result<()> {
+    pages.chunks(QUERIES * QUERY_PAGES).try_for_each(|pages| source.visit(pages, look))
+}
+
+/// Carries so many queries at a time, one after the other in each place.
+fn gather_all(
+    gather: &mut dyn Gather,
+    pages: &[PageNo],
+    look: &mut dyn FnMut(usize, &[u8]),
+) -> storage::Result<()> {
+    let mut queries = pages.chunks(QUERY_PAGES);
+    let mut missing = [0; QUERIES];
+    loop {
+        for (query, missing) in (0..).zip(&mut missing) {
+            while *missing == 0
+                && let Some(pages) = queries.next()
+            {
+                *missing = gather.ask(query, pages, look)?;
+            }
+        }
+        if gather.outstanding() == 0 {
+            return Ok(());
+        }
+        gather.wait(&|| false, None)?;
+        gather.collect(&mut |query, i, page| {
+            look(i, page.expect("a sound file"));
+            missing[query as usize] -= 1;
+        });
+    }
+}
+
 fn misses(
     group: &mut BenchmarkGroup<'_, WallTime>,
     contestant: &str,
     file: &PageFile,
-    batch_pages: usize,
+    [batch_pages, ascending]: [usize; 2],
     open: &dyn Fn(&PageFile, &[PageNo]) -> Reader,
 ) {
     let order = choices::shuffled(file.page_count());
-    let mut rounds = Rounds { file, order, at: 0, open, reader: None };
+    let mut rounds = Rounds { file, order, at: 0, ascending, open, reader: None };
     let mut pages = 0;
     let disk_reads = cold::DiskReads::start();
     group.bench_function(contestant, |b| {
@@ -300,15 +400,20 @@ fn engine_reader(file: &PageFile, _: &[PageNo]) -> Reader {
     Box::new(move |batch, look| buffer.visit(&*device, batch, look))
 }
 
-/// A pool that is full of the last pages in `order`, so that each miss evicts.
 fn pool_reader(file: &PageFile, order: &[PageNo]) -> Reader {
+    let pool = full_pool(file, order);
+    Box::new(move |batch, look| pool.visit(batch, look))
+}
+
+/// A pool that is full of the last pages in `order`, so that each miss evicts.
+fn full_pool(file: &PageFile, order: &[PageNo]) -> PoolFile {
     let engine = Engine::start(EngineChoice::Auto).expect("some engine");
     let tables_bytes = 12 * file.page_count();
     let budget_bytes = (file.bytes.len() / PAGES_PER_FRAME) as u64 + tables_bytes;
     let pool = pooled(&engine, file, budget_bytes);
     let last = &order[order.len() - order.len() / PAGES_PER_FRAME..];
     pool.visit(last, &mut |_, _| {}).expect("a sound file");
-    Box::new(move |batch, look| pool.visit(batch, look))
+    pool
 }
 
 fn mmap_reader(file: &PageFile, advice: Advice) -> Reader {
@@ -334,6 +439,6 @@ fn mapped(file: &PageFile, advice: Advice) -> MmapSource {
 criterion_group! {
     name = page_access;
     config = run::criterion(20, Duration::from_secs(1));
-    targets = hit, miss
+    targets = hit, miss, stream
 }
 criterion_main!(page_access);

@@ -1,23 +1,39 @@
-//! A file's pages straight from the disk, each checked: for what is read once and kept elsewhere.
+//! A file's pages straight from the disk, each checked, and none kept: for what is read once and
+//! kept elsewhere, and for who wants to know what a pool is worth.
 
 use std::sync::{Mutex, PoisonError};
 
-use ringpool_storage::{Checksums, PageNo, PageSize, PageSource, ReadBuffer, Result};
+use ringpool_storage::{
+    Checksums, DeviceGather, Gather, PageNo, PageSize, PageSource, ReadBuffer, Result,
+};
 use ringpool_uring::OpenedFile;
 
 /// Pages in flight at once: past the knee of most disks.
 const DEPTH: u32 = 64;
+/// Pages in flight at once for many batches together: as many as the pool has.
+const GATHER_DEPTH: u32 = 128;
 
 pub(crate) struct Unpooled {
     opened: OpenedFile,
     checksums: Checksums,
-    buffer: Mutex<ReadBuffer>,
+    /// Those that no visit is using: in the end as many as there were ever visits at once.
+    buffers: Mutex<Vec<ReadBuffer>>,
 }
 
 impl Unpooled {
     pub(crate) fn new(opened: OpenedFile, checksums: Checksums) -> Self {
-        let buffer = Mutex::new(ReadBuffer::new(DEPTH, opened.device.page_size()));
-        Self { opened, checksums, buffer }
+        Self { opened, checksums, buffers: Mutex::default() }
+    }
+
+    /// Runs `visit` with a buffer that nobody else uses meanwhile.
+    fn with_buffer<T>(&self, visit: impl FnOnce(&mut ReadBuffer) -> T) -> T {
+        // A list of buffers is whole whatever panicked while it was locked.
+        let buffers = || self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = buffers().pop();
+        let mut buffer = free.unwrap_or_else(|| ReadBuffer::new(DEPTH, self.page_size()));
+        let visited = visit(&mut buffer);
+        buffers().push(buffer);
+        visited
     }
 }
 
@@ -30,20 +46,46 @@ impl PageSource for Unpooled {
         self.opened.device.page_count()
     }
 
-    /// One thread at a time; a visit within a visit would wait for itself, so nobody but this
-    /// crate gets to see one.
     fn visit(&self, pages: &[PageNo], each: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
         let device = &*self.opened.device;
-        let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut bad = None;
-        buffer.visit(device, pages, |i, bytes| {
-            if bad.is_none() {
-                match self.checksums.verify(device.file(), pages[i], bytes) {
-                    Ok(()) => each(i, bytes),
-                    Err(error) => bad = Some(error),
+        self.with_buffer(|buffer| {
+            let mut bad = None;
+            buffer.visit(device, pages, |i, bytes| {
+                if bad.is_none() {
+                    match self.checksums.verify(device.file(), pages[i], bytes) {
+                        Ok(()) => each(i, bytes),
+                        Err(error) => bad = Some(error),
+                    }
                 }
-            }
-        })?;
-        bad.map_or(Ok(()), Err)
+            })?;
+            bad.map_or(Ok(()), Err)
+        })
+    }
+
+    fn gather(&self) -> Option<Box<dyn Gather + '_>> {
+        let device = &*self.opened.device;
+        Some(Box::new(DeviceGather::new(device, Some(&self.checksums), GATHER_DEPTH)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringpool_storage::conformance;
+    use ringpool_uring::{Engine, EngineChoice};
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_pooled_is_a_source_for_any_number_of_threads_and_batches() {
+        let dir = tempfile::tempdir_in(".").unwrap();
+        for choice in [EngineChoice::Auto, EngineChoice::Blocking] {
+            let open = |specimen: &conformance::Specimen| -> Box<dyn PageSource> {
+                let engine = Engine::start(choice).unwrap();
+                let opened = engine.open(&specimen.path, specimen.page_size).unwrap();
+                Box::new(Unpooled::new(opened, specimen.checksums.clone()))
+            };
+            conformance::sources(dir.path(), &open);
+            conformance::gathers(dir.path(), &open);
+        }
     }
 }

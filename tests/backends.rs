@@ -11,7 +11,9 @@ use std::thread;
 
 use ringpool::bufferpool::{HotSetError, Pool, PoolError, PoolOptions, Share};
 use ringpool::storage::conformance::{self, Specimen};
-use ringpool::storage::{Error as PageError, FaultyDevice};
+use ringpool::storage::{
+    Answer, Error as PageError, Fault, FaultyDevice, PageNo, PageSize, PageSource,
+};
 use ringpool::uring::Engine;
 use ringpool::{
     Advice, Backend, BuildOptions, EngineChoice, Error, Hit, Index, Memory, MmapOptions,
@@ -24,7 +26,7 @@ fn dir() -> tempfile::TempDir {
 }
 
 fn pool(frames: u64) -> Pool {
-    let memory_bytes = frames * Pool::frame_bytes(ringpool::storage::PageSize::KIB_4);
+    let memory_bytes = frames * Pool::frame_bytes(PageSize::KIB_4);
     Pool::new(&PoolOptions { memory_bytes, ..PoolOptions::default() }).unwrap()
 }
 
@@ -44,11 +46,13 @@ fn the_pool_over_each_engine_is_a_source() {
         let engine = Engine::start(choice).unwrap();
         let dir = dir();
         for frames in [66, 1000] {
-            conformance::sources(dir.path(), &|specimen: &Specimen| {
+            let open = |specimen: &Specimen| -> Box<dyn PageSource> {
                 let opened = engine.open(&specimen.path, specimen.page_size).unwrap();
                 let file = pool(frames).attach(opened.device, Some(specimen.checksums.clone()));
                 Box::new(file.unwrap())
-            });
+            };
+            conformance::sources(dir.path(), &open);
+            conformance::gathers(dir.path(), &open);
         }
     }
 }
@@ -57,11 +61,50 @@ fn the_pool_over_each_engine_is_a_source() {
 fn a_pool_over_a_faulty_device_over_a_ring_is_a_source() {
     let engine = Engine::start(EngineChoice::Auto).unwrap();
     let dir = dir();
-    conformance::sources(dir.path(), &|specimen: &Specimen| {
+    let open = |specimen: &Specimen| -> Box<dyn PageSource> {
         let opened = engine.open(&specimen.path, specimen.page_size).unwrap();
-        let device = Arc::new(FaultyDevice::new(opened.device, |_, _| None));
+        let script = |ordinal: u64, _: PageNo| Answer {
+            late_by_reads: (ordinal * 7 % 5) as u32,
+            fault: (ordinal % 11 == 3).then_some(Fault::QueueFull),
+        };
+        let device = Arc::new(FaultyDevice::answering(opened.device, script));
         Box::new(pool(70).attach(device, Some(specimen.checksums.clone())).unwrap())
-    });
+    };
+    conformance::sources(dir.path(), &open);
+    conformance::gathers(dir.path(), &open);
+}
+
+/// Two files of one engine, gathered by one thread that waits for both at one of them.
+#[test]
+fn a_wait_for_one_file_lands_the_pages_of_the_others_of_its_engine() {
+    for choice in engines() {
+        let engine = Engine::start(choice).unwrap();
+        let dir = dir();
+        let pool = pool(200);
+        let files = ["graph", "originals"].map(|name| {
+            let specimen = Specimen::write(dir.path(), name, PageSize::KIB_4, 300);
+            let device = engine.open(&specimen.path, PageSize::KIB_4).unwrap().device;
+            pool.attach(device, Some(specimen.checksums)).unwrap()
+        });
+        let mut gathers = files.each_ref().map(|file| file.gather().unwrap());
+        for round in 0..30 {
+            for (nth, gather) in (0..).zip(&mut gathers) {
+                let pages: Vec<PageNo> =
+                    (0..10).map(|i| PageNo((round * 37 + i * 11 + nth) % 300)).collect();
+                gather.ask(round as u32, &pages, &mut |_, _| {}).unwrap();
+            }
+            let [first, second] = &mut gathers;
+            while second.outstanding() > 0 {
+                let arrived = || first.has_arrivals() || second.has_arrivals();
+                first.wait(&arrived, None).unwrap();
+                for gather in [&mut *first, &mut *second] {
+                    gather.collect(&mut |_, _, bytes| assert!(bytes.is_ok()));
+                }
+            }
+        }
+        drop(gathers);
+        assert_eq!(pool.audit().unwrap().pins, 0);
+    }
 }
 
 /// The shipped vectors, or the first `rows` of them, as f32.
@@ -189,7 +232,7 @@ fn one_pool_serves_many_segments() {
     let pool = pool(200);
     let indexes = folders.each_ref().map(|folder| Index::open_in(&pool, folder, &options).unwrap());
     // The first is promised half of the frames, the last gets a tenth at most.
-    let bytes = |frames| frames * Pool::frame_bytes(ringpool::storage::PageSize::KIB_4);
+    let bytes = |frames| frames * Pool::frame_bytes(PageSize::KIB_4);
     let promised = Share::default().floor_bytes(bytes(100));
     indexes[0].originals().unwrap().set_share(promised).unwrap();
     let limited = Share::default().ceiling_bytes(bytes(20));

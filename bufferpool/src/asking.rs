@@ -217,20 +217,11 @@ impl Asking {
         file: &Arc<File>,
         pages: &[PageNo],
     ) -> std::result::Result<bool, Lack> {
-        let pool = &file.pool;
-        let room = pool.frame_for(file, pages[index])?;
-        let frame = room.frame;
-        if !word.claim(ghost, frame, file.start(ghost, self.reading.hinted())) {
-            file.not_claimed(pages[index], room);
+        let hint = self.reading.hinted();
+        let Some(frame) = file.claim(pages[index], word, ghost, hint)? else {
             return Ok(false);
-        }
-        file.table.holdings.gained(&room);
-        pool.frames.owner(frame).set(file.number, pages[index]);
-        file.list(frame, ghost);
-        file.count(Count::Started, 1);
-        file.in_flight.fetch_add(1, Ordering::Relaxed);
-        pool.starved.read_begins();
-        let claimed = *self.claiming_since.get_or_insert_with(|| pool.miss_times.now());
+        };
+        let claimed = *self.claiming_since.get_or_insert_with(|| file.pool.miss_times.now());
         let read = self.batch(file, pages).read(index as u32, frame, claimed);
         let read = if self.unattended { read.unattended() } else { read };
         self.outstanding.push_back(index as u32);
@@ -327,6 +318,32 @@ impl Asking {
     }
 }
 
+impl File {
+    /// Claims a page that was absent. It is loading then, into the frame that is returned, and
+    /// the caller reads it. `Ok(None)` when somebody else was faster.
+    pub(crate) fn claim(
+        &self,
+        page: PageNo,
+        word: &Word,
+        ghost: Ghost,
+        hint: Hint,
+    ) -> std::result::Result<Option<Frame>, Lack> {
+        let room = self.pool.frame_for(self, page)?;
+        let frame = room.frame;
+        if !word.claim(ghost, frame, self.start(ghost, hint)) {
+            self.not_claimed(page, room);
+            return Ok(None);
+        }
+        self.table.holdings.gained(&room);
+        self.pool.frames.owner(frame).set(self.number, page);
+        self.list(frame, ghost);
+        self.count(Count::Started, 1);
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.pool.starved.read_begins();
+        Ok(Some(frame))
+    }
+}
+
 /// How many pages of `file` a batch with this hint may hold pinned at once.
 #[inline]
 pub(crate) fn room(file: &File, hint: Hint) -> usize {
@@ -334,7 +351,7 @@ pub(crate) fn room(file: &File, hint: Hint) -> usize {
 }
 
 /// How many it may wait for at once.
-fn window(file: &File, hint: Hint) -> usize {
+pub(crate) fn window(file: &File, hint: Hint) -> usize {
     let ceiling = file.table.holdings.ceiling();
     ceiling.map_or(usize::MAX, |ceiling| share_of(ceiling, hint)).min(room(file, hint))
 }
@@ -348,7 +365,7 @@ fn share_of(frames: usize, hint: Hint) -> usize {
     (frames / frames_per_page).clamp(1, WINDOW)
 }
 
-fn exhausted(file: &File, page: PageNo, lack: Lack, waited: Duration) -> Error {
+pub(crate) fn exhausted(file: &File, page: PageNo, lack: Lack, waited: Duration) -> Error {
     let name = file.device.file().clone();
     events::no_frame(&name, page, waited);
     match (lack, file.table.holdings.ceiling()) {

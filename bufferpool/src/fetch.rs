@@ -30,7 +30,7 @@ use crate::pool::{File, PoolFile};
 /// many, and so on: an idle disk is soon at work, and a long batch takes few system calls.
 const FIRST_START: usize = 1;
 /// How long a thread works for others before it tries again what was full.
-const BACK_PRESSURE: Duration = Duration::from_millis(1);
+pub(crate) const BACK_PRESSURE: Duration = Duration::from_millis(1);
 
 impl PoolFile {
     /// Visits `pages` as [`PageSource::visit`](ringpool_storage::PageSource::visit) does, and as

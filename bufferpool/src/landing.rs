@@ -3,7 +3,7 @@
 //! A [`Batch`] is the landing of the reads that it has started. A read in flight holds its batch,
 //! and with it the file, the frames and the device, whatever the caller has dropped meanwhile. A
 //! batch that nobody collects from any more is [given up](Batch::give_up): from then on each pin
-//! goes back when its read lands.
+//! goes back when its read lands. Its places may be used for one page after the other (`gather`).
 
 #![allow(unsafe_code)]
 
@@ -21,7 +21,7 @@ use crate::hint::Hint;
 use crate::miss_times::{ClaimedAt, Ticks};
 use crate::pool::File;
 use crate::sync::thread::Thread;
-use crate::sync::{AtomicBool, AtomicU32, Mutex, Ordering, fence, thread};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, fence, thread};
 use crate::word::Frame;
 
 /// What a batch has asked for and not yet collected.
@@ -42,8 +42,10 @@ pub(crate) struct Batch {
 
 /// A page of the batch.
 struct Asked {
-    page: PageNo,
+    page: AtomicU64,
     claimed: ClaimedAt,
+    /// Whether nobody wants it any more.
+    forsaken: AtomicBool,
 }
 
 /// Who is to be told that something has arrived.
@@ -81,6 +83,13 @@ pub(crate) struct Pinned {
     unwanted: bool,
 }
 
+impl Pinned {
+    /// A pin of a page that was found in `frame`.
+    pub(crate) fn found(frame: Frame) -> Self {
+        Self { frame, unwanted: false }
+    }
+}
+
 impl Batch {
     /// A batch of `pages` with at most `window` of them outstanding.
     pub(crate) fn new(
@@ -93,8 +102,12 @@ impl Batch {
         let given_up = AtomicBool::new(matches!(asker, Asker::Nobody));
         let taken_back = AtomicU32::new(u32::MAX);
         let arrivals = ArrayQueue::new(window);
-        let asked = pages.iter().map(|&page| Asked { page, claimed: ClaimedAt::default() });
-        let asked = asked.collect();
+        let asked = |page: &PageNo| Asked {
+            page: AtomicU64::new(page.0),
+            claimed: ClaimedAt::default(),
+            forsaken: AtomicBool::new(false),
+        };
+        let asked = pages.iter().map(asked).collect();
         let starved = AtomicBool::new(false);
         Arc::new(Self { file, arrivals, asked, hint, asker, given_up, starved, taken_back })
     }
@@ -135,7 +148,28 @@ impl Batch {
     }
 
     pub(crate) fn page(&self, index: u32) -> PageNo {
-        self.asked[index as usize].page
+        // Relaxed: read by whoever collects, who has set it, and by whoever lands the page or
+        // holds an arrival of it, to whom the device or the page's waiters have handed it.
+        PageNo(self.asked[index as usize].page.load(Ordering::Relaxed))
+    }
+
+    /// Uses a place, for which nothing is outstanding, for another page. By whoever collects.
+    pub(crate) fn ask_anew(&self, index: u32, page: PageNo) {
+        let asked = &self.asked[index as usize];
+        asked.page.store(page.0, Ordering::Relaxed);
+        asked.forsaken.store(false, Ordering::Relaxed);
+    }
+
+    /// Nobody wants the page at `index` any more, which is still to arrive: its pin goes back when
+    /// it lands. If that is happening at this moment, it is for whoever collects to give back.
+    pub(crate) fn forsake(&self, index: u32) {
+        self.asked[index as usize].forsaken.store(true, Ordering::Relaxed);
+    }
+
+    /// Puts a page among the arrivals that whoever collects has found by himself.
+    pub(crate) fn found(&self, index: u32, arrival: Arrival) {
+        let kept = self.arrivals.push((index, arrival));
+        debug_assert!(kept.is_ok(), "more arrivals than places");
     }
 
     /// Notes that it waits for a frame, or that it does not any more. Returns what was noted.
@@ -170,9 +204,8 @@ impl Batch {
     /// `claimed`.
     pub(crate) fn read(self: &Arc<Self>, index: u32, frame: Frame, claimed: Ticks) -> PageRead {
         let frames = &self.file.pool.frames;
-        let asked = &self.asked[index as usize];
-        asked.claimed.set(claimed);
-        let page = asked.page;
+        self.asked[index as usize].claimed.set(claimed);
+        let page = self.page(index);
         let memory: NonNull<u8> = frames.arena.address(frame);
         let len_bytes = self.file.pool.page_size.bytes() as u32;
         let token = u64::from(index) << 32 | u64::from(frame);
@@ -181,10 +214,15 @@ impl Batch {
         unsafe { PageRead::new(page, memory, len_bytes, self.clone(), token) }
     }
 
-    fn deliver(&self, index: u32, arrival: Arrival) {
+    fn deliver(&self, index: u32, mut arrival: Arrival) {
         // Relaxed: no more than a short cut.
         if self.given_up.load(Ordering::Relaxed) {
             return self.let_go(index, &arrival);
+        }
+        // Relaxed: see `forsake`.
+        if self.asked[index as usize].forsaken.load(Ordering::Relaxed) {
+            self.let_go(index, &arrival);
+            arrival = Arrival::Again; // The place is free again.
         }
         // Never full: no more are outstanding than it holds.
         let delivered = self.arrivals.push((index, arrival));
@@ -204,7 +242,7 @@ impl Batch {
             return;
         };
         let waiters = pool.waiting.publish(word, file.number, page, frame);
-        let unwanted = self.is_scan() && waiters.iter().all(|(batch, _)| batch.is_scan());
+        let unwanted = self.is_scan() && waiters.all(|(batch, _)| batch.is_scan());
         if !unwanted {
             pool.clock.arrived(word, frame);
         }
@@ -216,11 +254,12 @@ impl Batch {
 
     fn fail_with(&self, page: PageNo, index: u32, frame: Frame, error: &Error) {
         events::read_failed(self.file.device.file(), page, error);
-        self.fail(page, index, frame, || Arrival::Failed(error.clone()));
+        self.forget(page, frame, || Arrival::Failed(error.clone()));
+        self.deliver(index, Arrival::Failed(error.clone()));
     }
 
-    /// Forgets the page, and tells everybody who waits for it what became of it.
-    fn fail(&self, page: PageNo, index: u32, frame: Frame, why: impl Fn() -> Arrival) {
+    /// Forgets the page, and tells all others who wait for it what became of it.
+    fn forget(&self, page: PageNo, frame: Frame, why: impl Fn() -> Arrival) {
         let (file, pool) = (&*self.file, &*self.file.pool);
         let Some(word) = file.table.word(page) else {
             return;
@@ -234,15 +273,15 @@ impl Batch {
         for (batch, index) in told {
             batch.deliver(index, why());
         }
-        self.deliver(index, why());
     }
 
     /// Takes the read of the page at `index` back, which no device has: whoever else wants the
-    /// page reads it.
+    /// page reads it. Nothing arrives at `index`.
     pub(crate) fn take_back(&self, index: u32, read: PageRead) {
         // Relaxed: `landed` is called below, by this thread.
         self.taken_back.store(index, Ordering::Relaxed);
         drop(read);
+        self.taken_back.store(u32::MAX, Ordering::Relaxed);
     }
 }
 
@@ -280,7 +319,7 @@ impl Landing for Batch {
     fn landed(&self, token: u64, result: Result<()>) {
         let (index, frame) = ((token >> 32) as u32, token as Frame);
         let file = &*self.file;
-        let &Asked { page, ref claimed } = &self.asked[index as usize];
+        let (page, claimed) = (self.page(index), &self.asked[index as usize].claimed);
         let checked = result.and_then(|()| match &file.checksums {
             Some(checksums) => {
                 // SAFETY: the page is loading and its read is over: nobody writes to the frame
@@ -290,14 +329,15 @@ impl Landing for Batch {
             }
             None => Ok(()),
         });
+        // Relaxed: see `take_back`.
+        let is_taken_back = matches!(checked, Err(Error::Abandoned { .. }))
+            && self.taken_back.load(Ordering::Relaxed) == index;
         file.count(Count::Landed, 1);
-        file.count(Count::Failed, u64::from(checked.is_err()));
+        file.count(Count::Failed, u64::from(checked.is_err() && !is_taken_back));
         file.count(Count::ReadNs, file.pool.miss_times.landed(claimed));
         match checked {
             Ok(()) => self.publish(page, index, frame),
-            Err(Error::Abandoned { .. }) if self.taken_back.load(Ordering::Relaxed) == index => {
-                self.fail(page, index, frame, || Arrival::Again);
-            }
+            Err(_) if is_taken_back => self.forget(page, frame, || Arrival::Again),
             Err(Error::Abandoned { page, .. }) => {
                 let error = Error::Abandoned { file: file.device.file().clone(), page };
                 self.fail_with(page, index, frame, &error);

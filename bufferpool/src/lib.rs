@@ -76,6 +76,7 @@ mod fetch;
 mod frames;
 mod free;
 mod future;
+mod gather;
 mod ghost;
 mod guard;
 mod hint;

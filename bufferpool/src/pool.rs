@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringpool_storage::{Checksums, Error, PageDevice, PageNo, PageSize, PageSource, Result};
+use ringpool_storage::{
+    Checksums, Error, Gather, PageDevice, PageNo, PageSize, PageSource, Result,
+};
 
 use crate::ahead::Ahead;
 use crate::arena::Arena;
@@ -17,7 +19,7 @@ use crate::fetch;
 use crate::frames::{Frames, Idle};
 use crate::free::FreeList;
 use crate::guard::PageGuard;
-use crate::hint::Reading;
+use crate::hint::{Hint, Reading};
 use crate::landing::Batch;
 use crate::miss_times::MissTimes;
 use crate::options::PoolOptions;
@@ -469,6 +471,10 @@ impl PageSource for PoolFile {
     ) -> Result<()> {
         let reading = deadline.map_or_else(Reading::default, |at| Reading::default().until(at));
         self.visit_with(pages, &reading, each)
+    }
+
+    fn gather(&self) -> Option<Box<dyn Gather + '_>> {
+        Some(self.gather_with(Hint::default()))
     }
 }
 

@@ -6,6 +6,9 @@
 //! page that is waited for: the word says whether anybody does, so that a page that nobody waits
 //! for is published without a lock.
 
+use std::iter::{Chain, Flatten};
+use std::{array, vec};
+
 use ringpool_storage::PageNo;
 
 use crate::sync::{Mutex, MutexGuard};
@@ -19,6 +22,9 @@ const STRIPES: usize = if cfg!(loom) {
 } else {
     64
 };
+
+/// So many who wait for one page are told of it without a list of them.
+const FEW: usize = 8;
 
 /// The waiters of all pages, each known by a `T`.
 pub(crate) struct Waiting<T> {
@@ -54,9 +60,9 @@ impl<T> Waiting<T> {
 
     /// Makes a page resident that has landed in `frame`, with a pin for the caller and for each
     /// who waits. Returns who that is.
-    pub(crate) fn publish(&self, word: &Word, file: FileNo, page: PageNo, frame: Frame) -> Vec<T> {
+    pub(crate) fn publish(&self, word: &Word, file: FileNo, page: PageNo, frame: Frame) -> Told<T> {
         if word.publish_unwaited(frame) {
-            return Vec::new();
+            return Told::nobody();
         }
         let mut waiters = self.lock(file, page);
         let told = take(&mut waiters, file, page);
@@ -65,9 +71,9 @@ impl<T> Waiting<T> {
     }
 
     /// Makes a page absent whose read into `frame` has failed. Returns who is to be told.
-    pub(crate) fn fail(&self, word: &Word, file: FileNo, page: PageNo, frame: Frame) -> Vec<T> {
+    pub(crate) fn fail(&self, word: &Word, file: FileNo, page: PageNo, frame: Frame) -> Told<T> {
         if word.fail_unwaited(frame) {
-            return Vec::new();
+            return Told::nobody();
         }
         let mut waiters = self.lock(file, page);
         word.fail(frame);
@@ -80,9 +86,40 @@ impl<T> Waiting<T> {
     }
 }
 
-fn take<T>(waiters: &mut Vec<Waiter<T>>, file: FileNo, page: PageNo) -> Vec<T> {
+fn take<T>(waiters: &mut Vec<Waiter<T>>, file: FileNo, page: PageNo) -> Told<T> {
     let theirs = |waiter: &mut Waiter<T>| waiter.file == file && waiter.page == page;
-    waiters.extract_if(.., theirs).map(|waiter| waiter.who).collect()
+    let mut told = waiters.extract_if(.., theirs).map(|waiter| waiter.who);
+    let few = std::array::from_fn(|_| told.next());
+    Told { few, more: told.collect() }
+}
+
+/// Those who waited for a page. A few are no reason to allocate whenever a page lands.
+pub(crate) struct Told<T> {
+    few: [Option<T>; FEW],
+    more: Vec<T>,
+}
+
+impl<T> Told<T> {
+    fn nobody() -> Self {
+        Self { few: [const { None }; FEW], more: Vec::new() }
+    }
+
+    fn len(&self) -> usize {
+        self.few.iter().flatten().count() + self.more.len()
+    }
+
+    pub(crate) fn all(&self, is: impl FnMut(&T) -> bool) -> bool {
+        self.few.iter().flatten().chain(&self.more).all(is)
+    }
+}
+
+impl<T> IntoIterator for Told<T> {
+    type Item = T;
+    type IntoIter = Chain<Flatten<array::IntoIter<Option<T>, FEW>>, vec::IntoIter<T>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        IntoIterator::into_iter(self.few).flatten().chain(self.more)
+    }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -112,6 +149,7 @@ mod tests {
                 0 => waiting.publish(word, file, PAGE, file.into()),
                 _ => waiting.fail(word, file, PAGE, file.into()),
             };
+            let told: Vec<_> = told.into_iter().collect();
             assert_eq!(told, [(file, "first"), (file, "second")]);
             let pins = if file % 2 == 0 { 3 } else { 0 };
             assert_eq!(word.content().pins(), pins, "one each, and one for the reader");

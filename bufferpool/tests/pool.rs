@@ -66,7 +66,7 @@ fn a_pool_is_a_source() {
     let dir = tempfile::tempdir().unwrap();
     for frames in [66, 100, 1000] {
         let last = std::cell::RefCell::new(None);
-        conformance::sources(dir.path(), &|specimen| {
+        let open = |specimen: &Specimen| -> Box<dyn PageSource> {
             let bytes = std::fs::read(&specimen.path).unwrap();
             let source = MemorySource::new("specimen", specimen.page_size, bytes).unwrap();
             let pool = pool(frames);
@@ -74,7 +74,10 @@ fn a_pool_is_a_source() {
             let file = pool.attach(device, Some(specimen.checksums.clone())).unwrap();
             last.replace(Some(pool));
             Box::new(file)
-        });
+        };
+        conformance::sources(dir.path(), &open);
+        assert_whole(&last.take().unwrap(), 0);
+        conformance::gathers(dir.path(), &open);
         assert_whole(&last.take().unwrap(), 0);
     }
 }

@@ -101,6 +101,7 @@ fn query(dir: &Path, files: &Path) -> QueryOptions {
         rescore: Switch::On,
         codes: None,
         memory: Some(Memory::Percent(MEMORY_PERCENT)),
+        inflight: None,
         mmap_verify: Verify::default(),
         engine: EngineChoice::default(),
         truth: Some(files.join(TRUTH)),

@@ -32,6 +32,11 @@ impl Interrupt {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// The flag itself, for a search that is to be cancelled by it.
+    pub fn flag(&self) -> &AtomicBool {
+        &self.0
+    }
+
     /// An error when it is time to stop.
     pub fn check(&self) -> Result<(), Failure> {
         if self.asked() {

@@ -46,6 +46,8 @@ pub struct RunReport {
     pub answers_crc32c: String,
     /// Originals that were read to rescore; none where the walk read originals.
     pub originals_per_query: Option<f64>,
+    /// Queries in flight on each thread; none where all are measured at once.
+    pub inflight: Option<u64>,
 }
 
 /// How long a query took, in microseconds.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use ringpool::storage::PageSize;
-use ringpool::{EngineChoice, Memory, Quantizer, Rescore, SearchParams, Verify};
+use ringpool::{Backend, EngineChoice, Memory, Quantizer, Rescore, SearchParams, Searches, Verify};
 use serde::{Serialize, Serializer};
 
 use crate::failure::Failure;
@@ -15,6 +15,14 @@ use crate::failure::Failure;
 /// What `--memory` is.
 pub const MEMORY_HELP: &str = "Memory for pages: 256MiB, 2GiB, or a share of what goes through \
                                the backend [default: 25%, but at most half of what is left]";
+
+/// What `--inflight` is.
+pub const INFLIGHT_HELP: &str = "Queries in flight on each thread: while the pages of one are on \
+                                 their way, it works on another [default: 16, or 1 where \
+                                 everything is in memory]";
+
+/// The most that `--inflight` takes.
+pub const MAX_INFLIGHT: i64 = 1024;
 
 /// What is asked, of which segment, and with how much memory.
 #[derive(Args, Clone, Debug)]
@@ -56,6 +64,9 @@ pub struct QueryOptions {
     #[arg(long, value_name = "BYTES|N%", help = MEMORY_HELP)]
     pub memory: Option<Memory>,
 
+    #[arg(long, value_name = "N", help = INFLIGHT_HELP, value_parser = clap::value_parser!(u16).range(1..=MAX_INFLIGHT))]
+    pub inflight: Option<u16>,
+
     /// When a mapping checks its pages: first-touch or never
     #[arg(long, default_value = "first-touch", value_name = "WHEN")]
     pub mmap_verify: Verify,
@@ -93,6 +104,14 @@ impl QueryOptions {
         SearchParams { k: self.k as usize, ef: self.ef as usize, rescore }
     }
 
+    /// Queries in flight on each thread, through `backend`.
+    pub fn in_flight(&self, backend: Backend) -> u16 {
+        self.inflight.unwrap_or(match backend {
+            Backend::Memory => 1, // There is nothing to wait for.
+            Backend::Pool | Backend::Mmap => Searches::IN_FLIGHT as u16,
+        })
+    }
+
     /// The arguments of a `ringpool search` with these options. Those at their default are left
     /// out, so that a person can read the line.
     pub fn search_arguments(&self) -> Vec<OsString> {
@@ -113,6 +132,9 @@ impl QueryOptions {
         }
         if let Some(memory) = self.memory {
             flag("--memory", memory.to_string().into());
+        }
+        if let Some(inflight) = self.inflight {
+            flag("--inflight", inflight.to_string().into());
         }
         if self.mmap_verify != Verify::default() {
             flag("--mmap-verify", self.mmap_verify.to_string().into());

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use ringpool::storage::{PageNo, PageSize, PageSource, Result};
+use ringpool::storage::{Arrivals, Gather, PageNo, PageSize, PageSource, Result};
 
 use crate::failure::Failure;
 use crate::trace::{self, MAX_REQUESTS};
@@ -90,6 +90,49 @@ impl PageSource for Recorded {
     ) -> Result<()> {
         self.recorder.note(pages);
         self.source.visit_until(pages, deadline, each)
+    }
+
+    fn gather(&self) -> Option<Box<dyn Gather + '_>> {
+        let gather = self.source.gather()?;
+        Some(Box::new(RecordedGather { gather, recorder: &self.recorder }))
+    }
+}
+
+/// A gather whose batches are noted as they are asked for.
+struct RecordedGather<'s> {
+    gather: Box<dyn Gather + 's>,
+    recorder: &'s Recorder,
+}
+
+impl Gather for RecordedGather<'_> {
+    fn ask(
+        &mut self,
+        batch: u32,
+        pages: &[PageNo],
+        each: &mut dyn FnMut(usize, &[u8]),
+    ) -> Result<usize> {
+        self.recorder.note(pages);
+        self.gather.ask(batch, pages, each)
+    }
+
+    fn collect(&mut self, each: &mut Arrivals<'_>) {
+        self.gather.collect(each);
+    }
+
+    fn has_arrivals(&self) -> bool {
+        self.gather.has_arrivals()
+    }
+
+    fn outstanding(&self) -> usize {
+        self.gather.outstanding()
+    }
+
+    fn wait(&self, until: &dyn Fn() -> bool, deadline: Option<Instant>) -> Result<()> {
+        self.gather.wait(until, deadline)
+    }
+
+    fn leave(&mut self, batch: u32) {
+        self.gather.leave(batch);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The measured run: all queries once, over a number of threads, with nothing else on the clock.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{PoisonError, RwLock};
@@ -7,7 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use ringpool::{BackendStats, Hit, Index, Scratch, SearchError, SearchParams, Vectors};
+use ringpool::{
+    Answer, BackendStats, Hit, Index, Patience, Query, SearchError, SearchParams, Searches, Vectors,
+};
 
 use crate::answers::Answers;
 use crate::failure::Failure;
@@ -35,18 +38,20 @@ pub struct Workload<'a> {
     pub index: &'a Index,
     pub queries: &'a Queries,
     pub params: SearchParams,
+    /// Queries that each thread has in flight.
+    pub in_flight: usize,
     pub interrupt: &'a Interrupt,
 }
 
 /// What one thread keeps from pass to pass.
 pub struct Worker {
-    scratch: Scratch,
-    answered: Vec<Answered>,
+    taken: Vec<Taken>,
 }
 
-/// A query that was answered.
-struct Answered {
+/// A query that a thread has taken, and what became of it.
+struct Taken {
     query: usize,
+    since: Instant,
     hits: Vec<Hit>,
     /// That were read to rescore.
     originals: usize,
@@ -92,10 +97,7 @@ impl Queries {
 impl Worker {
     /// Workers for `threads` threads and `queries` queries.
     pub fn team(threads: usize, queries: usize) -> Vec<Self> {
-        let worker = |_| Self {
-            scratch: Scratch::default(),
-            answered: Vec::with_capacity(queries.div_ceil(threads)),
-        };
+        let worker = |_| Self { taken: Vec::with_capacity(queries.div_ceil(threads)) };
         (0..threads).map(worker).collect()
     }
 }
@@ -125,7 +127,7 @@ impl Workload<'_> {
             entrance: RwLock::new(()),
             exit: RwLock::new(()),
         };
-        workers.iter_mut().for_each(|worker| worker.answered.clear());
+        workers.iter_mut().for_each(|worker| worker.taken.clear());
         let (ended, ends) = channel();
         let before = (Counters::now(), self.index.stats());
         let (started, last, undroppable) = thread::scope(|scope| {
@@ -154,7 +156,7 @@ impl Workload<'_> {
         Ok(Pass {
             // First what borrows the answers, then what takes them.
             latency_us: latency_us(workers)?,
-            originals: workers.iter().flat_map(|w| &w.answered).map(|a| a.originals).sum(),
+            originals: workers.iter().flat_map(|w| &w.taken).map(|one| one.originals).sum(),
             answers: collect(workers, self.queries.len()),
             wall: last.duration_since(started),
             counters: after.0.since(&before.0),
@@ -237,8 +239,14 @@ impl Shared<'_> {
 
     /// One thread: takes queries until none is left.
     fn run(&self, worker: &mut Worker, ended: &Sender<Result<Instant, Failure>>) {
+        // Made before the clock starts, and dropped after the memory is looked at.
+        let segments = [self.work.index.segment()];
+        let mut searches = Searches::new(&segments, self.work.in_flight);
         drop(self.entrance.read().unwrap_or_else(PoisonError::into_inner));
-        let result = self.take_queries(worker);
+        let result = match &mut searches {
+            Ok(searches) => self.take_queries(worker, searches),
+            Err(error) => Err(Failure::of(error)),
+        };
         if result.is_err() {
             self.stop.store(true, Ordering::Relaxed);
         }
@@ -247,26 +255,54 @@ impl Shared<'_> {
         drop(self.exit.read().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn take_queries(&self, worker: &mut Worker) -> Result<(), Failure> {
-        let segment = self.work.index.segment();
-        while !self.stop.load(Ordering::Relaxed) {
+    fn take_queries<'a>(
+        &'a self,
+        worker: &mut Worker,
+        searches: &mut Searches<'a>,
+    ) -> Result<(), Failure> {
+        let work = self.work;
+        let patience = Patience::default().unless(work.interrupt.flag());
+        let taken = RefCell::new(&mut worker.taken);
+        let mut next = || {
+            if self.stop.load(Ordering::Relaxed) || work.interrupt.asked() {
+                return None;
+            }
             // Only the number matters; what it counts was there before the entrance opened.
             let query = self.next.fetch_add(1, Ordering::Relaxed);
-            if query >= self.work.queries.len() {
-                break;
+            if query >= work.queries.len() {
+                return None;
             }
-            self.work.interrupt.check()?;
-            let row = self.work.queries.row(query);
-            let start = Instant::now();
-            let hits = segment.search(row, &self.work.params, &mut worker.scratch);
-            let latency_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            let hits = hits.map_err(|error| match Failure::of(&error) {
-                Failure::Failed(line) => Failure::new(format!("query {query}: {line}")),
-                usage @ Failure::Usage(_) => usage,
-            })?;
-            let originals = worker.scratch.originals();
-            worker.answered.push(Answered { query, hits, originals, latency_ns });
-        }
+            let (mut taken, values) = (taken.borrow_mut(), work.queries.row(query));
+            let number = taken.len() as u64;
+            taken.push(Taken::now(query));
+            Some(Query { number, values, params: work.params, patience })
+        };
+        let mut failure = None;
+        let mut answered = |answer: Answer<'_>| {
+            let one = &mut taken.borrow_mut()[answer.number as usize];
+            if let Err(error) = one.take(answer) {
+                self.stop.store(true, Ordering::Relaxed);
+                failure = failure.take().or(Some(error));
+            }
+        };
+        searches.run(&mut next, &mut answered);
+        work.interrupt.check()?;
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+impl Taken {
+    fn now(query: usize) -> Self {
+        Self { query, since: Instant::now(), hits: Vec::new(), originals: 0, latency_ns: 0 }
+    }
+
+    fn take(&mut self, answer: Answer<'_>) -> Result<(), Failure> {
+        let hits = answer.hits.map_err(|error| {
+            Failure::new(format!("query {}: {}", self.query, Failure::of(&error)))
+        })?;
+        self.latency_ns = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.hits = hits.to_vec();
+        self.originals = answer.originals;
         Ok(())
     }
 }
@@ -275,8 +311,8 @@ fn latency_us(workers: &[Worker]) -> Result<LatencyUs, Failure> {
     let (least, most) = LATENCY_NS;
     let histogram = Histogram::<u64>::new_with_bounds(least, most, LATENCY_DIGITS);
     let mut histogram = histogram.map_err(|error| Failure::of(&error))?;
-    for answered in workers.iter().flat_map(|worker| &worker.answered) {
-        histogram.saturating_record(answered.latency_ns);
+    for taken in workers.iter().flat_map(|worker| &worker.taken) {
+        histogram.saturating_record(taken.latency_ns);
     }
     let us = |ns: u64| ns as f64 / 1e3;
     let at = |quantile| us(histogram.value_at_quantile(quantile));
@@ -287,8 +323,8 @@ fn latency_us(workers: &[Worker]) -> Result<LatencyUs, Failure> {
 /// The answers of all threads in the order of the queries.
 fn collect(workers: &mut [Worker], queries: usize) -> Answers {
     let mut rows: Vec<Vec<Hit>> = vec![Vec::new(); queries];
-    for answered in workers.iter_mut().flat_map(|worker| worker.answered.drain(..)) {
-        rows[answered.query] = answered.hits;
+    for taken in workers.iter_mut().flat_map(|worker| worker.taken.drain(..)) {
+        rows[taken.query] = taken.hits;
     }
     Answers(rows)
 }

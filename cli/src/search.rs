@@ -67,6 +67,11 @@ pub fn execute(args: &SearchArgs, console: &Console) -> Result<(), Failure> {
             args.query.k, MAX_DIM
         )));
     }
+    if args.exact && args.query.inflight.is_some() {
+        return Err(Failure::Usage(
+            "--inflight does not go with --exact, which measures all queries at once".into(),
+        ));
+    }
     let options = OpenOptions {
         backend: args.backend,
         // Exact search has no use for any.
@@ -147,6 +152,7 @@ impl Loaded {
             index: &self.index,
             queries: &self.queries,
             params: args.query.params(),
+            in_flight: args.query.in_flight(args.backend).into(),
             interrupt: &console.interrupt,
         };
         let bar = console.bar();
@@ -208,6 +214,7 @@ impl Loaded {
             page_cache_reason: held.err(),
             mmap_verify: mapped.then(|| args.query.mmap_verify.to_string()),
             answers_crc32c: format!("{:08x}", pass.answers.crc32c()),
+            inflight: (!args.exact).then(|| args.query.in_flight(args.backend).into()),
         }
     }
 
@@ -283,8 +290,12 @@ fn text(args: &SearchArgs, run: &RunReport) -> String {
         rows.insert(0, ("recall", format!("{recall:.4} (recall@{})", run.k)));
     }
     let plural = if run.threads == 1 { "" } else { "s" };
+    let in_flight = match run.inflight {
+        Some(inflight @ 2..) => format!(" with {inflight} in flight"),
+        _ => String::new(),
+    };
     format!(
-        "{} {}queries through {}, {}, {} thread{plural}, k {}\n\n{}",
+        "{} {}queries through {}, {}, {} thread{plural}{in_flight}, k {}\n\n{}",
         table::count(run.queries),
         if args.exact { "exact " } else { "" },
         run.backend,

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::options::{MEMORY_HELP, Oversample, QueryOptions, Switch};
+use crate::options::{INFLIGHT_HELP, MAX_INFLIGHT, MEMORY_HELP, Oversample, QueryOptions, Switch};
 use crate::run::{Worker, Workload};
 use crate::search::Loaded;
 use crate::{report, table};
@@ -52,6 +52,9 @@ pub struct TuneArgs {
     #[arg(long, value_name = "BYTES|N%", help = MEMORY_HELP)]
     memory: Option<Memory>,
 
+    #[arg(long, value_name = "N", help = INFLIGHT_HELP, value_parser = clap::value_parser!(u16).range(1..=MAX_INFLIGHT))]
+    inflight: Option<u16>,
+
     /// Threads that search side by side
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=crate::search::MAX_THREADS))]
     threads: u16,
@@ -84,6 +87,7 @@ pub struct Tuned {
     pub codes: String,
     pub backend: String,
     pub threads: u16,
+    pub inflight: u16,
     pub k: u32,
     pub wanted_recall: f64,
     /// The fastest of `reached`.
@@ -154,6 +158,7 @@ fn tune(
         codes: codes.to_string(),
         backend: args.backend.to_string(),
         threads: args.threads,
+        inflight: query.in_flight(args.backend),
         k: args.k,
         wanted_recall: args.recall,
         best,
@@ -194,6 +199,7 @@ impl<'a> Passes<'a> {
             index,
             queries,
             params: SearchParams { k, ef: setting.ef, rescore },
+            in_flight: self.args.query().in_flight(self.args.backend).into(),
             interrupt: &self.console.interrupt,
         };
         let what = format!("ef {}", setting.ef);
@@ -228,6 +234,7 @@ impl TuneArgs {
             rescore: Switch::On,
             codes: self.codes,
             memory: self.memory,
+            inflight: self.inflight,
             mmap_verify: Verify::default(),
             engine: EngineChoice::default(),
             truth: Some(self.truth.clone()),

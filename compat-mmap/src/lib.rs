@@ -32,6 +32,7 @@
 //! # Ok::<(), ringpool_storage::Error>(())
 //! ```
 
+mod gather;
 mod options;
 mod runs;
 mod source;

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use memmap2::Mmap;
-use ringpool_storage::{Checksums, Error, PageNo, PageSize, PageSource, Result};
+use ringpool_storage::{Checksums, Error, Gather, PageNo, PageSize, PageSource, Result};
 
+use crate::gather::MmapGather;
 use crate::runs::runs;
 use crate::verified::VerifiedPages;
 use crate::{Advice, MmapOptions, Verify};
@@ -16,7 +17,7 @@ use crate::{Advice, MmapOptions, Verify};
 /// How many pages of a batch are asked for ahead of the first one that is read: far more than a
 /// query needs, and few enough that a batch of a whole file does not push out what it has asked
 /// for before it comes to it.
-const AHEAD_PAGES: usize = 1024;
+pub(crate) const AHEAD_PAGES: usize = 1024;
 
 /// A file's pages through a read-only mapping.
 ///
@@ -88,7 +89,7 @@ impl MmapSource {
     }
 
     /// The bytes of `page`, checked if they have to be.
-    fn page(&self, page: PageNo) -> Result<&[u8]> {
+    pub(crate) fn page(&self, page: PageNo) -> Result<&[u8]> {
         if page.0 >= self.page_count() {
             return Err(self.no_such(page));
         }
@@ -103,19 +104,29 @@ impl MmapSource {
         Ok(bytes)
     }
 
-    /// Starts the reads of all `pages`, and waits for none.
-    fn will_need(&self, pages: &[PageNo]) -> Result<()> {
+    /// Starts the reads of all `pages` that there are, and waits for none.
+    pub(crate) fn will_need(&self, pages: &[PageNo]) {
         for (first, last) in runs(pages).map(RangeInclusive::into_inner) {
-            if last >= self.page_count() {
-                return Err(self.no_such(PageNo(first.max(self.page_count()))));
+            let end = self.page_count().min(last.saturating_add(1));
+            if first >= end {
+                continue;
             }
             let start = first as usize * self.page_size.bytes();
-            let len = (last - first + 1) as usize * self.page_size.bytes();
+            let len = (end - first) as usize * self.page_size.bytes();
             // A hint that is refused, for want of memory, costs the overlap and no more: the
             // fault reads the page. A kernel without madvise was found out at open.
             let _ = self.map.advise_range(memmap2::Advice::WillNeed, start, len);
         }
-        Ok(())
+    }
+
+    /// Whether there are all these pages.
+    pub(crate) fn check_numbers(&self, pages: &[PageNo]) -> Result<()> {
+        let wrong = pages.iter().find(|page| page.0 >= self.page_count());
+        wrong.map_or(Ok(()), |&page| Err(self.no_such(page)))
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.file
     }
 
     fn no_such(&self, page: PageNo) -> Error {
@@ -140,13 +151,17 @@ impl PageSource for MmapSource {
         for (nth, slice) in pages.chunks(AHEAD_PAGES).enumerate() {
             // For a page on its own the fault that follows is as good.
             if self.advice == Advice::WillNeed && slice.len() > 1 {
-                self.will_need(slice)?;
+                self.will_need(slice);
             }
             for (i, &page) in slice.iter().enumerate() {
                 each(nth * AHEAD_PAGES + i, self.page(page)?);
             }
         }
         Ok(())
+    }
+
+    fn gather(&self) -> Option<Box<dyn Gather + '_>> {
+        Some(Box::new(MmapGather::new(self)))
     }
 }
 

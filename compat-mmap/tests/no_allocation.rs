@@ -51,3 +51,30 @@ fn a_visit_allocates_nothing_not_even_the_first() {
         assert_ne!(sum, 0);
     }
 }
+
+#[test]
+fn many_batches_at_once_allocate_nothing_once_as_many_were_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let specimen = Specimen::write(dir.path(), "f", PageSize::KIB_4, 200);
+    let pages: Vec<PageNo> = (0..200).rev().step_by(20).map(PageNo).collect();
+    for advice in Advice::ALL {
+        let options = MmapOptions { advice, verify: Verify::FirstTouch };
+        let source = MmapSource::open(&specimen.path, PageSize::KIB_4, None, options).unwrap();
+        let mut gather = source.gather().unwrap();
+        let mut sum = 0;
+        let mut pass = || {
+            let before = ALLOCATIONS.get();
+            for batch in 0..16 {
+                gather.ask(batch, &pages, &mut |_, bytes| sum += u64::from(bytes[0])).unwrap();
+            }
+            while gather.outstanding() > 0 {
+                gather.wait(&|| gather.has_arrivals(), None).unwrap();
+                gather.collect(&mut |_, _, bytes| sum += u64::from(bytes.unwrap()[0]));
+            }
+            ALLOCATIONS.get() - before
+        };
+        pass();
+        assert_eq!((0..100).map(|_| pass()).sum::<u64>(), 0, "{advice}");
+        assert_ne!(sum, 0);
+    }
+}

@@ -45,9 +45,11 @@ fn each_advice_is_a_source() {
     for advice in Advice::ALL {
         let dir = tempfile::tempdir().unwrap();
         let verify = Verify::FirstTouch;
-        conformance::sources(dir.path(), &|specimen| {
+        let open = |specimen: &Specimen| -> Box<dyn PageSource> {
             Box::new(open(specimen, MmapOptions { advice, verify }))
-        });
+        };
+        conformance::sources(dir.path(), &open);
+        conformance::gathers(dir.path(), &open);
     }
 }
 

@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use crate::codes::{Measured, Rows};
+use crate::codes::{Measured, Rows, Scheme, with_scheme};
 use crate::component::ComponentKind;
-use crate::graph::{self, ByteSpace, Graph, GraphOptions, RowSpace};
+use crate::graph::{self, ByteSpace, EMPTY, Graph, GraphOptions, RowSpace};
+use crate::paged::{Node, UpperCodes};
 use crate::write::{Gate, Staging};
-use crate::{BuildError, BuildOptions, Component, Manifest, Metric, Phase, Progress, Vectors};
+use crate::{
+    BuildError, BuildOptions, Component, Manifest, Metric, Phase, Progress, Quantizer, Vectors,
+};
 
 /// What a build made, and how long it took.
 #[derive(Clone, Debug, PartialEq)]
@@ -162,7 +165,7 @@ fn write(
     let mut components = std::mem::take(&mut manifest.components);
     for component in &mut components {
         let records = manifest.sections(component.kind);
-        let sections = sections_of(component.kind, vectors, made);
+        let sections = sections_of(component.kind, &manifest, vectors, made);
         debug_assert_eq!(records.len(), sections.len());
         let sections: Vec<_> =
             records.into_iter().zip(sections.iter().map(|section| &**section)).collect();
@@ -176,16 +179,27 @@ fn write(
 /// What goes into a component: the records of each of its sections put end to end.
 fn sections_of<'a>(
     kind: ComponentKind,
+    manifest: &Manifest,
     vectors: &'a Vectors,
     made: &'a Made,
 ) -> Vec<Cow<'a, [u8]>> {
+    let graph = &made.graph;
     match kind {
-        ComponentKind::Vectors => vec![vectors.bytes().into()],
+        ComponentKind::Vectors => match manifest.node() {
+            None => vec![vectors.bytes().into()],
+            Some(node) => vec![nodes(&node, manifest.inlined, vectors, made).into()],
+        },
         ComponentKind::Codes(quantizer) => {
             let codes = made.codes.iter().find(|made| made.codes.quantizer() == quantizer);
             let all = |made: &'a Measured| {
                 let deviation = made.deviation.to_bytes().to_vec().into();
-                std::iter::once(deviation).chain(made.codes.to_sections()).collect()
+                let mut sections = vec![deviation];
+                sections.extend(made.codes.to_sections());
+                let code = |&point: &u32| with_scheme!(&made.codes, codes => codes.row(point));
+                let upper: Vec<u8> =
+                    UpperCodes::points(graph).iter().flat_map(code).copied().collect();
+                sections.insert(sections.len() - 1, upper.into());
+                sections
             };
             codes.map_or_else(Vec::new, all)
         }
@@ -205,6 +219,25 @@ fn sections_of<'a>(
     }
 }
 
+/// Records that go on with a point's neighbours and their codes.
+fn nodes(node: &Node, inlined: Option<Quantizer>, vectors: &Vectors, made: &Made) -> Vec<u8> {
+    let codes = made.codes.iter().find(|made| Some(made.codes.quantizer()) == inlined);
+    let mut records = vec![0; vectors.len() * node.record_bytes()];
+    records.par_chunks_exact_mut(node.record_bytes()).enumerate().for_each(|(point, record)| {
+        let slots = made.graph.layers[0].slots(point as u32);
+        let (row, slots_out, codes_out) = node.parts_mut(record);
+        row.copy_from_slice(vectors.row_bytes(point));
+        slots_out.copy_from_slice(bytemuck::cast_slice(slots));
+        let neighbours = slots.iter().take_while(|&&slot| slot != EMPTY);
+        for (&neighbour, out) in neighbours.zip(codes_out.chunks_exact_mut(node.code_bytes)) {
+            if let Some(made) = codes {
+                with_scheme!(&made.codes, codes => out.copy_from_slice(codes.row(neighbour)));
+            }
+        }
+    });
+    records
+}
+
 /// The manifest, but for the checksums.
 fn describe(vectors: &Vectors, graph: &Graph, options: &BuildOptions) -> Manifest {
     let mut manifest = Manifest {
@@ -217,6 +250,7 @@ fn describe(vectors: &Vectors, graph: &Graph, options: &BuildOptions) -> Manifes
         m: options.m,
         ef_construction: options.ef_construction,
         quantizers: options.codes().collect(),
+        inlined: options.inlined,
         seed: options.seed,
         page_size: options.page_size,
         entry_point: graph.entry_point,

@@ -73,12 +73,18 @@ impl BuildOptions {
         let norms = if self.metric == Metric::Cosine { 4 * count } else { 0 };
         let walked_as_bytes = self.metric == Metric::L2 && element != Element::U8;
         let bytes = if walked_as_bytes { count * dim_count } else { 0 };
+        let node = |codes| row_bytes + 2 * m * (4 + codes::record_bytes(codes, dim) as u64);
+        let nodes_bytes = self.inlined.map_or(0, |codes| count.saturating_mul(node(codes)));
         let phases = [
             // A set of codes is laid out anew once when it is whole.
             largest + TRAINING_ROWS.min(count) * wide_bytes,
             // Whole numbers are walked as bytes; the repair walks as a thread does.
             bytes + norms + (threads + 1) * per_thread + round,
-            CHUNK_BYTES as u64 + upper_bytes + pages_bytes(count * row_bytes + graph_bytes),
+            CHUNK_BYTES as u64
+                + upper_bytes
+                + largest / (m - 1)
+                + nodes_bytes
+                + pages_bytes(count * row_bytes + nodes_bytes + graph_bytes),
         ];
         BuildMemory {
             vectors_bytes: count * row_bytes,
@@ -111,7 +117,7 @@ impl BuildOptions {
 
 /// One set of codes in memory: its sections, and what is computed of them once.
 fn resident_bytes(quantizer: Quantizer, dim: usize, points: usize) -> u64 {
-    let sections = codes::sections(quantizer, dim, points).into_iter();
+    let sections = codes::sections(quantizer, dim, points, 0).into_iter();
     let stored: u64 = sections.map(|(bytes, count)| bytes as u64 * count as u64).sum();
     let norms = if quantizer == Quantizer::Sq8 { 8 * points as u64 } else { 0 };
     stored + norms

@@ -60,6 +60,12 @@ impl Candidates {
         ahead.iter().find(|&&key| key & EXPANDED == 0).map(|&key| unpack(key).1)
     }
 
+    /// The points whose neighbours were not looked at yet, nearest first.
+    pub(crate) fn unexpanded(&self) -> impl Iterator<Item = u32> + '_ {
+        let ahead = self.sorted.get(self.cursor..).unwrap_or_default().iter();
+        ahead.filter(|&&key| key & EXPANDED == 0).map(|&key| unpack(key).1)
+    }
+
     /// Points farther than this would not be kept.
     #[inline]
     pub(crate) fn bound(&self) -> f32 {

@@ -4,12 +4,12 @@
 //! the sample, by its code and by itself. What matters to a search is how often an estimate swaps
 //! two points, so errors are told relative to how far distances differ from each other.
 
-use ringpool_storage::PageNo;
-
-use crate::codes::{Scheme, normalise, with_scheme};
+use crate::codes::{Measured, Scheme, normalise, with_scheme};
 use crate::distance::RowQuery;
 use crate::originals::Originals;
-use crate::{Manifest, Metric, SearchError, Segment, VectorValues, Vectors};
+use crate::paged::Paged;
+use crate::row_pages::RowPages;
+use crate::{ComponentKind, Manifest, Metric, SearchError, Segment, VectorValues, Vectors};
 
 /// Originals of the sample that serve as queries as well.
 const QUERIES: usize = 32;
@@ -36,36 +36,49 @@ impl Segment {
     /// # Errors
     /// When a page of the originals could not be had.
     pub fn codes_error(&self, sample: usize) -> Result<Option<CodesError>, SearchError> {
-        let Some(codes) = self.codes() else { return Ok(None) };
-        let (manifest, originals) = (self.manifest(), self.originals());
+        let Some(Measured { codes, .. }) = self.codes() else { return Ok(None) };
+        let manifest = self.manifest();
         let sample = sample.clamp(1, manifest.points) as u64;
         let point = |i: u64| (i * manifest.points as u64 / sample) as u32;
         let points: Vec<u32> = (0..sample).map(point).collect();
-        let rows = vectors_of(manifest, rows_of(originals, &points)?);
-        Ok(with_scheme!(codes, codes => compare(manifest, codes, &points, &rows)))
+        let (paged, resident) = match self.originals() {
+            Originals::Paged(paged) => (Some(paged), None),
+            Originals::Resident(rows) => (None, Some(rows)),
+        };
+        let rows = records_of(&points, manifest.row_bytes(), paged, &|point, out| {
+            resident.into_iter().for_each(|rows| out.copy_from_slice(rows.row(point)));
+        })?;
+        let rows = vectors_of(manifest, rows);
+        let code_bytes = manifest.record_bytes_of(ComponentKind::Codes(codes.quantizer()));
+        let made = records_of(&points, code_bytes, self.paged_codes(), &|point, out| {
+            with_scheme!(codes, codes => out.copy_from_slice(codes.row(point)));
+        })?;
+        Ok(with_scheme!(codes, codes => compare(manifest, codes, &made, &rows)))
     }
 }
 
 fn compare<S: Scheme>(
     manifest: &Manifest,
     codes: &S,
-    points: &[u32],
+    made: &[u8],
     rows: &Vectors,
 ) -> Option<CodesError> {
     let (mut exact_query, mut code_query) = (RowQuery::default(), S::Query::default());
     let mut values = vec![0.0; manifest.dim];
     let (mut exact, mut errors) = (Moments::default(), Moments::default());
-    let apart = points.len().div_ceil(QUERIES);
-    for query in (0..points.len()).step_by(apart) {
+    let code_bytes = made.len() / rows.len();
+    let apart = rows.len().div_ceil(QUERIES);
+    for query in (0..rows.len()).step_by(apart) {
         rows.row_f32(query, &mut values);
         exact_query.set(manifest.metric, manifest.element, &values);
         if manifest.metric == Metric::Cosine {
             normalise(&mut values);
         }
         codes.set_query(&values, &mut code_query);
-        for other in (0..points.len()).filter(|&other| other != query) {
+        for other in (0..rows.len()).filter(|&other| other != query) {
             let distance = f64::from(exact_query.distance(rows.row_bytes(other)));
-            let estimate = f64::from(codes.distance(&code_query, points[other]));
+            let estimate =
+                f64::from(codes.measure(&code_query, &made[other * code_bytes..][..code_bytes]));
             exact.add(distance);
             errors.add(estimate - distance);
         }
@@ -101,29 +114,35 @@ impl Moments {
     }
 }
 
-/// The originals of these points, put end to end. Pages are asked for in one batch.
-fn rows_of(originals: &Originals, points: &[u32]) -> Result<Vec<u8>, ringpool_storage::Error> {
-    let paged = match originals {
-        Originals::Resident(rows) => {
-            return Ok(points.iter().flat_map(|&point| rows.row(point)).copied().collect());
-        }
-        Originals::Paged(paged) => paged,
+/// The records of these points, put end to end: from memory, or read all in one batch.
+fn records_of(
+    points: &[u32],
+    record_bytes: usize,
+    paged: Option<&Paged>,
+    resident: &dyn Fn(u32, &mut [u8]),
+) -> Result<Vec<u8>, ringpool_storage::Error> {
+    let mut all = vec![0; points.len() * record_bytes];
+    let Some(Paged { source, records, .. }) = paged else {
+        points
+            .iter()
+            .zip(all.chunks_exact_mut(record_bytes))
+            .for_each(|(&p, out)| resident(p, out));
+        return Ok(all);
     };
-    let records = &paged.records;
-    let (row_bytes, page_bytes) = (records.record_bytes, records.page_size.bytes());
-    let parts = |point: u32| (0..records.span()).map(move |part| (point, part));
-    let wanted: Vec<(u32, u64)> = points.iter().flat_map(|&point| parts(point)).collect();
-    let page = |&(point, part): &(u32, u64)| PageNo(records.place(point).0.0 + part);
-    let pages: Vec<PageNo> = wanted.iter().map(page).collect();
-    let mut rows = vec![0; points.len() * row_bytes];
-    paged.source.visit(&pages, &mut |i, page| {
-        let (point, part) = wanted[i];
-        let row = &mut rows[i / records.span() as usize * row_bytes..][..row_bytes];
-        let (start, offset) = (part as usize * page_bytes, records.place(point).1);
-        let end = row_bytes.min(start + page_bytes - offset);
-        row[start..end].copy_from_slice(&page[offset..offset + end - start]);
-    })?;
-    Ok(rows)
+    for (points, all) in points
+        .chunks(RowPages::most(records))
+        .zip(all.chunks_mut(RowPages::most(records).saturating_mul(record_bytes)))
+    {
+        let mut wanted = RowPages::default();
+        wanted.plan(records, points.iter().copied());
+        let RowPages { pages, shares } = &mut wanted;
+        let each = &mut |i: usize, record: &[u8]| {
+            all[i * record_bytes..][..record_bytes].copy_from_slice(&record[..record_bytes]);
+        };
+        source.visit(pages, &mut |place, page| shares.take(records, points, place, page, each))?;
+        shares.finish(records, each);
+    }
+    Ok(all)
 }
 
 fn vectors_of(manifest: &Manifest, bytes: Vec<u8>) -> Vectors {

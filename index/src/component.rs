@@ -164,15 +164,16 @@ pub(crate) fn load_words(
     Ok(words)
 }
 
-/// Copies records out of their pages, each to a multiple of `stride_bytes`.
+/// Copies the rows that records begin with out of their pages, each to a multiple of `stride_bytes`.
 pub(crate) fn load_rows(
     source: &dyn PageSource,
     records: &Records,
+    row_bytes: usize,
     bytes: &mut [u8],
     stride_bytes: usize,
 ) -> Result<(), ringpool_storage::Error> {
     let record_bytes = records.record_bytes;
-    if stride_bytes == record_bytes {
+    if stride_bytes == record_bytes && row_bytes == record_bytes {
         return load_into(source, records, bytes);
     }
     visit_stretches(source, records, &mut |stretch, page| {
@@ -182,8 +183,11 @@ pub(crate) fn load_rows(
             let at = stretch.start + taken;
             let (record, from) = (at / record_bytes, at % record_bytes);
             let len = (record_bytes - from).min(stretch.len() - taken);
-            let to = &mut bytes[record * stride_bytes + from..][..len];
-            to.copy_from_slice(&page[taken..taken + len]);
+            if from < row_bytes {
+                let len = len.min(row_bytes - from);
+                let to = &mut bytes[record * stride_bytes + from..][..len];
+                to.copy_from_slice(&page[taken..taken + len]);
+            }
             taken += len;
         }
     })

@@ -266,6 +266,17 @@ pub enum SearchError {
     /// No candidates are allowed.
     #[error("ef is 0: allow at least 1 candidate")]
     ZeroEf,
+    /// A segment whose vectors are of another kind than those of the first.
+    #[error(
+        "segment {segment} has another metric, element or dimension than the first: search it on its own"
+    )]
+    Unlike {
+        /// Which one, counted from 0.
+        segment: usize,
+    },
+    /// Nothing to search in.
+    #[error("there are no segments: name at least one")]
+    NoSegments,
     /// Fewer candidates than hits, or no number.
     #[error("oversample {0} is not possible: use a number of at least 1")]
     Oversample(f32),
@@ -296,9 +307,17 @@ pub enum SearchError {
         /// The system's own answer.
         reason: String,
     },
-    /// A page of the originals could not be had.
+    /// A page could not be had.
     #[error(transparent)]
     Pages(ringpool_storage::Error),
+    /// A page holds something that no build writes.
+    #[error("{path}: {reason}; the file is damaged, restore it from a copy", path = .path.display())]
+    Component {
+        /// The file of pages.
+        path: PathBuf,
+        /// What is wrong, and what was expected.
+        reason: String,
+    },
 }
 
 impl From<ringpool_storage::Error> for SearchError {

@@ -13,7 +13,8 @@ use ringpool_storage::PageNo;
 use crate::candidates::Candidates;
 use crate::distance::RowQuery;
 use crate::layout::Records;
-use crate::originals::{Originals, PagedRows};
+use crate::originals::Originals;
+use crate::paged::Paged;
 use crate::search::check_query;
 use crate::{Element, Hit, Manifest, Metric, SearchError, Vectors};
 
@@ -98,7 +99,7 @@ fn pages_of(records: &Records, rows: u64) -> u64 {
 
 /// Replaces `rows` by the rows on these pages, put end to end.
 fn read(
-    originals: &PagedRows,
+    originals: &Paged,
     pages: Range<u64>,
     rows: &mut Vec<u8>,
 ) -> Result<(), ringpool_storage::Error> {
@@ -172,21 +173,21 @@ impl Best {
     /// All rows from pages: while one stretch is compared, the next is read.
     fn offer_pages(
         &mut self,
-        originals: &PagedRows,
+        originals: &Paged,
         progress: &mut ExactProgress<'_>,
     ) -> Result<(), SearchError> {
         let records = &originals.records;
-        let row_bytes = records.record_bytes;
-        let at_once = pages_of(records, self.rows_at_once(row_bytes) as u64);
+        let record_bytes = records.record_bytes;
+        let at_once = pages_of(records, self.rows_at_once(record_bytes) as u64);
         let stretch = |first: u64| first..records.pages().min(first + at_once);
         let (mut rows, mut next_rows, mut pages) = (Vec::new(), Vec::new(), stretch(0));
         read(originals, pages.clone(), &mut rows)?;
         while !pages.is_empty() {
-            let first = (records.stretch(pages.start).start / row_bytes) as u32;
+            let first = (records.stretch(pages.start).start / record_bytes) as u32;
             heard(progress(first.into(), records.count))?;
             let next = stretch(pages.end);
-            let ids = first..first + (rows.len() / row_bytes) as u32;
-            let row = |id| &rows[(id - first) as usize * row_bytes..][..row_bytes];
+            let ids = first..first + (rows.len() / record_bytes) as u32;
+            let row = |id| originals.row(&rows[(id - first) as usize * record_bytes..]);
             let (_, read) = rayon::join(
                 || self.offer(ids, &row),
                 || read(originals, next.clone(), &mut next_rows),

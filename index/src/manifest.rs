@@ -20,6 +20,7 @@ use crate::component::{open_regular, read_at_most};
 use crate::graph::MAX_LAYERS;
 use crate::layout::Records;
 use crate::options::{MAX_EF_CONSTRUCTION, MAX_M};
+use crate::paged::{Node, UpperCodes};
 use crate::quantizer::expect_possible;
 use crate::{
     ComponentFile, ComponentKind, Element, MAX_DIM, MAX_POINTS, Metric, Quantizer, SegmentError,
@@ -60,6 +61,9 @@ pub struct Manifest {
     /// The codes that the segment carries, the default of its searches first; none where walks
     /// read the originals.
     pub quantizers: Vec<Quantizer>,
+    /// The codes that each vector's record goes on with, after its neighbours; none where it ends
+    /// with the vector.
+    pub inlined: Option<Quantizer>,
     /// What the graph's layers were drawn from.
     pub seed: u64,
     /// The size of a page of every component.
@@ -190,6 +194,9 @@ impl Manifest {
             );
         }
         expect_possible(&self.quantizers, self.dim)?;
+        if let Some(inlined) = self.inlined.filter(|inlined| !self.quantizers.contains(inlined)) {
+            return Err(format!("{inlined} codes are inlined, and are none of the segment's"));
+        }
         let kinds = self.components.iter().map(|component| component.kind);
         if !kinds.eq(self.kinds()) {
             let names = self.kinds().into_iter().map(ComponentKind::name);
@@ -227,7 +234,10 @@ impl Manifest {
     pub(crate) fn sections(&self, kind: ComponentKind) -> Vec<Records> {
         let lengths: Vec<(usize, usize)> = match kind {
             ComponentKind::Vectors => vec![(self.record_bytes_of(kind), self.points)],
-            ComponentKind::Codes(quantizer) => codes::sections(quantizer, self.dim, self.points),
+            ComponentKind::Codes(quantizer) => {
+                let upper = UpperCodes::count(&self.layers);
+                codes::sections(quantizer, self.dim, self.points, upper)
+            }
             ComponentKind::Graph => {
                 let upper = self.layers.iter().skip(1);
                 // An upper record is a point and its slots.
@@ -253,10 +263,23 @@ impl Manifest {
     /// The length of a component's main records.
     pub(crate) fn record_bytes_of(&self, kind: ComponentKind) -> usize {
         match kind {
-            ComponentKind::Vectors => self.dim * self.element.bytes(),
+            ComponentKind::Vectors => {
+                self.node().map_or(self.row_bytes(), |node| node.record_bytes())
+            }
             ComponentKind::Codes(quantizer) => codes::record_bytes(quantizer, self.dim),
             ComponentKind::Graph => 4 * 2 * self.m,
         }
+    }
+
+    /// The length of a vector, in bytes.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.dim * self.element.bytes()
+    }
+
+    /// What each vector's record has in it where neighbours and codes are inlined.
+    pub(crate) fn node(&self) -> Option<Node> {
+        let code_bytes = codes::record_bytes(self.inlined?, self.dim);
+        Some(Node { row_bytes: self.row_bytes(), max_neighbours: 2 * self.m, code_bytes })
     }
 
     pub(crate) fn pages_of(&self, kind: ComponentKind) -> u64 {

@@ -24,6 +24,9 @@ pub struct BuildOptions {
     /// The codes that the segment carries, the default of its searches first. With
     /// [`Quantizer::None`], or without any, it carries none and walks read the originals.
     pub quantizers: Vec<Quantizer>,
+    /// Codes that each vector's record goes on with, after the point's neighbours, so that a walk
+    /// through pages reads one record a hop: one of `quantizers`. It costs 2M codes a point.
+    pub inlined: Option<Quantizer>,
     /// The size of a page of every component.
     pub page_size: PageSize,
     /// How many threads build; 0 means one a core.
@@ -39,6 +42,7 @@ impl Default for BuildOptions {
             m: 16,
             ef_construction: 200,
             quantizers: vec![Quantizer::Sq8],
+            inlined: None,
             page_size: PageSize::KIB_4,
             threads: 0,
             seed: 0,
@@ -67,6 +71,12 @@ impl BuildOptions {
         let ef = self.ef_construction;
         within("ef_construction", ef, 1, MAX_EF_CONSTRUCTION)?;
         within("threads", self.threads, 0, MAX_THREADS)?;
-        expect_possible(&self.quantizers, dim).map_err(BuildError::Quantizers)
+        expect_possible(&self.quantizers, dim).map_err(BuildError::Quantizers)?;
+        match self.inlined.filter(|&inlined| !self.codes().any(|codes| codes == inlined)) {
+            Some(inlined) => Err(BuildError::Quantizers(format!(
+                "{inlined} codes are to be inlined and not made: name them among the codes"
+            ))),
+            None => Ok(()),
+        }
     }
 }

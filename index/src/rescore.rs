@@ -22,8 +22,6 @@
 //! The original RaBitQ search (Gao and Long, SIGMOD 2024, section 4) reads whatever is within a
 //! fixed number of deviations, one by one; here a wanted recall decides, and pages come in batches.
 
-use crate::Hit;
-
 /// The most batches in which a search reads: each costs a trip to the disk.
 const MAX_WAVES: usize = 3;
 /// The growth is that of so many of the nearest candidates for each hit, since it falls with the
@@ -38,59 +36,84 @@ const MOST_TOO_NEAR: f32 = 2.0;
 /// A candidate whose original was not read yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate {
-    pub(crate) id: u32,
+    pub(crate) point: Point,
     /// The distance by its code, without bias.
     pub(crate) estimate: f32,
     /// The standard deviation of that.
     pub(crate) deviation: f32,
+    /// The distance of its original, where that is known already.
+    pub(crate) exact: Option<f32>,
     /// Of being among the hits.
     chance: f32,
 }
 
+/// A point of one of several segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Point {
+    pub(crate) segment: u32,
+    pub(crate) id: u32,
+}
+
+/// A point whose original was read, and how far it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Scored {
+    pub(crate) point: Point,
+    pub(crate) distance: f32,
+}
+
 impl Candidate {
-    pub(crate) fn new(id: u32, estimate: f32, deviation: f32) -> Self {
-        Self { id, estimate, deviation, chance: 1.0 }
+    pub(crate) fn new(point: Point, estimate: f32, deviation: f32) -> Self {
+        Self { point, estimate, deviation, exact: None, chance: 1.0 }
+    }
+
+    /// The same, where the distance of its original may be known.
+    pub(crate) fn known(self, exact: Option<f32>) -> Self {
+        Self { exact, ..self }
     }
 }
 
-/// What rescoring needs, kept from one search to the next.
+/// Which candidates are read, wave by wave; kept from one search to the next.
 #[derive(Default)]
 pub(crate) struct Waves {
     /// Set before each search, nearest first.
     pub(crate) unread: Vec<Candidate>,
-    points: Vec<u32>,
-    distances: Vec<f32>,
+    k: usize,
+    /// How many the next wave reads.
+    count: usize,
+    waves_left: usize,
+    growth: f32,
+    /// How many hits may be missed; `None` where the one wave is all there is.
+    missable: Option<f32>,
     nearest: Vec<f32>,
 }
 
 impl Waves {
-    /// Adds to `hits` what `read` tells of as many candidates as `recall` of `k` hits needs.
-    /// `read` replaces the distances by those of the points, in their order.
-    pub(crate) fn run<E>(
-        &mut self,
-        k: usize,
-        recall: f32,
-        hits: &mut Vec<Hit>,
-        mut read: impl FnMut(&[u32], &mut Vec<f32>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let growth = self.growth(k);
-        let missable = (1.0 - recall) * k as f32;
-        let mut count = k;
-        for wave in 1..=MAX_WAVES {
-            let count_now = count.min(self.unread.len());
-            if count_now == 0 {
-                break;
-            }
-            self.points.clear();
-            self.points.extend(self.unread.drain(..count_now).map(|candidate| candidate.id));
-            read(&self.points, &mut self.distances)?;
-            let scored = self.points.iter().zip(&self.distances);
-            hits.extend(scored.map(|(&id, &distance)| Hit { id, distance }));
-            let wanted = self.wanted(k, growth, missable, hits);
-            // What half of them tell may spare the rest, unless there is no further wave.
-            count = if wave + 1 < MAX_WAVES { wanted.div_ceil(2) } else { wanted };
-        }
-        Ok(())
+    /// Begins to read the `count` nearest candidates, and no others.
+    pub(crate) fn read(&mut self, count: usize) {
+        (self.count, self.waves_left, self.missable) = (count, 1, None);
+    }
+
+    /// Begins to read as many candidates as `recall` of `k` hits needs.
+    pub(crate) fn read_for(&mut self, k: usize, recall: f32) {
+        self.growth = self.growth(k);
+        (self.k, self.count, self.waves_left) = (k, k, MAX_WAVES);
+        self.missable = Some((1.0 - recall) * k as f32);
+    }
+
+    /// Replaces `wave` by the candidates that are to be read next; by none when no more are.
+    pub(crate) fn next(&mut self, wave: &mut Vec<Candidate>) {
+        wave.clear();
+        let count = if self.waves_left == 0 { 0 } else { self.count.min(self.unread.len()) };
+        wave.extend(self.unread.drain(..count));
+        self.waves_left = self.waves_left.saturating_sub(1);
+    }
+
+    /// Hears what has been read so far, and decides how much more is wanted.
+    pub(crate) fn heard(&mut self, scored: &[Scored]) {
+        let Some(missable) = self.missable.filter(|_| self.waves_left > 0) else { return };
+        let wanted = self.wanted(self.k, self.growth, missable, scored);
+        // What half of them tell may spare the rest, unless there is no further wave.
+        self.count = if self.waves_left > 1 { wanted.div_ceil(2) } else { wanted };
     }
 
     /// How the number of candidates grows with the distance.
@@ -102,9 +125,9 @@ impl Waves {
     }
 
     /// How many of the unread candidates must be read, of which it puts the best first.
-    fn wanted(&mut self, k: usize, growth: f32, missable: f32, hits: &[Hit]) -> usize {
+    fn wanted(&mut self, k: usize, growth: f32, missable: f32, scored: &[Scored]) -> usize {
         self.nearest.clear();
-        self.nearest.extend(hits.iter().map(|hit| hit.distance));
+        self.nearest.extend(scored.iter().map(|scored| scored.distance));
         let last = k.min(self.nearest.len()) - 1;
         let limit = *self.nearest.select_nth_unstable_by(last, f32::total_cmp).1;
         for candidate in &mut self.unread {
@@ -115,7 +138,7 @@ impl Waves {
             candidate.chance = normal_below(below);
         }
         self.unread.sort_unstable_by(|a, b| {
-            let nearer = a.estimate.total_cmp(&b.estimate).then(a.id.cmp(&b.id));
+            let nearer = a.estimate.total_cmp(&b.estimate).then(a.point.cmp(&b.point));
             b.chance.total_cmp(&a.chance).then(nearer)
         });
         let mut missed = 0.0;
@@ -149,8 +172,6 @@ fn normal_below(deviations: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use super::*;
 
     /// Runs over candidates that are truly as far as `exact` tells; returns hits and waves.
@@ -159,17 +180,26 @@ mod tests {
         exact: impl Fn(u32) -> f32,
         k: usize,
         recall: f32,
-    ) -> (Vec<Hit>, Vec<usize>) {
-        let (mut waves, mut hits, mut counts) = (Waves::default(), Vec::new(), Vec::new());
+    ) -> (Vec<Scored>, Vec<usize>) {
+        let (mut waves, mut scored, mut counts) = (Waves::default(), Vec::new(), Vec::new());
         let candidates = (0..).zip(candidates);
-        waves.unread.extend(candidates.map(|(id, &(e, d))| Candidate::new(id, e, d)));
-        let Ok(()) = waves.run(k, recall, &mut hits, |points, distances| {
+        let point = |id| Point { segment: 0, id };
+        waves.unread.extend(candidates.map(|(id, &(e, d))| Candidate::new(point(id), e, d)));
+        waves.read_for(k, recall);
+        let mut points = Vec::new();
+        loop {
+            waves.next(&mut points);
+            if points.is_empty() {
+                return (scored, counts);
+            }
             counts.push(points.len());
-            distances.clear();
-            distances.extend(points.iter().map(|&point| exact(point)));
-            Ok::<(), Infallible>(())
-        });
-        (hits, counts)
+            scored.extend(
+                points
+                    .iter()
+                    .map(|&Candidate { point, .. }| Scored { point, distance: exact(point.id) }),
+            );
+            waves.heard(&scored);
+        }
     }
 
     #[test]

@@ -18,11 +18,14 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// Reads all vectors through `source`.
-    pub(crate) fn load(source: &dyn PageSource, records: &Records) -> Result<Self, Error> {
-        let row_bytes = records.record_bytes;
+    pub(crate) fn load(
+        source: &dyn PageSource,
+        records: &Records,
+        row_bytes: usize,
+    ) -> Result<Self, Error> {
         let stride_bytes = stride_bytes(row_bytes);
         let mut bytes = Aligned::zeroed(records.count as usize * stride_bytes);
-        load_rows(source, records, &mut bytes, stride_bytes)?;
+        load_rows(source, records, row_bytes, &mut bytes, stride_bytes)?;
         Ok(Self { bytes, row_bytes, stride_bytes })
     }
 

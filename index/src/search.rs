@@ -1,17 +1,9 @@
-//! Searching a segment: walk by codes, then rescore from the originals.
+//! What is asked of a search, what it gives, and a thread that searches alone.
 
-use std::convert::Infallible;
-
-use crate::codes::{CodeQuery, Measured, Scheme, norm, normalise, with_scheme};
-use crate::distance::RowQuery;
-use crate::graph::Graph;
-use crate::graph::walk::{Scorer, WalkScratch};
-use crate::originals::{Originals, PageScratch, PagedRows};
-use crate::patience::Patient;
-use crate::prefetch::{PREFETCH_AHEAD, prefetch};
-use crate::rescore::{Candidate, Waves};
-use crate::resident::Rows;
-use crate::{Manifest, Metric, Patience, SearchError};
+use crate::graph::walk::WalkScratch;
+use crate::originals::{Originals, PageScratch};
+use crate::task::Task;
+use crate::{Patience, SearchError, Segment};
 
 /// A point that was found, and how far it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -74,7 +66,7 @@ impl SearchParams {
     }
 
     /// How many of the best by codes are of use.
-    fn shortlist(&self, points: usize) -> usize {
+    pub(crate) fn shortlist(&self, points: usize) -> usize {
         let wanted = match self.rescore {
             Rescore::Off | Rescore::Auto { .. } => self.k,
             // In f32, where 10 times 1.1 is 11 and not a little more. The cast saturates, and no
@@ -100,14 +92,8 @@ pub(crate) fn check_query(query: &[f32], expected: usize) -> Result<(), SearchEr
 #[derive(Default)]
 pub struct Scratch {
     walk: WalkScratch,
-    code_query: CodeQuery,
-    row_query: RowQuery,
-    /// The query as codes are made.
-    values: Vec<f32>,
     pages: PageScratch,
-    shortlist: Vec<u32>,
-    distances: Vec<f32>,
-    waves: Waves,
+    task: Task,
     originals: usize,
 }
 
@@ -116,230 +102,40 @@ impl Scratch {
     pub fn originals(&self) -> usize {
         self.originals
     }
-}
 
-/// A segment's parts, as a search sees them.
-pub(crate) struct Searched<'a> {
-    pub(crate) manifest: &'a Manifest,
-    pub(crate) patience: &'a Patience<'a>,
-    pub(crate) graph: &'a Graph,
-    pub(crate) codes: Option<&'a Measured>,
-    pub(crate) originals: &'a Originals,
-}
-
-impl Searched<'_> {
+    /// Searches a segment whose graph is in memory, and codes too where it has any: walks, then
+    /// visits the pages of each wave.
     pub(crate) fn search(
-        &self,
+        &mut self,
+        segment: &Segment,
         query: &[f32],
         params: &SearchParams,
-        scratch: &mut Scratch,
+        patience: &Patience<'_>,
         hits: &mut Vec<Hit>,
     ) -> Result<(), SearchError> {
-        params.check()?;
-        check_query(query, self.manifest.dim)?;
-        let row_query = &mut scratch.row_query;
-        row_query.set(self.manifest.metric, self.manifest.element, query);
-        scratch.pages.deadline = self.patience.deadline();
+        let Self { walk, pages, task, originals } = self;
         hits.clear();
-        scratch.originals = 0;
-        match self.codes {
-            Some(codes) => self.by_codes(codes, query, params, scratch, hits)?,
-            None => self.walked(params, scratch, hits)?,
-        }
-        hits.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id)));
-        hits.truncate(params.k);
-        Ok(())
-    }
-
-    /// The shortlist by codes, with the distances of the originals where they are wanted.
-    fn by_codes(
-        &self,
-        made: &Measured,
-        query: &[f32],
-        params: &SearchParams,
-        scratch: &mut Scratch,
-        hits: &mut Vec<Hit>,
-    ) -> Result<(), SearchError> {
-        let shortlist = params.shortlist(self.manifest.points);
-        scratch.values.clear();
-        scratch.values.extend_from_slice(query);
-        if self.manifest.metric == Metric::Cosine {
-            normalise(&mut scratch.values);
-        }
-        let Scratch { walk, code_query, values, .. } = scratch;
-        let ef = params.ef.max(shortlist).min(self.manifest.points);
-        with_scheme!(&made.codes, codes => self.walk_by(codes, values, ef, walk, code_query)?);
-        if let Rescore::Auto { recall } = params.rescore {
-            return self.by_waves(made, params.k, recall, scratch, hits);
-        }
-        let best = scratch.walk.found.iter().take(shortlist);
-        if params.rescore == Rescore::Off {
-            hits.extend(best.map(|(distance, id)| Hit { id, distance }));
-            return Ok(());
-        }
-        scratch.shortlist.clear();
-        scratch.shortlist.extend(best.map(|(_, point)| point));
-        self.patience.check()?;
-        let (points, distances) = (&scratch.shortlist, &mut scratch.distances);
-        let pages = &mut scratch.pages;
-        self.originals.score(&scratch.row_query, points, pages, distances)?;
-        let scored = points.iter().zip(distances.iter());
-        hits.extend(scored.map(|(&id, &distance)| Hit { id, distance }));
-        scratch.originals = hits.len();
-        Ok(())
-    }
-
-    /// As many of all candidates as a recall needs, with the distances of their originals.
-    fn by_waves(
-        &self,
-        made: &Measured,
-        k: usize,
-        recall: f32,
-        scratch: &mut Scratch,
-        hits: &mut Vec<Hit>,
-    ) -> Result<(), SearchError> {
-        let Scratch { walk, code_query, row_query, values, pages, waves, .. } = scratch;
-        let query_norm = norm(values);
-        waves.unread.clear();
-        waves.unread.extend(walk.found.iter().map(|(distance, id)| {
-            let error =
-                with_scheme!(&made.codes, codes => own_error(codes, code_query, id, distance));
-            let estimate = distance - made.deviation.bias;
-            let measured = || made.deviation.at(self.manifest.metric, estimate, query_norm);
-            match error {
-                Some(error) => Candidate::new(id, distance, error),
-                None => Candidate::new(id, estimate, measured()),
-            }
-        }));
-        waves.run(k, recall, hits, |points, distances| {
-            self.patience.check()?;
-            self.originals.score(row_query, points, pages, distances).map_err(SearchError::from)
-        })?;
-        scratch.originals = hits.len();
-        Ok(())
-    }
-
-    fn walk_by<S: Scheme>(
-        &self,
-        codes: &S,
-        values: &[f32],
-        ef: usize,
-        scratch: &mut WalkScratch,
-        query: &mut CodeQuery,
-    ) -> Result<(), SearchError> {
-        let query = S::query(query);
-        codes.set_query(values, query);
-        self.walk(ef, scratch, CodeScorer { codes, query })
-    }
-
-    /// The best points by a walk over the originals themselves.
-    fn walked(
-        &self,
-        params: &SearchParams,
-        scratch: &mut Scratch,
-        hits: &mut Vec<Hit>,
-    ) -> Result<(), SearchError> {
-        let ef = params.ef.max(params.k).min(self.manifest.points);
-        let Scratch { walk, row_query: query, pages, .. } = scratch;
-        match self.originals {
-            Originals::Resident(rows) => self.walk(ef, walk, RowScorer { rows, query })?,
-            Originals::Paged(rows) => {
-                self.walk(ef, walk, PageScorer { rows, query, scratch: pages })?;
+        *originals = 0;
+        task.begin(std::iter::once(segment), query, params)?;
+        task.walk(segment, 0, walk, pages, patience)?;
+        task.end_walks();
+        while task.next_wave() {
+            patience.check()?;
+            while task.next_part(segment, 0) {
+                let Originals::Paged(rows) = segment.originals() else { break };
+                task.visiting(rows, 0, |pages, take| {
+                    rows.source.visit_until(pages, patience.deadline(), take)
+                })?;
+                task.end_part(rows, 0);
             }
         }
-        let found = walk.found.iter().take(params.k);
-        hits.extend(found.map(|(distance, id)| Hit { id, distance }));
+        *originals = task.originals();
+        hits.extend(task.nearest().iter().map(|scored| scored.hit()));
         Ok(())
     }
 
-    /// Leaves the `ef` best of layer 0 in `scratch`.
-    fn walk<S: Scorer>(
-        &self,
-        ef: usize,
-        scratch: &mut WalkScratch,
-        scorer: S,
-    ) -> Result<(), SearchError>
-    where
-        SearchError: From<S::Error>,
-    {
-        let mut scorer = Patient { scorer, patience: self.patience };
-        let from = scratch.descend(self.graph, 0, &mut scorer)?;
-        scratch.search_layer(self.graph, 0, from, ef, &mut scorer)
-    }
-}
-
-fn own_error<S: Scheme>(
-    codes: &S,
-    query: &mut CodeQuery,
-    point: u32,
-    distance: f32,
-) -> Option<f32> {
-    codes.error(S::query(query), point, distance)
-}
-
-struct CodeScorer<'a, S: Scheme> {
-    codes: &'a S,
-    query: &'a S::Query,
-}
-
-impl<S: Scheme> Scorer for CodeScorer<'_, S> {
-    type Error = Infallible;
-
-    fn score(
-        &mut self,
-        points: &[u32],
-        _bound: f32,
-        distances: &mut Vec<f32>,
-    ) -> Result<(), Infallible> {
-        distances.clear();
-        for &point in points.iter().take(PREFETCH_AHEAD) {
-            prefetch(self.codes.row(point));
-        }
-        for (i, &point) in points.iter().enumerate() {
-            if let Some(&ahead) = points.get(i + PREFETCH_AHEAD) {
-                prefetch(self.codes.row(ahead));
-            }
-            distances.push(self.codes.distance(self.query, point));
-        }
-        Ok(())
-    }
-}
-
-struct RowScorer<'a> {
-    rows: &'a Rows,
-    query: &'a RowQuery,
-}
-
-impl Scorer for RowScorer<'_> {
-    type Error = Infallible;
-
-    #[inline]
-    fn score(
-        &mut self,
-        points: &[u32],
-        bound: f32,
-        distances: &mut Vec<f32>,
-    ) -> Result<(), Infallible> {
-        self.rows.score(self.query, points, bound, distances);
-        Ok(())
-    }
-}
-
-struct PageScorer<'a> {
-    rows: &'a PagedRows,
-    query: &'a RowQuery,
-    scratch: &'a mut PageScratch,
-}
-
-impl Scorer for PageScorer<'_> {
-    type Error = ringpool_storage::Error;
-
-    fn score(
-        &mut self,
-        points: &[u32],
-        _bound: f32,
-        distances: &mut Vec<f32>,
-    ) -> Result<(), ringpool_storage::Error> {
-        self.rows.score(self.query, points, self.scratch, distances)
+    /// Notes what another has read on behalf of it.
+    pub(crate) fn note_originals(&mut self, originals: usize) {
+        self.originals = originals;
     }
 }

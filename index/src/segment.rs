@@ -5,15 +5,14 @@ use std::sync::Arc;
 
 use ringpool_storage::PageSource;
 
-use crate::aligned::Aligned;
-use crate::codes::{Codes, Measured, Shape};
-use crate::component::{ComponentKind, load_records, load_words};
+use crate::codes::Measured;
 use crate::exact::{ExactProgress, exact_in};
-use crate::graph::{Graph, Layer};
-use crate::layout::Records;
-use crate::originals::{Originals, PagedRows};
-use crate::resident::Rows;
-use crate::search::{Hit, Scratch, SearchParams, Searched};
+use crate::graph::Graph;
+use crate::opening::Opening;
+use crate::originals::Originals;
+use crate::paged::{Node, Paged, UpperCodes};
+use crate::search::{Hit, Scratch, SearchParams};
+use crate::searches::{Query, Searches};
 use crate::{ComponentFile, Manifest, Patience, Quantizer, SearchError, SegmentError, Vectors};
 
 /// Where a component is while its segment is open.
@@ -22,16 +21,27 @@ pub enum Placed {
     Resident(Arc<dyn PageSource>),
     /// Read page by page at search time.
     Paged(Arc<dyn PageSource>),
+    /// Read from the records of the originals, which it is inlined in: of the graph and the codes
+    /// only what is above layer 0 is read once, through this source, and kept.
+    Inlined(Arc<dyn PageSource>),
     /// Not opened: codes that no search will walk by.
     Left,
 }
 
 /// An open segment. Any number of threads may search it, each with a [`Scratch`] of its own.
 pub struct Segment {
-    manifest: Manifest,
-    graph: Graph,
-    codes: Option<Measured>,
-    originals: Originals,
+    pub(crate) manifest: Manifest,
+    /// Of layer 0 without neighbours where these are paged.
+    pub(crate) graph: Graph,
+    pub(crate) paged_links: Option<Paged>,
+    /// Without the codes themselves where these are paged.
+    pub(crate) codes: Option<Measured>,
+    pub(crate) paged_codes: Option<Paged>,
+    /// Those of the points above layer 0, where the others are not in memory.
+    pub(crate) upper_codes: Option<UpperCodes>,
+    /// What is in each record of the originals, where walks read nothing else.
+    pub(crate) node: Option<Node>,
+    pub(crate) originals: Originals,
 }
 
 impl Segment {
@@ -48,48 +58,12 @@ impl Segment {
         place: &mut dyn FnMut(&ComponentFile) -> ringpool_storage::Result<Placed>,
     ) -> Result<Self, SegmentError> {
         let manifest = Manifest::read(dir)?;
-        let (mut originals, mut codes, mut graph) = (None, None, None);
-        for file in manifest.component_files(dir)? {
-            let placed = place(&file)?;
-            if let Placed::Resident(source) | Placed::Paged(source) = &placed {
-                expect_pages(&file, &**source)?;
-            }
-            let sections = manifest.sections(file.kind);
-            let path = || file.path.clone();
-            match (file.kind, placed) {
-                (ComponentKind::Vectors, Placed::Resident(source)) => {
-                    let rows = Rows::load(&*source, &sections[0])?;
-                    originals = Some(Originals::Resident(rows));
-                }
-                (ComponentKind::Vectors, Placed::Paged(source)) => {
-                    let records = sections[0];
-                    originals = Some(Originals::Paged(PagedRows { source, records }));
-                }
-                (ComponentKind::Codes(_), Placed::Left) => {}
-                (ComponentKind::Codes(_), Placed::Resident(_)) if codes.is_some() => {
-                    let reason = "a second set of codes is of no use: leave all but one";
-                    return Err(SegmentError::Placement { path: path(), reason });
-                }
-                (ComponentKind::Codes(quantizer), Placed::Resident(source)) => {
-                    codes = Some(load_codes(&manifest, &file, &*source, &sections, quantizer)?);
-                }
-                (ComponentKind::Graph, Placed::Resident(source)) => {
-                    graph = Some(load_graph(&manifest, &file, &*source, &sections)?);
-                }
-                (_, Placed::Paged(_)) => {
-                    let reason = "this component cannot be read by page: keep it resident";
-                    return Err(SegmentError::Placement { path: path(), reason });
-                }
-                (_, Placed::Left) => {
-                    let reason = "a search needs this component: do not leave it out";
-                    return Err(SegmentError::Placement { path: path(), reason });
-                }
-            }
+        let files = manifest.component_files(dir)?;
+        let mut opening = Opening::new(manifest);
+        for file in &files {
+            opening.take(file, place(file)?)?;
         }
-        let (Some(originals), Some(graph)) = (originals, graph) else {
-            return Err(SegmentError::NotASegment { dir: dir.into() });
-        };
-        Ok(Self { manifest, graph, codes, originals })
+        opening.end(dir)
     }
 
     /// What searches walk by: the codes that were opened, or the originals.
@@ -102,8 +76,41 @@ impl Segment {
         &self.manifest
     }
 
-    pub(crate) fn codes(&self) -> Option<&Codes> {
-        self.codes.as_ref().map(|made| &made.codes)
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Layer 0 of the graph where it is read by page.
+    pub(crate) fn paged_links(&self) -> Option<&Paged> {
+        self.paged_links.as_ref()
+    }
+
+    pub(crate) fn codes(&self) -> Option<&Measured> {
+        self.codes.as_ref()
+    }
+
+    /// The codes where they are read by page.
+    pub(crate) fn paged_codes(&self) -> Option<&Paged> {
+        self.paged_codes.as_ref()
+    }
+
+    /// Those of the points above layer 0, where the others are not in memory.
+    pub(crate) fn upper_codes(&self) -> Option<&UpperCodes> {
+        self.upper_codes.as_ref()
+    }
+
+    /// What is in each record of the originals, where walks read nothing else.
+    pub(crate) fn node(&self) -> Option<&Node> {
+        self.node.as_ref()
+    }
+
+    /// Whether a walk reads no page.
+    pub(crate) fn is_walked_in_memory(&self) -> bool {
+        let has_codes = match self.originals {
+            Originals::Resident(_) => true,
+            Originals::Paged(_) => self.codes.is_some(),
+        };
+        self.node.is_none() && self.paged_links.is_none() && self.paged_codes.is_none() && has_codes
     }
 
     pub(crate) fn originals(&self) -> &Originals {
@@ -117,7 +124,8 @@ impl Segment {
             Originals::Resident(rows) => rows.resident_bytes(),
             Originals::Paged(_) => 0,
         };
-        self.graph.resident_bytes() + codes + originals
+        let upper = self.upper_codes.as_ref().map_or(0, UpperCodes::resident_bytes);
+        self.graph.resident_bytes() + codes + upper + originals
     }
 
     /// The `k` points nearest to `query` that the walk finds, nearest first, ties by lower id.
@@ -163,14 +171,18 @@ impl Segment {
         scratch: &mut Scratch,
         hits: &mut Vec<Hit>,
     ) -> Result<(), SearchError> {
-        let searched = Searched {
-            manifest: &self.manifest,
-            patience: &patience,
-            graph: &self.graph,
-            codes: self.codes.as_ref(),
-            originals: &self.originals,
-        };
-        searched.search(query, params, scratch, hits)
+        if self.is_walked_in_memory() {
+            return scratch.search(self, query, params, &patience, hits);
+        }
+        let mut found = Ok(());
+        let mut queries =
+            std::iter::once(Query { number: 0, values: query, params: *params, patience });
+        Searches::new(&[self], 1)?.run(&mut || queries.next(), &mut |answer| {
+            hits.clear();
+            scratch.note_originals(answer.originals);
+            found = answer.hits.map(|found| hits.extend_from_slice(found));
+        });
+        found
     }
 
     /// For each query the `k` points nearest to it, by measuring all: nearest first, ties by lower
@@ -194,65 +206,4 @@ impl std::fmt::Debug for Segment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Segment").field("manifest", &self.manifest).finish_non_exhaustive()
     }
-}
-
-fn damaged(file: &ComponentFile, reason: String) -> SegmentError {
-    let path = file.path.clone();
-    SegmentError::Component { path, reason }
-}
-
-fn expect_pages(file: &ComponentFile, source: &dyn PageSource) -> Result<(), SegmentError> {
-    let expected = (file.pages, file.page_size);
-    let found = (source.page_count(), source.page_size());
-    if found == expected {
-        return Ok(());
-    }
-    let ((expected, expected_size), (found, found_size)) = (expected, found);
-    Err(damaged(
-        file,
-        format!(
-            "its source has {found} pages of {found_size}, expected {expected} of {expected_size}"
-        ),
-    ))
-}
-
-fn load_codes(
-    manifest: &Manifest,
-    file: &ComponentFile,
-    source: &dyn PageSource,
-    sections: &[Records],
-    quantizer: Quantizer,
-) -> Result<Measured, SegmentError> {
-    let Manifest { metric, dim, points, .. } = *manifest;
-    let loaded = sections.iter().map(|records| load_records(source, records));
-    let loaded = loaded.collect::<Result<Vec<_>, _>>()?;
-    let codes = Measured::from_sections(quantizer, Shape { metric, dim, points }, loaded);
-    codes.map_err(|reason| damaged(file, reason))
-}
-
-fn load_graph(
-    manifest: &Manifest,
-    file: &ComponentFile,
-    source: &dyn PageSource,
-    sections: &[Records],
-) -> Result<Graph, SegmentError> {
-    let mut layers = vec![Layer {
-        points: Vec::new(),
-        slots: load_words(source, &sections[0])?,
-        max_neighbours: 2 * manifest.m,
-    }];
-    for section in &sections[1..] {
-        let words = load_words(source, section)?;
-        let mut points = Vec::with_capacity(section.count as usize);
-        let mut slots = Aligned::zeroed(section.count as usize * manifest.m);
-        let records = words.chunks(manifest.m + 1).zip(slots.chunks_mut(manifest.m));
-        for (record, slots) in records {
-            points.push(record[0]);
-            slots.copy_from_slice(&record[1..]);
-        }
-        layers.push(Layer { points, slots, max_neighbours: manifest.m });
-    }
-    let graph = Graph { entry_point: manifest.entry_point, layers };
-    graph.check().map_err(|reason| damaged(file, reason))?;
-    Ok(graph)
 }

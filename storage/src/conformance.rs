@@ -1,8 +1,10 @@
 //! What every source and every device must do, as functions that anybody may call from a test.
 //!
-//! A [`Specimen`] is a file of pages that say who they are. [`sources`] and [`devices`] run a
-//! list of cases over an implementation that opens it; each case panics with its name when it
-//! fails, as a test does.
+//! A [`Specimen`] is a file of pages that say who they are. [`sources`], [`gathers`] and
+//! [`devices`] run a list of cases over an implementation that opens it; each case panics with its
+//! name when it fails, as a test does.
+
+mod gathers;
 
 use std::fmt::Display;
 use std::io::Write;
@@ -14,6 +16,8 @@ use std::{fs, io, thread};
 use crate::{
     Checksums, Error, FileKey, MemorySource, PageDevice, PageNo, PageSize, PageSource, ReadBuffer,
 };
+
+pub use gathers::gathers;
 
 /// A file of pages whose bytes tell which page they are.
 pub struct Specimen {
@@ -298,7 +302,7 @@ fn a_dropped_buffer_outlives_its_reads(specimen: &Specimen, device: &dyn PageDev
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FaultyDevice, MemoryDevice};
+    use crate::{Answer, Fault, FaultyDevice, MemoryDevice};
 
     fn load(specimen: &Specimen) -> MemorySource {
         let bytes = fs::read(&specimen.path).unwrap();
@@ -336,6 +340,53 @@ mod tests {
         sources(dir.path(), &|specimen| {
             Box::new(Checked(load(specimen), specimen.checksums.clone()))
         });
+    }
+
+    #[test]
+    fn a_source_without_a_gather_is_visited() {
+        let dir = tempfile::tempdir().unwrap();
+        gathers(dir.path(), &|specimen| {
+            Box::new(Checked(load(specimen), specimen.checksums.clone()))
+        });
+    }
+
+    /// Reads without a pool.
+    struct Direct {
+        device: FaultyDevice,
+        checksums: Checksums,
+        depth: u32,
+    }
+
+    impl PageSource for Direct {
+        fn page_size(&self) -> PageSize {
+            self.device.page_size()
+        }
+        fn page_count(&self) -> u64 {
+            self.device.page_count()
+        }
+        fn visit(&self, pages: &[PageNo], each: &mut dyn FnMut(usize, &[u8])) -> crate::Result<()> {
+            ReadBuffer::new(self.depth, self.page_size()).visit(&self.device, pages, each)
+        }
+        fn gather(&self) -> Option<Box<dyn crate::Gather + '_>> {
+            let Self { device, checksums, depth } = self;
+            Some(Box::new(crate::DeviceGather::new(device, Some(checksums), *depth)))
+        }
+    }
+
+    #[test]
+    fn a_device_is_gathered_from_also_one_that_is_slow_and_full() {
+        let dir = tempfile::tempdir().unwrap();
+        for depth in [1, 3, 64] {
+            gathers(dir.path(), &|specimen| {
+                let script = |ordinal: u64, _: PageNo| Answer {
+                    late_by_reads: (ordinal * 7 % 5) as u32,
+                    fault: (ordinal % 11 == 3).then_some(Fault::QueueFull),
+                };
+                let memory = Arc::new(MemoryDevice::new(load(specimen)));
+                let device = FaultyDevice::answering(memory, script);
+                Box::new(Direct { device, checksums: specimen.checksums.clone(), depth })
+            });
+        }
     }
 
     #[test]

@@ -139,6 +139,21 @@ pub enum Error {
         waited: Duration,
     },
 
+    /// More pages are asked for on behalf of the batches of one [`Gather`](crate::Gather) than it
+    /// keeps count of. Collect what has arrived before asking for more.
+    #[error(
+        "{file}: page {page} was not asked for: {pages} pages are waited for already; collect what \
+         has arrived before asking for more, or visit them"
+    )]
+    Backlogged {
+        /// Path of the file.
+        file: Arc<str>,
+        /// The first page there was no room for.
+        page: PageNo,
+        /// How many pages are waited for.
+        pages: usize,
+    },
+
     /// This process is a child of the one that opened the file. Rings and frames stay with the
     /// parent; open the file again after the fork.
     #[error("{file}: opened before a fork: open it again in the child process")]

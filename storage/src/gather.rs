@@ -22,8 +22,8 @@ pub trait Gather {
     /// Returns how many are still to come. Does not wait.
     ///
     /// # Errors
-    /// When the source can read nothing any more, or has no such page. The batch is then to be
-    /// [left](Self::leave).
+    /// When the source can read nothing any more, has no such page, or is asked for more than it
+    /// keeps count of. The batch is then to be [left](Self::leave).
     fn ask(
         &mut self,
         batch: u32,
@@ -31,27 +31,30 @@ pub trait Gather {
         each: &mut dyn FnMut(usize, &[u8]),
     ) -> Result<usize>;
 
-    /// Hands over what has arrived since, in order of arrival. Does not wait.
+    /// Hands over what has arrived since, in order of arrival: each page that was asked for once,
+    /// or why it could not be had. Does not wait. Starts what could not be started before.
     fn collect(&mut self, each: &mut Arrivals<'_>);
 
-    /// Whether there is something to collect.
+    /// Whether it is worth while to [`collect`](Self::collect): something has arrived, or it is time
+    /// to try again what could not be started.
     fn has_arrivals(&self) -> bool;
 
     /// How many pages are still to come.
     fn outstanding(&self) -> usize;
 
-    /// Waits until `until()` holds or `deadline` has passed, and lands meanwhile what completes.
-    /// `until` is asked again when something has arrived here; it may ask other gathers, too, whose
-    /// pages come from the same device. May return earlier, when it is time to
-    /// [`collect`](Self::collect): what could not be started before is then tried again.
+    /// Waits until `until()` holds, this gather [has arrivals](Self::has_arrivals) or `deadline` has
+    /// passed, and lands meanwhile what completes; may return earlier. `until` is asked again when
+    /// something has arrived, here or at another gather of the same thread. Those whose files are
+    /// read by the same engine are served by one wait. A thread with gathers of several engines
+    /// waits for each in turn, and not for long.
     ///
     /// # Errors
     /// When the device has been silent for longer than the source has patience. What is
     /// outstanding is then not to be expected soon.
     fn wait(&self, until: &dyn Fn() -> bool, deadline: Option<Instant>) -> Result<()>;
 
-    /// Hands over nothing more of `batch`. What is in flight lands by itself; the number may be
-    /// used anew at once.
+    /// Hands over nothing more of `batch`. What is in flight lands by itself and gives back what it
+    /// holds; the number may be used anew at once.
     fn leave(&mut self, batch: u32);
 }
 

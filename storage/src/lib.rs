@@ -15,9 +15,11 @@
 //! Both traits have a public list of tests in [`conformance`]: an implementation, also somebody
 //! else's, is right when it passes it.
 
+mod asked;
 mod checksum;
 pub mod conformance;
 mod device;
+mod device_gather;
 mod error;
 mod fault_plan;
 mod faulty;
@@ -30,8 +32,10 @@ mod page;
 mod read_buffer;
 mod source;
 
+pub use asked::{Asked, AskedPages};
 pub use checksum::{Checksums, FileKey};
 pub use device::{Landing, PageDevice, PageRead, Registration, park_until};
+pub use device_gather::DeviceGather;
 pub use error::{Awaited, Error, Result};
 pub use fault_plan::{FaultPlan, FaultRates};
 pub use faulty::{Answer, Fault, FaultyDevice, Incident};

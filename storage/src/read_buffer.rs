@@ -250,18 +250,18 @@ impl<'a, F: FnMut(usize, &[u8])> Visit<'a, F> {
 }
 
 /// The memory and where its reads land.
-struct Slots {
+pub(crate) struct Slots {
     memory: NonNull<u8>,
     layout: Layout,
     size: PageSize,
     depth: u32,
-    arrivals: ArrayQueue<(u32, Result<()>)>,
+    pub(crate) arrivals: ArrayQueue<(u32, Result<()>)>,
     asker: Mutex<Option<Asker>>,
     registration: OnceLock<Option<Registration>>,
 }
 
 /// Who is to be told of an arrival.
-enum Asker {
+pub(crate) enum Asker {
     Thread(Thread),
     /// Told once; it says so again when it waits again.
     Task(Waker),
@@ -277,7 +277,7 @@ unsafe impl Sync for Slots {}
 
 #[allow(unsafe_code)]
 impl Slots {
-    fn new(depth: u32, size: PageSize) -> Self {
+    pub(crate) fn new(depth: u32, size: PageSize) -> Self {
         let layout = Layout::from_size_align(depth as usize * size.bytes(), size.bytes().max(4096))
             .expect("a buffer larger than the address space");
         // SAFETY: the layout's size is not zero: `depth` and a page size are positive.
@@ -288,7 +288,7 @@ impl Slots {
         Self { memory, layout, size, depth, arrivals, asker, registration }
     }
 
-    fn register(&self, device: &dyn PageDevice) -> bool {
+    pub(crate) fn register(&self, device: &dyn PageDevice) -> bool {
         // SAFETY: the allocation lives until `drop`, which takes the registration back first.
         let register = || unsafe { device.register(self.memory, self.layout.size()) };
         self.registration.get_or_init(register).is_some()
@@ -301,7 +301,7 @@ impl Slots {
     }
 
     /// A read into `slot`, which the caller has just taken from the free ones.
-    fn read(self: &Arc<Self>, page: PageNo, slot: u32) -> PageRead {
+    pub(crate) fn read(self: &Arc<Self>, page: PageNo, slot: u32) -> PageRead {
         // SAFETY: the slot is free, so nothing else touches its memory, and it is not used again
         // until its arrival was popped. The landing is this very allocation, aligned to the page.
         unsafe {
@@ -311,13 +311,13 @@ impl Slots {
     }
 
     /// The bytes of a slot whose read has landed and that was not given out again.
-    fn page(&self, slot: u32) -> &[u8] {
+    pub(crate) fn page(&self, slot: u32) -> &[u8] {
         // SAFETY: no read is in flight into this slot, so that nobody writes to it; popping its
         // arrival made the read's bytes visible.
         unsafe { std::slice::from_raw_parts(self.address(slot).as_ptr(), self.size.bytes()) }
     }
 
-    fn tell(&self, asker: Asker) {
+    pub(crate) fn tell(&self, asker: Asker) {
         *self.asker.lock().unwrap_or_else(PoisonError::into_inner) = Some(asker);
     }
 }

@@ -52,16 +52,19 @@ impl Measured {
         ControlFlow::Continue(Some(Self { codes, deviation }))
     }
 
-    /// Takes all sections of a component, the deviation first.
+    /// Takes the sections of a component before those of codes, the deviation first, and the codes,
+    /// or none where they are elsewhere.
     pub(crate) fn from_sections(
         quantizer: Quantizer,
         shape: Shape,
         mut sections: Vec<Vec<u8>>,
+        codes: Vec<u8>,
     ) -> Result<Self, String> {
         if sections.is_empty() {
             return Err("the deviation is missing".into());
         }
         let deviation = Deviation::of(&floats(&sections.remove(0)))?;
+        sections.push(codes);
         Ok(Self { codes: Codes::from_sections(quantizer, shape, sections)?, deviation })
     }
 }

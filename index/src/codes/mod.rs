@@ -37,7 +37,8 @@ pub(crate) trait Scheme: Sized + Send + Sync {
     fn to_sections(&self) -> Vec<Cow<'_, [u8]>>;
 
     /// Takes sections of the right lengths that anybody may have written; says what is wrong with
-    /// them where they cannot be codes.
+    /// them where they cannot be codes. The last one may be empty: the codes are then elsewhere,
+    /// and each is to be [checked](Self::check) before it is [measured](Self::measure).
     fn from_sections(shape: Shape, sections: Vec<Vec<u8>>) -> Result<Self, String>;
 
     /// This scheme's part of a query against any.
@@ -52,9 +53,17 @@ pub(crate) trait Scheme: Sized + Send + Sync {
     /// The distance of a query to a point as far as its code tells: a number or infinity.
     fn distance(&self, query: &Self::Query, point: u32) -> f32;
 
-    /// The standard deviation of what `distance` said of this point, where a scheme knows it of
-    /// each point: a number that is not negative.
-    fn error(&self, _query: &Self::Query, _point: u32, _distance: f32) -> Option<f32> {
+    /// The distance of a query to the point with this code, wherever that lies: the same number.
+    fn measure(&self, query: &Self::Query, code: &[u8]) -> f32;
+
+    /// What is wrong with a code that anybody may have written, if it cannot be one.
+    fn check(&self, _code: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// The standard deviation of what `distance` said of the point with this code, where a scheme
+    /// knows it of each point: a number that is not negative.
+    fn error(&self, _query: &Self::Query, _code: &[u8], _distance: f32) -> Option<f32> {
         None
     }
 
@@ -65,12 +74,11 @@ pub(crate) trait Scheme: Sized + Send + Sync {
 /// Hears how far a long work is, and may end it.
 pub(crate) type Step<'a> = dyn Fn(u64) -> ControlFlow<()> + Sync + 'a;
 
-/// What codes were made of.
+/// What codes are like.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) metric: Metric,
-    pub(crate) dim: usize,
-    pub(crate) points: usize,
+    pub(crate) code_bytes: usize,
 }
 
 /// The codes of all points, of any scheme.
@@ -169,8 +177,14 @@ impl Codes {
 }
 
 /// The sections of a component of codes: the length of a record and how many there are. The first
-/// has the deviation, the last the codes, one a point.
-pub(crate) fn sections(quantizer: Quantizer, dim: usize, points: usize) -> Vec<(usize, usize)> {
+/// has the deviation, the last the codes, one a point; the one before the last the codes of the
+/// `upper` points above layer 0 once more.
+pub(crate) fn sections(
+    quantizer: Quantizer,
+    dim: usize,
+    points: usize,
+    upper: usize,
+) -> Vec<(usize, usize)> {
     let parameters = match quantizer {
         Quantizer::None => return Vec::new(),
         Quantizer::Sq8 => sq8::parameters(dim),
@@ -178,8 +192,9 @@ pub(crate) fn sections(quantizer: Quantizer, dim: usize, points: usize) -> Vec<(
         Quantizer::Pq { .. } => pq::parameters(dim),
         Quantizer::RaBitQ { .. } => rabitq::parameters(dim, points),
     };
-    let codes = (record_bytes(quantizer, dim), points);
-    std::iter::once((deviation::BYTES, 1)).chain(parameters).chain([codes]).collect()
+    let bytes = record_bytes(quantizer, dim);
+    let codes = [(bytes, upper), (bytes, points)];
+    std::iter::once((deviation::BYTES, 1)).chain(parameters).chain(codes).collect()
 }
 
 /// The bytes of one point's code.
@@ -191,6 +206,15 @@ pub(crate) fn record_bytes(quantizer: Quantizer, dim: usize) -> usize {
         Quantizer::Pq { bytes } => bytes as usize,
         Quantizer::RaBitQ { bits } => rabitq::record_bytes(bits.into(), dim),
     }
+}
+
+/// Names the first of all `codes` that cannot be one.
+fn check_all<S: Scheme>(scheme: &S, codes: &[u8], code_bytes: usize) -> Result<(), String> {
+    let wrong = |(point, code)| {
+        let wrong = scheme.check(code).err()?;
+        Some(format!("the code of point {point}: {wrong}"))
+    };
+    codes.chunks_exact(code_bytes).enumerate().find_map(wrong).map_or(Ok(()), Err)
 }
 
 /// Bytes of a section as floats.

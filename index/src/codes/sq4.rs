@@ -23,7 +23,7 @@ use std::ops::ControlFlow;
 
 use super::clipping::{Levels, choose_levels};
 use super::units::{encode_units, unit_of};
-use super::{Rows, Scheme, Shape, Step, encode_all, floats};
+use super::{Rows, Scheme, Shape, Step, check_all, encode_all, floats};
 use crate::Metric;
 use crate::distance::number_or_far;
 use crate::isa::Isa;
@@ -93,11 +93,15 @@ impl Scheme for Codes {
                  numbers and no negative step"
             ));
         }
-        let mut numbers = codes.chunks_exact(record_bytes(shape.dim)).map(|code| split(code).1);
-        if let Some(point) = numbers.position(|number| !number.is_finite()) {
-            return Err(format!("the number of point {point}'s code is not finite"));
-        }
-        Ok(Self { metric: shape.metric, levels, codes, isa: Isa::detected() })
+        let found = Self { metric: shape.metric, levels, codes, isa: Isa::detected() };
+        check_all(&found, &found.codes, shape.code_bytes)?;
+        Ok(found)
+    }
+
+    fn check(&self, code: &[u8]) -> Result<(), String> {
+        let number = split(code).1;
+        let wrong = || format!("its number is {number}, expected a finite one");
+        number.is_finite().then_some(()).ok_or_else(wrong)
     }
 
     fn set_query(&self, values: &[f32], query: &mut CodeQuery) {
@@ -112,7 +116,12 @@ impl Scheme for Codes {
 
     #[inline]
     fn distance(&self, query: &CodeQuery, point: u32) -> f32 {
-        let (code, number) = split(self.row(point));
+        self.measure(query, self.row(point))
+    }
+
+    #[inline]
+    fn measure(&self, query: &CodeQuery, code: &[u8]) -> f32 {
+        let (code, number) = split(code);
         let dot = self.isa.run(DotNibbles(&query.units, code)) as f64;
         let (sum, number) = (query.base + query.per_dot * dot, f64::from(number));
         let distance = match self.metric {
@@ -267,7 +276,7 @@ mod tests {
             let vectors = Vectors::from_f32(dim, values.clone()).unwrap();
             for metric in Metric::ALL {
                 let trained = train(&vectors, metric);
-                let shape = Shape { metric, dim, points: vectors.len() };
+                let shape = Shape { metric, code_bytes: record_bytes(dim) };
                 let sections = trained.to_sections().into_iter().map(Cow::into_owned).collect();
                 let codes = Codes::from_sections(shape, sections).unwrap();
                 let mut query = CodeQuery::default();
@@ -284,7 +293,7 @@ mod tests {
     #[test]
     fn what_is_no_number_is_refused() {
         let codes = train(&Vectors::from_f32(3, vec![1.0; 6]).unwrap(), Metric::Ip);
-        let shape = Shape { metric: Metric::Ip, dim: 3, points: 2 };
+        let shape = Shape { metric: Metric::Ip, code_bytes: record_bytes(3) };
         let with = |section: usize, at: usize, number: f32| {
             let mut sections: Vec<Vec<u8>> =
                 codes.to_sections().into_iter().map(Cow::into_owned).collect();

@@ -24,10 +24,10 @@ use rayon::prelude::*;
 use super::rows::ROWS_PER_TASK;
 use super::units::{encode_units, unit_of};
 use super::{Rows, Scheme, Shape, Step, encode_all, floats};
-use crate::Metric;
 use crate::distance::number_or_far;
 use crate::isa::Isa;
-use crate::kernels::DotCodes;
+use crate::kernels::{DotCodes, SquaredDifferences};
+use crate::{MAX_DIM, Metric};
 
 /// What turns values into codes.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,12 +105,21 @@ impl Scheme for Codes {
 
     #[inline]
     fn distance(&self, query: &CodeQuery, point: u32) -> f32 {
-        let dot = self.isa.run(DotCodes(&query.units, self.row(point))) as f64;
         let norm = match self.metric {
             Metric::L2 => f64::from(self.norms[point as usize]),
             Metric::Ip | Metric::Cosine => 0.0,
         };
-        number_or_far((query.base + query.per_dot * dot + query.per_norm * norm) as f32)
+        self.distance_with(norm, query, self.row(point))
+    }
+
+    fn measure(&self, query: &CodeQuery, code: &[u8]) -> f32 {
+        /// Σ c² is how far the code is from it.
+        static ZERO: [u8; MAX_DIM] = [0; MAX_DIM];
+        let norm = match self.metric {
+            Metric::L2 => self.isa.run(SquaredDifferences(&ZERO[..code.len()], code)) as f64,
+            Metric::Ip | Metric::Cosine => 0.0,
+        };
+        self.distance_with(norm, query, code)
     }
 
     fn resident_bytes(&self) -> u64 {
@@ -131,6 +140,12 @@ impl Codes {
             Metric::Ip | Metric::Cosine => Vec::new(),
         };
         Self { metric, book, codes, norms, isa: Isa::detected() }
+    }
+
+    #[inline]
+    fn distance_with(&self, norm: f64, query: &CodeQuery, code: &[u8]) -> f32 {
+        let dot = self.isa.run(DotCodes(&query.units, code)) as f64;
+        number_or_far((query.base + query.per_dot * dot + query.per_norm * norm) as f32)
     }
 }
 

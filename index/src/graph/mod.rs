@@ -115,14 +115,18 @@ impl Graph {
 
 impl Graph {
     /// Whether walks can trust the arrays: every point that they can come to is in its layer.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    /// Layer 0 has `points` points, also where its neighbours are not in memory.
+    pub(crate) fn check(&self, points: usize) -> Result<(), String> {
+        let contains = |no: usize, point: u32| match no {
+            0 => (point as usize) < points,
+            _ => self.layers[no].contains(point),
+        };
         for (no, layer) in self.layers.iter().enumerate() {
-            let below = no.checked_sub(1).and_then(|below| self.layers.get(below));
-            if let Some(below) = below {
-                check_points(no, layer, below)?;
+            if no > 0 {
+                check_points(no, layer, |point| contains(no - 1, point))?;
             }
-            check_records(no, layer)?;
-            if !layer.contains(self.entry_point) {
+            check_records(no, layer, |point| contains(no, point))?;
+            if !contains(no, self.entry_point) {
                 return Err(format!("the entry point is not in layer {no}"));
             }
         }
@@ -130,25 +134,25 @@ impl Graph {
     }
 }
 
-fn check_points(no: usize, layer: &Layer, below: &Layer) -> Result<(), String> {
+fn check_points(no: usize, layer: &Layer, is_below: impl Fn(u32) -> bool) -> Result<(), String> {
     if let Some(pair) = layer.points.windows(2).find(|pair| pair[0] >= pair[1]) {
         let [first, second] = [pair[0], pair[1]];
         return Err(format!("layer {no} has point {second} after point {first}"));
     }
-    match layer.points.iter().find(|&&point| !below.contains(point)) {
+    match layer.points.iter().find(|&&point| !is_below(point)) {
         Some(point) => Err(format!("layer {no} has point {point}, the layer below has not")),
         None => Ok(()),
     }
 }
 
-fn check_records(no: usize, layer: &Layer) -> Result<(), String> {
+fn check_records(no: usize, layer: &Layer, contains: impl Fn(u32) -> bool) -> Result<(), String> {
     for (i, slots) in layer.slots.chunks(layer.max_neighbours).enumerate() {
         let meant = slots.iter().position(|&slot| slot == EMPTY).unwrap_or(slots.len());
         let (meant, empty) = slots.split_at(meant);
         if let Some(point) = empty.iter().find(|&&slot| slot != EMPTY) {
             return Err(format!("record {i} of layer {no} has {point} after an empty slot"));
         }
-        if let Some(point) = meant.iter().find(|&&point| !layer.contains(point)) {
+        if let Some(point) = meant.iter().find(|&&point| !contains(point)) {
             return Err(format!(
                 "record {i} of layer {no} leads to {point}, which is no point of it"
             ));

@@ -4,9 +4,11 @@ mod codes_error;
 mod ending;
 mod exact;
 mod hostile;
+mod late;
 mod mutated;
 mod recall;
 mod round_trip;
+mod searches;
 mod writing;
 
 use std::fs;

@@ -91,8 +91,8 @@ impl Scheme for Codes {
         if let Some((dimension, centroid)) = found {
             return Err(format!("dimension {dimension} of centroid {centroid} is no number"));
         }
-        let code_bytes = codes.len() / shape.points;
-        Ok(Self { metric: shape.metric, code_bytes, book, codes, isa: Isa::detected() })
+        let Shape { metric, code_bytes, .. } = shape;
+        Ok(Self { metric, code_bytes, book, codes, isa: Isa::detected() })
     }
 
     fn set_query(&self, values: &[f32], query: &mut CodeQuery) {
@@ -113,7 +113,12 @@ impl Scheme for Codes {
 
     #[inline]
     fn distance(&self, query: &CodeQuery, point: u32) -> f32 {
-        let sum = sum_of_entries(&query.table, self.row(point));
+        self.measure(query, self.row(point))
+    }
+
+    #[inline]
+    fn measure(&self, query: &CodeQuery, code: &[u8]) -> f32 {
+        let sum = sum_of_entries(&query.table, code);
         number_or_far(if self.metric == Metric::Cosine { 1.0 + sum } else { sum })
     }
 

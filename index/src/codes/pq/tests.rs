@@ -116,7 +116,7 @@ fn absurd_values_give_numbers() {
         let vectors = Vectors::from_f32(dim, values.clone()).unwrap();
         for (metric, code_bytes) in Metric::ALL.into_iter().flat_map(|m| [(m, 1), (m, dim)]) {
             let trained = train_with(&vectors, metric, code_bytes, 0);
-            let shape = Shape { metric, dim, points: vectors.len() };
+            let shape = Shape { metric, code_bytes };
             let sections = trained.to_sections().into_iter().map(Cow::into_owned).collect();
             let codes = Codes::from_sections(shape, sections).unwrap();
             assert_eq!(codes.code_bytes, code_bytes);
@@ -134,7 +134,7 @@ fn absurd_values_give_numbers() {
 #[test]
 fn a_codebook_of_what_is_no_number_is_refused() {
     let codes = train_with(&Vectors::from_f32(3, vec![1.0; 6]).unwrap(), Metric::Ip, 2, 0);
-    let shape = Shape { metric: Metric::Ip, dim: 3, points: 2 };
+    let shape = Shape { metric: Metric::Ip, code_bytes: 2 };
     let with = |number: f32| {
         let mut sections: Vec<Vec<u8>> =
             codes.to_sections().into_iter().map(Cow::into_owned).collect();

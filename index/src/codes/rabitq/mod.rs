@@ -38,7 +38,7 @@ use self::levels::quantize;
 use self::planes::pack_levels;
 pub(crate) use self::query::CodeQuery;
 use self::rotation::{Rotation, rotated_dim};
-use super::{Rows, Scheme, Shape, Step, centroids, encode_all, floats};
+use super::{Rows, Scheme, Shape, Step, centroids, check_all, encode_all, floats};
 use crate::Metric;
 use crate::aligned::Aligned;
 use crate::distance::number_or_far;
@@ -149,13 +149,13 @@ impl<const BITS: usize> Scheme for Codes<BITS> {
         }
         let space = Space::new(u64::from_le_bytes(seed), mean);
         let centroids = Centroids::new(unit, steps, space.rotated_dim);
-        let count = centroids.norms.len();
-        let record_bytes = record_bytes(BITS, shape.dim);
-        for (point, record) in records.chunks_exact(record_bytes).enumerate() {
-            let wrong = |wrong| format!("the code of point {point}: {wrong}");
-            Factors::of(record).check(count).map_err(wrong)?;
-        }
-        Ok(Self::new(shape.metric, Space { centroids, ..space }, records))
+        let found = Self::new(shape.metric, Space { centroids, ..space }, records);
+        check_all(&found, &found.records, shape.code_bytes)?;
+        Ok(found)
+    }
+
+    fn check(&self, code: &[u8]) -> Result<(), String> {
+        Factors::of(code).check(self.space.centroids.norms.len())
     }
 
     fn set_query(&self, values: &[f32], query: &mut CodeQuery) {
@@ -169,7 +169,12 @@ impl<const BITS: usize> Scheme for Codes<BITS> {
 
     #[inline]
     fn distance(&self, query: &CodeQuery, point: u32) -> f32 {
-        let (code, factors) = self.parts(point);
+        self.measure(query, self.row(point))
+    }
+
+    #[inline]
+    fn measure(&self, query: &CodeQuery, code: &[u8]) -> f32 {
+        let (code, factors) = parts(code);
         // Σ y · q of y = 2 · level - most.
         let most = (1 << BITS) - 1;
         let (dot, sum) = match BITS {
@@ -181,8 +186,8 @@ impl<const BITS: usize> Scheme for Codes<BITS> {
         number_or_far(to_centroid.distance + factors.add + factors.scale * (query.unit * dot))
     }
 
-    fn error(&self, query: &CodeQuery, point: u32, distance: f32) -> Option<f32> {
-        let factors = self.parts(point).1;
+    fn error(&self, query: &CodeQuery, code: &[u8], distance: f32) -> Option<f32> {
+        let factors = parts(code).1;
         let reach = query.centroids[factors.centroid as usize].reach;
         // w is the distance of q - c from the line along r, hence no more than that from o, which
         // is at its end; this one is an estimate, so two deviations are added.
@@ -209,12 +214,12 @@ impl<const BITS: usize> Codes<BITS> {
         // A walk jumps about in them.
         Self { metric, space, records: records.into(), record_bytes, isa: Isa::detected() }
     }
+}
 
-    #[inline]
-    fn parts(&self, point: u32) -> (&[u8], Factors) {
-        let record = self.row(point);
-        (&record[..record.len() - FACTORS_BYTES], Factors::of(record))
-    }
+/// The bits of a code, and its factors.
+#[inline]
+fn parts(code: &[u8]) -> (&[u8], Factors) {
+    (&code[..code.len() - FACTORS_BYTES], Factors::of(code))
 }
 
 impl Space {

@@ -26,7 +26,7 @@ fn told<const BITS: usize>(codes: &Codes<BITS>, vectors: &Vectors, query: &[f32]
     row_query.set(codes.metric, Element::F32, query);
     let point = |point: usize| {
         let distance = codes.distance(&code_query, point as u32);
-        let error = codes.error(&code_query, point as u32, distance).unwrap();
+        let error = codes.error(&code_query, codes.row(point as u32), distance).unwrap();
         [distance, error, row_query.distance(vectors.row_bytes(point))].map(f64::from)
     };
     (0..vectors.len()).map(point).collect()
@@ -97,7 +97,7 @@ fn sane<const BITS: usize>(vectors: &Vectors) {
     for metric in Metric::ALL {
         let codes = train::<BITS>(vectors, metric, 9);
         let sections: Vec<Vec<u8>> = codes.to_sections().into_iter().map(Cow::into_owned).collect();
-        let shape = Shape { metric, dim: vectors.dim(), points: vectors.len() };
+        let shape = Shape { metric, code_bytes: record_bytes(BITS, vectors.dim()) };
         let read = Codes::<BITS>::from_sections(shape, sections).unwrap();
         let (mut query, mut read_query) = (CodeQuery::default(), CodeQuery::default());
         let mut values = vec![0.0; vectors.dim()];
@@ -108,7 +108,7 @@ fn sane<const BITS: usize>(vectors: &Vectors) {
             for point in 0..vectors.len() as u32 {
                 let distance = codes.distance(&query, point);
                 assert!(!distance.is_nan());
-                assert!(codes.error(&query, point, distance).unwrap() >= 0.0);
+                assert!(codes.error(&query, codes.row(point), distance).unwrap() >= 0.0);
                 assert_eq!(distance.to_bits(), read.distance(&read_query, point).to_bits());
             }
         }
@@ -152,7 +152,7 @@ fn a_point_at_its_centroid_has_its_exact_distance() {
 fn factors_that_cannot_be_are_refused() {
     let vectors = Vectors::from_f32(5, waves(1600, 5)).unwrap();
     let codes = train::<2>(&vectors, Metric::L2, 1);
-    let shape = Shape { metric: Metric::L2, dim: 5, points: 1600 };
+    let shape = Shape { metric: Metric::L2, code_bytes: record_bytes(2, 5) };
     let refused = |change: &dyn Fn(&mut Vec<Vec<u8>>)| {
         let mut sections: Vec<Vec<u8>> =
             codes.to_sections().into_iter().map(Cow::into_owned).collect();
@@ -191,7 +191,7 @@ proptest! {
             sections[section][at] = *value;
         }
         for metric in Metric::ALL {
-            let shape = Shape { metric, dim: 70, points: 30 };
+            let shape = Shape { metric, code_bytes: record_bytes(1, 70) };
             if let Ok(codes) = Codes::<1>::from_sections(shape, sections.clone()) {
                 for [distance, error, _] in told(&codes, &vectors, &waves(1, 70)) {
                     prop_assert!(!distance.is_nan() && error >= 0.0, "{distance}, {error}");

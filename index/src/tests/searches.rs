@@ -1,0 +1,122 @@
+//! Many searches on one thread, through pages that come late: the hits are those of one alone.
+
+use std::path::PathBuf;
+
+use ringpool_storage::PageSize;
+
+use super::late::Late;
+use super::*;
+use crate::{Answer, Metric, Patience, Query, Rescore, SearchError, Searches};
+
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Resident,
+    Paged,
+    Inlined,
+}
+use Place::{Inlined, Paged, Resident};
+
+/// Where graph, codes and originals are.
+const PLACES: [[Place; 3]; 8] = [
+    [Resident, Resident, Paged],
+    [Paged, Resident, Paged],
+    [Resident, Paged, Paged],
+    [Paged, Paged, Paged],
+    [Paged, Paged, Resident],
+    [Inlined, Resident, Paged],
+    [Inlined, Inlined, Paged],
+    [Inlined, Paged, Paged],
+];
+
+struct Subject {
+    _parent: tempfile::TempDir,
+    out: PathBuf,
+    queries: Vectors,
+}
+
+fn subject(quantizer: Quantizer, metric: Metric, seed: u64) -> Subject {
+    let parent = tempfile::tempdir().unwrap();
+    let out = parent.path().join("segment");
+    let dim = 24;
+    let base = as_element(dim, &clustered(1500, dim, 12, false, seed), Element::F32);
+    let quantizers = if quantizer == Quantizer::None { vec![] } else { vec![quantizer] };
+    let page_size = PageSize::new(512).unwrap();
+    let inlined = quantizers.first().copied();
+    let options =
+        BuildOptions { quantizers, inlined, metric, m: 6, page_size, ..Default::default() };
+    build(&base, &out, &options, &NoProgress).unwrap();
+    let queries = as_element(dim, &clustered(40, dim, 12, false, seed + 9), Element::F32);
+    Subject { _parent: parent, out, queries }
+}
+
+impl Subject {
+    fn open(&self, places: [Place; 3], seed: u64, at_once: u64) -> Segment {
+        let opened = Segment::open(&self.out, &mut |file| {
+            let source: Arc<dyn PageSource> =
+                Arc::new(Late { source: in_memory(file)?, seed, at_once });
+            let place = match file.kind {
+                ComponentKind::Graph => places[0],
+                ComponentKind::Codes(_) => places[1],
+                ComponentKind::Vectors => places[2],
+            };
+            Ok(match place {
+                Resident => Placed::Resident(source),
+                Paged => Placed::Paged(source),
+                Inlined => Placed::Inlined(source),
+            })
+        });
+        opened.unwrap()
+    }
+}
+
+/// Searches for all `queries`, `in_flight` at a time.
+fn run(
+    segments: &[&Segment],
+    queries: &Vectors,
+    params: &SearchParams,
+    in_flight: usize,
+) -> Vec<Result<Vec<(u32, Hit)>, SearchError>> {
+    let rows: Vec<Vec<f32>> = (0..queries.len()).map(|i| row(queries, i)).collect();
+    let mut found = vec![Ok(Vec::new()); rows.len()];
+    let mut next = rows.iter().zip(0..).map(|(values, number)| Query {
+        number,
+        values,
+        params: *params,
+        patience: Patience::default(),
+    });
+    let answered = &mut |answer: Answer<'_>| {
+        let hits = answer.hits.map(|hits| {
+            assert_eq!(hits.len(), answer.segments.len());
+            answer.segments.iter().copied().zip(hits.iter().copied()).collect()
+        });
+        found[answer.number as usize] = hits;
+    };
+    Searches::new(segments, in_flight).unwrap().run(&mut || next.next(), answered);
+    found
+}
+
+#[test]
+fn hits_depend_on_neither_place_nor_order_nor_what_is_in_flight() {
+    let subjects = quantizers(6).into_iter().zip(Metric::ALL.into_iter().cycle());
+    for (quantizer, metric) in subjects {
+        let subject = subject(quantizer, metric, 21);
+        for rescore in [Rescore::Times(3.0), Rescore::Auto { recall: 0.9 }, Rescore::Off] {
+            let params = SearchParams { k: 5, ef: 30, rescore };
+            let resident = open_resident(&subject.out).unwrap();
+            let expected = search_all(&resident, &subject.queries, &params);
+            for (places, in_flight) in PLACES.into_iter().zip([1, 4, 3, 16, 40, 2, 5, 16]) {
+                if quantizer == Quantizer::None && matches!(places[0], Inlined) {
+                    continue; // Nothing is inlined without codes.
+                }
+                let segment = subject.open(places, in_flight as u64, 3);
+                let alone = search_all(&segment, &subject.queries, &params);
+                assert_eq!(alone, expected, "{quantizer} {rescore:?} {places:?} alone");
+                let found = run(&[&segment], &subject.queries, &params, in_flight);
+                for (found, expected) in found.into_iter().zip(&expected) {
+                    let found: Vec<Hit> = found.unwrap().into_iter().map(|(_, hit)| hit).collect();
+                    assert_eq!(&found, expected, "{quantizer} {rescore:?} {places:?} {in_flight}");
+                }
+            }
+        }
+    }
+}

@@ -209,7 +209,9 @@ impl<'a> Opening<'a> {
             }
             (ComponentKind::Vectors, None) => Ok(Placed::Paged(self.source(file)?)),
             (ComponentKind::Codes(codes), _) if !self.walks_by(codes) => Ok(Placed::Left),
-            (ComponentKind::Codes(_) | ComponentKind::Graph, _) => self.resident(file),
+            (ComponentKind::Codes(_) | ComponentKind::Graph | ComponentKind::Ids, _) => {
+                self.resident(file)
+            }
         }
     }
 

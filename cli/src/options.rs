@@ -18,7 +18,7 @@ pub const MEMORY_HELP: &str = "Memory for pages: 256MiB, 2GiB, or a share of wha
 
 /// What `--inflight` is.
 pub const INFLIGHT_HELP: &str = "Queries in flight on each thread: while the pages of one are on \
-                                 their way, it works on another [default: 16, or 1 where \
+                                 their way, it works on another [default: 8, or 1 where \
                                  everything is in memory]";
 
 /// The most that `--inflight` takes.

@@ -262,7 +262,7 @@ pub mod tests {
             page_cache_reason: None,
             mmap_verify: None,
             answers_crc32c: "00000000".into(),
-            inflight: Some(16),
+            inflight: Some(8),
         }
     }
 

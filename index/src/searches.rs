@@ -101,7 +101,7 @@ type Answered<'f> = dyn FnMut(Answer<'_>) + 'f;
 
 impl<'a> Searches<'a> {
     /// As many searches in flight on a thread as most disks are worth, where pages are read.
-    pub const IN_FLIGHT: usize = 16;
+    pub const IN_FLIGHT: usize = 8;
 
     /// For `segments`, with `in_flight` searches at once: at least 1, at most 1,024. Each takes
     /// some ten kilobytes, and what its candidates take.
@@ -401,7 +401,8 @@ impl<'a> Side<'a> {
             }
             let layer = links.is_none().then(|| &segment.graph().layers[0]);
             let points = segment.manifest().points;
-            with(&mut Sources { layer, links, codes, nodes, measure, points })
+            let ids = segment.ids();
+            with(&mut Sources { layer, links, codes, nodes, measure, ids, points })
         })
     }
 }

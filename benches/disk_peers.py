@@ -97,9 +97,10 @@ class Ringpool:
     def settings_for(self, settings, limit_bytes, threads):
         inflights = INFLIGHTS if self.segment.has_inflight and self.name == "ringpool" else [None]
         for setting in settings:
-            budget = self.segment.budget_bytes(setting["codes"], threads, limit_bytes)
-            for inflight in inflights if budget else []:
-                yield {**setting, "budget_bytes": budget, **({"inflight": inflight} if inflight else {})}
+            for inflight in inflights:
+                budget = self.segment.budget_bytes(setting["codes"], threads, limit_bytes, inflight)
+                if budget:
+                    yield {**setting, "budget_bytes": budget, "inflight": inflight}
 
     def command(self, setting, threads, one_query, ids_out):
         queries = self.segment.data.one_query_rows if one_query else None

@@ -1,6 +1,8 @@
 //! `ringpool search`: runs queries through one backend and says what it took.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use clap::Args;
 use ringpool::{Advice, Backend, Index, MAX_DIM, MmapOptions, OpenOptions, Quantizer, vectors};
@@ -13,6 +15,7 @@ use crate::options::{QueryOptions, Temperature};
 use crate::progress::Bar;
 use crate::recorder::Recorder;
 use crate::run::{Pass, Queries, Worker, Workload};
+use crate::series::Series;
 use crate::{page_cache, process, table};
 
 /// Run queries through one backend
@@ -50,6 +53,14 @@ pub struct SearchArgs {
     #[arg(long, value_name = "FILE")]
     trace_out: Option<PathBuf>,
 
+    /// Run the queries again and again for so long; what is reported is the last time
+    #[arg(long, value_name = "N", requires = "series_out", conflicts_with = "exact", value_parser = clap::value_parser!(u32).range(1..=MAX_SECONDS))]
+    seconds: Option<u32>,
+
+    /// Write how many queries were answered in each second (.csv)
+    #[arg(long, value_name = "FILE", requires = "seconds")]
+    series_out: Option<PathBuf>,
+
     /// Runs the queries and prints the memory that cannot be dropped, as JSON
     #[arg(long, hide = true)]
     load_only: bool,
@@ -57,6 +68,9 @@ pub struct SearchArgs {
 
 /// More threads than this are a slip of the hand.
 pub const MAX_THREADS: i64 = 1024;
+
+/// More seconds than a day has are a slip of the hand.
+const MAX_SECONDS: i64 = 24 * 3600;
 
 /// Runs the command.
 pub fn execute(args: &SearchArgs, console: &Console) -> Result<(), Failure> {
@@ -154,7 +168,12 @@ impl Loaded {
             params: args.query.params(),
             in_flight: args.query.in_flight(args.backend).into(),
             interrupt: &console.interrupt,
+            answered: AtomicU64::new(0),
         };
+        let series = args
+            .seconds
+            .zip(args.series_out.clone())
+            .map(|(seconds, path)| Series { lasts: Duration::from_secs(seconds.into()), path });
         let bar = console.bar();
         let mut workers = Worker::team(args.threads.into(), self.queries.len());
         let mut pass = |what: &str, bar: &Bar| {
@@ -170,7 +189,10 @@ impl Loaded {
             Temperature::Warm => drop(pass("warming up", &bar)?),
         }
         recorder.begin(); // Without what warmed up.
-        pass("searching", &bar)
+        match series {
+            Some(series) => series.over(&work.answered, || pass("searching", &bar)),
+            None => pass("searching", &bar),
+        }
     }
 
     fn report(&self, args: &SearchArgs, pass: &Pass) -> RunReport {

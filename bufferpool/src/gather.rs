@@ -7,8 +7,9 @@
 //! room in the device's queue is put off, and looked for again when something has arrived or a
 //! while has passed. Nothing is allocated from page to page.
 //!
-//! Reads are started at the end of each step that has asked for some, not when the thread waits:
-//! the disk works while the thread does, and others who wait for one of these pages find it in
+//! Reads are started at the end of each step that has asked for some, and where nothing was in
+//! flight before, as soon as there are a few, not when the thread waits: the disk works while the
+//! thread does, and others who wait for one of these pages find it in
 //! flight, and land it if we do not come.
 
 use std::cell::Cell;
@@ -19,7 +20,7 @@ use ringpool_storage::{Arrivals, Asked, AskedPages, Error, Gather, PageNo, Resul
 
 use crate::asking::{WINDOW, exhausted, room, window};
 use crate::events;
-use crate::fetch::BACK_PRESSURE;
+use crate::fetch::{BACK_PRESSURE, FIRST_START};
 use crate::ghost::Ghost;
 use crate::guard::PinnedSlice;
 use crate::hint::Hint;
@@ -131,6 +132,8 @@ impl<'f> Gathering<'f> {
         let file = self.file;
         let mut here = PinnedSlice::new(file, room(file, self.hint), self.hint.chances());
         let mut next = 0;
+        // A disk that is at work has time for the rest to be started in one system call.
+        let mut start_at = if self.asked.in_use() == 0 { FIRST_START } else { usize::MAX };
         loop {
             next += here.pin_resident(pages, next);
             if next < pages.len() && here.has_room() {
@@ -139,6 +142,10 @@ impl<'f> Gathering<'f> {
                     here.push(next, frame, asked.page);
                 }
                 next += 1;
+                if self.asked.in_use() >= start_at {
+                    self.start();
+                    start_at = start_at.saturating_mul(2);
+                }
                 continue;
             }
             self.start();

@@ -49,7 +49,7 @@ fn a_run_has_the_keys_of_the_contract_in_order() {
         assert!(places.is_sorted(), "{text}");
         let mut keys: Vec<_> = run.as_object().unwrap().keys().map(String::as_str).collect();
         keys.retain(|key| !RUN.contains(key));
-        assert_eq!(keys, ["answers_crc32c", "originals_per_query"]);
+        assert_eq!(keys, ["answers_crc32c", "inflight", "originals_per_query"]);
         let latency = run["latency_us"].as_object().unwrap();
         let mut names: Vec<_> = latency.keys().map(String::as_str).collect();
         names.sort_unstable();
@@ -81,6 +81,11 @@ fn figures_without_a_meaning_are_null() {
     assert_eq!(pool["memory_enforced_by"], "pool");
     assert_eq!(mmap["memory_enforced_by"], "none");
     assert_eq!(pool["memory_budget_bytes"], 512 << 10);
+    // Where everything is in memory there is nothing to wait for.
+    assert!(pool["inflight"].as_u64() > Some(1) && pool["inflight"] == mmap["inflight"]);
+    assert_eq!(memory["inflight"], 1);
+    assert_eq!(json(&shop.search(&["--inflight", "5", "--json"]))["inflight"], 5);
+    assert!(json(&shop.search(&["--exact", "--json"]))["inflight"].is_null());
 }
 
 #[test]
@@ -97,6 +102,10 @@ fn every_backend_engine_budget_and_thread_count_gives_the_same_answers() {
         &["--engine", "blocking", "--threads", "2"],
         &["--temperature", "cold"],
         &["--temperature", "warm", "--threads", "4"],
+        &["--inflight", "1"],
+        &["--inflight", "3", "--threads", "2", "--engine", "blocking"],
+        &["--inflight", "1024", "--backend", "mmap"],
+        &["--inflight", "40", "--backend", "memory"],
     ] {
         assert_eq!(crc(flags), one, "{flags:?}");
     }
@@ -209,6 +218,7 @@ fn people_get_words_and_figures() {
     {
         assert!(text.contains(part), "{part} is not in {text}");
     }
+    assert!(done(&shop.search(&["--inflight", "3"])).contains("1 thread with 3 in flight, k 10"));
     assert!(done(&shop.ringpool(["--help"])).contains("compare"));
     assert!(done(&shop.ringpool(["--version"])).starts_with("ringpool "));
 }

@@ -144,6 +144,8 @@ fn arguments_that_cannot_be_meant() {
         (["--engine", "steam"], ["blocking"]),
         (["--threads", "0"], ["--threads"]),
         (["--threads", "100000"], ["--threads"]),
+        (["--inflight", "0"], ["--inflight"]),
+        (["--inflight", "1025"], ["--inflight"]),
         (["--colour", "red"], ["--colour"]),
     ] {
         let args = ["search", "segment", "--queries", "query.fvecs"];
@@ -170,5 +172,6 @@ fn arguments_that_cannot_be_meant() {
     }
     let wide = ["--k", "70000", "--ids-out", "ids.ivecs"];
     misused(&shop.search(&wide), &["70000", "65536"]);
+    misused(&shop.search(&["--exact", "--inflight", "4"]), &["--inflight", "--exact"]);
     assert_eq!(shop.contents(), before);
 }

@@ -139,10 +139,6 @@ impl Index {
         self.opened.pooled.iter().map(|pooled| (pooled.kind, &*pooled.file))
     }
 
-    pub(crate) fn pooled(&self) -> &[Pooled] {
-        &self.opened.pooled
-    }
-
     pub(crate) fn pooled_originals(&self) -> Option<&Pooled> {
         self.opened.pooled.iter().find(|pooled| pooled.kind == ComponentKind::Vectors)
     }

@@ -107,7 +107,14 @@ impl Placement {
             ComponentKind::Graph => self.graph.unwrap_or(Place::Resident),
             ComponentKind::Codes(_) => self.codes.unwrap_or(Place::Resident),
             ComponentKind::Vectors => self.vectors.unwrap_or(backend.into()),
+            ComponentKind::Ids => Place::Resident,
         }
+    }
+
+    /// Whether nothing is read by page, in an index through `backend`.
+    pub fn is_resident(&self, backend: Backend) -> bool {
+        let places = [self.graph, self.codes, Some(self.vectors.unwrap_or(backend.into()))];
+        !places.into_iter().flatten().any(Place::is_paged)
     }
 
     /// The same with what is read by page read through `backend`.

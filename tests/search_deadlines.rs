@@ -23,7 +23,7 @@ fn open_stuck(dir: &std::path::Path, codes: Quantizer) -> (Segment, Arc<FaultyDe
     let segment = Segment::open(dir, &mut |file| {
         Ok(match file.kind {
             ComponentKind::Codes(quantizer) if quantizer != codes => Placed::Left,
-            ComponentKind::Codes(_) | ComponentKind::Graph => {
+            ComponentKind::Codes(_) | ComponentKind::Graph | ComponentKind::Ids => {
                 Placed::Resident(Arc::new(in_memory(file)))
             }
             ComponentKind::Vectors => {

@@ -8,8 +8,8 @@ use clap::{Args, ValueEnum};
 use ringpool::storage::PageSize;
 use ringpool::vectors::{self, Shape};
 use ringpool::{
-    BuildError, BuildOptions, BuildReport, Element, MAX_POINTS, Manifest, Memory, Metric, Phase,
-    Progress, Quantizer, Vectors,
+    BuildError, BuildOptions, BuildReport, Element, MAX_POINTS, Manifest, Memory, Metric, Order,
+    Phase, Progress, Quantizer, Vectors,
 };
 use serde::Serialize;
 
@@ -48,9 +48,19 @@ pub struct BuildArgs {
     #[arg(long, default_value = "sq8", value_name = "CODES")]
     quantize: Vec<Quantizer>,
 
+    /// Put each point's neighbours and their codes, one of --quantize, beside its original: a walk
+    /// through pages then reads one record a hop, for 2M codes a point more on disk
+    #[arg(long, value_name = "CODES")]
+    inline: Option<Quantizer>,
+
     /// How the originals are stored
     #[arg(long, value_enum, default_value = "as-given")]
     element: StoredElement,
+
+    /// How points lie on disk: packed, near each other what is near in space, or as given. Searches
+    /// find the same
+    #[arg(long, default_value = "packed", value_name = "ORDER")]
+    order: Order,
 
     /// Size of a page: a power of two from 4KiB to 64KiB
     #[arg(long, default_value = "4KiB", value_name = "BYTES", value_parser = page_size)]
@@ -93,7 +103,9 @@ struct Built {
     m: usize,
     ef_construction: usize,
     quantize: Vec<String>,
+    inline: Option<String>,
     seed: u64,
+    order: String,
     page_size_bytes: usize,
     bytes: u64,
     /// What the build was to need at most, as `--build-memory` counts it.
@@ -104,6 +116,7 @@ struct Built {
     linked_points: u64,
     codes_seconds: f64,
     graph_seconds: f64,
+    packing_seconds: f64,
     write_seconds: f64,
     wall_seconds: f64,
 }
@@ -116,6 +129,8 @@ pub fn execute(args: &BuildArgs, console: &Console) -> Result<(), Failure> {
         m: args.m,
         ef_construction: args.ef_construction,
         quantizers: args.quantize.clone(),
+        inlined: args.inline,
+        order: args.order,
         page_size: args.page_size,
         threads: args.threads,
         seed: args.seed,
@@ -147,7 +162,9 @@ pub fn execute(args: &BuildArgs, console: &Console) -> Result<(), Failure> {
         m: manifest.m,
         ef_construction: manifest.ef_construction,
         quantize: manifest.quantizers.iter().map(ToString::to_string).collect(),
+        inline: manifest.inlined.map(|codes| codes.to_string()),
         seed: manifest.seed,
+        order: manifest.order.to_string(),
         page_size_bytes: args.page_size.bytes(),
         bytes: bytes.sum(),
         memory_needed_bytes,
@@ -155,6 +172,7 @@ pub fn execute(args: &BuildArgs, console: &Console) -> Result<(), Failure> {
         linked_points: report.linked_points as u64,
         codes_seconds: report.codes_time.as_secs_f64(),
         graph_seconds: report.graph_time.as_secs_f64(),
+        packing_seconds: report.packing_time.as_secs_f64(),
         write_seconds: report.write_time.as_secs_f64(),
         wall_seconds: started.elapsed().as_secs_f64(),
     };
@@ -228,6 +246,7 @@ impl Progress for Watch<'_> {
         let what = match phase {
             Phase::Codes => "quantizing vectors",
             Phase::Graph => "building the graph",
+            Phase::Packing => "packing points",
             Phase::Write => "writing bytes",
         };
         self.bar.update(what, done, total);

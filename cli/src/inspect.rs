@@ -34,7 +34,10 @@ struct Contents {
     m: usize,
     ef_construction: usize,
     quantize: Vec<String>,
+    /// The codes that stand beside each original with its neighbours, if any do.
+    inline: Option<String>,
     seed: u64,
+    order: String,
     components: Vec<ComponentLine>,
     /// Of each set of codes, where it was to be measured.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,7 +91,9 @@ pub fn execute(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
         m: manifest.m,
         ef_construction: manifest.ef_construction,
         quantize: manifest.quantizers.iter().map(ToString::to_string).collect(),
+        inline: manifest.inlined.map(|codes| codes.to_string()),
         seed: manifest.seed,
+        order: manifest.order.to_string(),
         resident_bytes: bytes_where(true),
         paged_bytes: bytes_where(false),
         components,
@@ -144,7 +149,9 @@ fn text(args: &InspectArgs, contents: &Contents) -> String {
                 contents.m, contents.ef_construction, contents.seed
             ),
         ),
+        ("order", contents.order.clone()),
         ("codes", codes(&contents.quantize)),
+        ("inlined", contents.inline.clone().unwrap_or_else(|| "nothing".into())),
         ("kept in memory", table::bytes(contents.resident_bytes)),
         ("read by page", table::bytes(contents.paged_bytes)),
     ];

@@ -117,7 +117,7 @@ mod tests {
     fn bytes_that_are_moved_over_stay_what_they_were() {
         const MOVED_BYTES: usize = MOVED_LINES * LINE_BYTES;
         for len in [0, 1, MOVED_BYTES - 1, MOVED_BYTES, MOVED_BYTES + 1, 3 * MOVED_BYTES + 5] {
-            let bytes: Vec<u8> = (0..len).map(|i| (i * 31 >> 8) as u8).collect();
+            let bytes: Vec<u8> = (0..len).map(|i| ((i * 31) >> 8) as u8).collect();
             assert_eq!(*Aligned::from(bytes.clone()), *bytes, "{len}");
         }
     }

@@ -9,11 +9,13 @@ use rayon::prelude::*;
 
 use crate::codes::{Measured, Rows, Scheme, with_scheme};
 use crate::component::ComponentKind;
-use crate::graph::{self, ByteSpace, EMPTY, Graph, GraphOptions, RowSpace};
+use crate::graph::{self, ByteSpace, EMPTY, Graph, GraphOptions, RowSpace, Space};
+use crate::packing::{self, Near};
 use crate::paged::{Node, UpperCodes};
-use crate::write::{Gate, Staging};
+use crate::write::{Gate, Section, Staging};
 use crate::{
-    BuildError, BuildOptions, Component, Manifest, Metric, Phase, Progress, Quantizer, Vectors,
+    BuildError, BuildOptions, Component, Manifest, Metric, Order, Phase, Progress, Quantizer,
+    Vectors,
 };
 
 /// What a build made, and how long it took.
@@ -32,12 +34,15 @@ pub struct BuildReport {
     pub codes_time: Duration,
     /// Time spent on the graph.
     pub graph_time: Duration,
+    /// Time spent on packing.
+    pub packing_time: Duration,
     /// Time spent on writing.
     pub write_time: Duration,
 }
 
 /// Builds a segment of `vectors` in the folder `out`, which must not exist yet and appears whole
-/// or not at all. In memory it takes vectors, codes and graph (for M 16 about 170 bytes a point).
+/// or not at all. In memory it takes vectors, codes and graph (for M 16 about 170 bytes a point), and
+/// while points are packed about 350 bytes a point more.
 /// Whole numbers under l2, none more than 255 above the least of its dimension, are compared as
 /// bytes: for a byte a value more, where they are not bytes already, and several times as fast.
 ///
@@ -81,6 +86,7 @@ pub(crate) fn build_gated(
         pages_bytes: pages.sum::<u64>() * options.page_size.bytes() as u64,
         codes_time: made.codes_time,
         graph_time: made.graph_time,
+        packing_time: made.packing_time,
         write_time: begun.elapsed(),
     })
 }
@@ -89,10 +95,30 @@ pub(crate) fn build_gated(
 struct Made {
     /// In the order of the options.
     codes: Vec<Measured>,
+    /// By places.
     graph: Graph,
+    /// For each place its point, where points are packed.
+    order: Option<Vec<u32>>,
     linked_points: usize,
     codes_time: Duration,
     graph_time: Duration,
+    packing_time: Duration,
+}
+
+/// A graph, and who is to lie beside whom where points are packed.
+struct Grown {
+    graph: Graph,
+    near: Option<Near>,
+    linked_points: usize,
+    graph_time: Duration,
+    near_time: Duration,
+}
+
+impl Made {
+    /// The point at this place.
+    fn point_at(&self, place: u32) -> u32 {
+        self.order.as_ref().map_or(place, |order| order[place as usize])
+    }
 }
 
 fn make(
@@ -112,20 +138,41 @@ fn make(
     let trained = (0..).zip(options.codes()).map(train).collect::<Result<Vec<_>, _>>()?;
     let codes: Vec<Measured> = trained.into_iter().flatten().collect();
     let codes_time = begun.elapsed();
+    let bytes = (options.metric == Metric::L2).then(|| ByteSpace::new(vectors)).flatten();
+    let grown = match bytes {
+        Some(space) => grow(&space, options, progress)?,
+        None => grow(&RowSpace::new(vectors, options.metric), options, progress)?,
+    };
+    let Grown { mut graph, near, linked_points, graph_time, near_time } = grown;
     let begun = Instant::now();
-    let step = |done| progress.report(Phase::Graph, done, points);
+    let per_page = options.page_size.bytes() / (vectors.dim() * vectors.element().bytes());
+    let heard = || progress.report(Phase::Packing, points, points);
+    let pack = |near| unless_cancelled(packing::pack(near, packing::group_of(per_page), &heard));
+    let order = near.map(pack).transpose()?;
+    if let Some(order) = &order {
+        graph = graph.placed(order);
+    }
+    let packing_time = near_time + begun.elapsed();
+    Ok(Made { codes, graph, order, linked_points, codes_time, graph_time, packing_time })
+}
+
+fn grow<S: Space>(
+    space: &S,
+    options: &BuildOptions,
+    progress: &dyn Progress,
+) -> Result<Grown, BuildError> {
+    let begun = Instant::now();
+    let points = space.len() as u64;
     let graph_options =
         GraphOptions { m: options.m, ef_construction: options.ef_construction, seed: options.seed };
-    let bytes = (options.metric == Metric::L2).then(|| ByteSpace::new(vectors)).flatten();
-    let built = match bytes {
-        Some(space) => graph::build(&space, graph_options, &step),
-        None => {
-            let space = RowSpace::new(vectors, options.metric);
-            graph::build(&space, graph_options, &step)
-        }
-    };
-    let (graph, linked_points) = unless_cancelled(built)?;
-    Ok(Made { codes, graph, linked_points, codes_time, graph_time: begun.elapsed() })
+    let step = |done| progress.report(Phase::Graph, done, points);
+    let (graph, linked_points) = unless_cancelled(graph::build(space, graph_options, &step))?;
+    let graph_time = begun.elapsed();
+    let begun = Instant::now();
+    let step = |done| progress.report(Phase::Packing, done, points);
+    let find = || unless_cancelled(Near::find(space, &graph, &step));
+    let near = (options.order == Order::Packed).then(find).transpose()?;
+    Ok(Grown { graph, near, linked_points, graph_time, near_time: begun.elapsed() })
 }
 
 fn unless_cancelled<T>(flow: ControlFlow<(), T>) -> Result<T, BuildError> {
@@ -164,11 +211,13 @@ fn write(
     };
     let mut components = std::mem::take(&mut manifest.components);
     for component in &mut components {
-        let records = manifest.sections(component.kind);
-        let sections = sections_of(component.kind, &manifest, vectors, made);
-        debug_assert_eq!(records.len(), sections.len());
-        let sections: Vec<_> =
-            records.into_iter().zip(sections.iter().map(|section| &**section)).collect();
+        let records = manifest.sections(component.kind).into_iter();
+        let contents = contents_of(component.kind, &manifest, vectors, made);
+        debug_assert_eq!(records.len(), contents.len());
+        let sections: Vec<Section<'_>> = records
+            .zip(contents)
+            .map(|(records, (bytes, order))| Section { records, bytes, order })
+            .collect();
         staging.write_component(component, &sections, &mut written)?;
     }
     manifest.components = components;
@@ -176,30 +225,32 @@ fn write(
     Ok(manifest)
 }
 
-/// What goes into a component: the records of each of its sections put end to end.
-fn sections_of<'a>(
+/// The records of a section put end to end, and in which order they are to be written.
+type Contents<'a> = (Cow<'a, [u8]>, Option<&'a [u32]>);
+
+/// What goes into each section of a component.
+fn contents_of<'a>(
     kind: ComponentKind,
     manifest: &Manifest,
     vectors: &'a Vectors,
     made: &'a Made,
-) -> Vec<Cow<'a, [u8]>> {
-    let graph = &made.graph;
+) -> Vec<Contents<'a>> {
+    let order = made.order.as_deref();
     match kind {
         ComponentKind::Vectors => match manifest.node() {
-            None => vec![vectors.bytes().into()],
-            Some(node) => vec![nodes(&node, manifest.inlined, vectors, made).into()],
+            None => vec![(vectors.bytes().into(), order)],
+            Some(node) => vec![(nodes(&node, manifest.inlined, vectors, made).into(), None)],
         },
         ComponentKind::Codes(quantizer) => {
             let codes = made.codes.iter().find(|made| made.codes.quantizer() == quantizer);
-            let all = |made: &'a Measured| {
-                let deviation = made.deviation.to_bytes().to_vec().into();
-                let mut sections = vec![deviation];
-                sections.extend(made.codes.to_sections());
-                let code = |&point: &u32| with_scheme!(&made.codes, codes => codes.row(point));
-                let upper: Vec<u8> =
-                    UpperCodes::points(graph).iter().flat_map(code).copied().collect();
-                sections.insert(sections.len() - 1, upper.into());
-                sections
+            let all = |set: &'a Measured| {
+                let deviation = set.deviation.to_bytes().to_vec().into();
+                let sections = std::iter::once(deviation).chain(set.codes.to_sections());
+                let mut contents: Vec<Contents<'a>> = sections.map(|bytes| (bytes, None)).collect();
+                // The last has the codes themselves, one a point.
+                contents.last_mut().into_iter().for_each(|codes| codes.1 = order);
+                contents.insert(contents.len() - 1, (upper_codes(set, made).into(), None));
+                contents
             };
             codes.map_or_else(Vec::new, all)
         }
@@ -214,24 +265,35 @@ fn sections_of<'a>(
                 bytemuck::cast_slice(&words).to_vec().into()
             });
             let layer_0 = bytemuck::cast_slice(&made.graph.layers[0].slots).into();
-            std::iter::once(layer_0).chain(upper).collect()
+            std::iter::once(layer_0).chain(upper).map(|bytes| (bytes, None)).collect()
         }
+        ComponentKind::Ids => vec![(bytemuck::cast_slice(order.unwrap_or_default()).into(), None)],
     }
+}
+
+/// The codes of the points above layer 0.
+fn upper_codes(codes: &Measured, made: &Made) -> Vec<u8> {
+    let points = UpperCodes::points(&made.graph).iter().map(|&place| made.point_at(place));
+    let code = |point| with_scheme!(&codes.codes, codes => codes.row(point));
+    points.flat_map(code).copied().collect()
 }
 
 /// Records that go on with a point's neighbours and their codes.
 fn nodes(node: &Node, inlined: Option<Quantizer>, vectors: &Vectors, made: &Made) -> Vec<u8> {
     let codes = made.codes.iter().find(|made| Some(made.codes.quantizer()) == inlined);
     let mut records = vec![0; vectors.len() * node.record_bytes()];
-    records.par_chunks_exact_mut(node.record_bytes()).enumerate().for_each(|(point, record)| {
-        let slots = made.graph.layers[0].slots(point as u32);
+    let places = 0..vectors.len() as u32;
+    let places = records.par_chunks_exact_mut(node.record_bytes()).zip(places.into_par_iter());
+    places.for_each(|(record, place)| {
+        let slots = made.graph.layers[0].slots(place);
         let (row, slots_out, codes_out) = node.parts_mut(record);
-        row.copy_from_slice(vectors.row_bytes(point));
+        row.copy_from_slice(vectors.row_bytes(made.point_at(place) as usize));
         slots_out.copy_from_slice(bytemuck::cast_slice(slots));
         let neighbours = slots.iter().take_while(|&&slot| slot != EMPTY);
         for (&neighbour, out) in neighbours.zip(codes_out.chunks_exact_mut(node.code_bytes)) {
-            if let Some(made) = codes {
-                with_scheme!(&made.codes, codes => out.copy_from_slice(codes.row(neighbour)));
+            if let Some(Measured { codes, .. }) = codes {
+                let point = made.point_at(neighbour);
+                with_scheme!(codes, codes => out.copy_from_slice(codes.row(point)));
             }
         }
     });
@@ -252,6 +314,7 @@ fn describe(vectors: &Vectors, graph: &Graph, options: &BuildOptions) -> Manifes
         quantizers: options.codes().collect(),
         inlined: options.inlined,
         seed: options.seed,
+        order: options.order,
         page_size: options.page_size,
         entry_point: graph.entry_point,
         layers: graph.layers.iter().map(graph::Layer::len).collect(),

@@ -1,6 +1,7 @@
 //! What a build needs of memory, told before it begins.
 //!
-//! A build has three phases: codes are trained and made, the graph is built, all is written.
+//! A build has four phases: codes are trained and made, the graph is built, points are packed, all
+//! is written.
 //! Vectors and codes are there in each; the most that the others add at a time is counted on top.
 //! Lengths are exact where they follow from the options, and bounds where chance decides: the
 //! upper layers of a graph have about one point in M.
@@ -10,7 +11,7 @@ use std::thread::available_parallelism;
 
 use crate::codes;
 use crate::write::CHUNK_BYTES;
-use crate::{BuildOptions, Element, Metric, Quantizer};
+use crate::{BuildOptions, Element, Metric, Order, Quantizer, packing};
 
 /// The bytes that a build needs, by what they are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,11 +76,23 @@ impl BuildOptions {
         let bytes = if walked_as_bytes { count * dim_count } else { 0 };
         let node = |codes| row_bytes + 2 * m * (4 + codes::record_bytes(codes, dim) as u64);
         let nodes_bytes = self.inlined.map_or(0, |codes| count.saturating_mul(node(codes)));
+        let per_page = self.page_size.bytes() as u64 / row_bytes.max(1);
+        let packing_bytes = match self.order {
+            Order::Given => 0,
+            Order::Packed => {
+                let group = packing::group_of(per_page as usize);
+                // Nearest neighbours are found as the graph was built; then the graph is laid out anew.
+                let near = bytes + norms + count * packing::NEAR_BYTES + threads * per_thread;
+                let laid_out = count * (4 * 2 * m + 8) + upper_bytes;
+                near.max(count * packing::bytes_per_point(group)).max(laid_out)
+            }
+        };
         let phases = [
             // A set of codes is laid out anew once when it is whole.
             largest + TRAINING_ROWS.min(count) * wide_bytes,
             // Whole numbers are walked as bytes; the repair walks as a thread does.
             bytes + norms + (threads + 1) * per_thread + round,
+            packing_bytes,
             CHUNK_BYTES as u64
                 + upper_bytes
                 + largest / (m - 1)

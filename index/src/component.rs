@@ -24,6 +24,8 @@ pub enum ComponentKind {
     Codes(Quantizer),
     /// The graph.
     Graph,
+    /// The id of the point at each place, where points are packed.
+    Ids,
 }
 
 impl ComponentKind {
@@ -33,6 +35,7 @@ impl ComponentKind {
             Self::Vectors => "vectors".into(),
             Self::Codes(quantizer) => quantizer.component_name(),
             Self::Graph => "graph".into(),
+            Self::Ids => "ids".into(),
         }
     }
 }
@@ -43,6 +46,7 @@ impl fmt::Display for ComponentKind {
             Self::Vectors => f.pad("component of the vectors"),
             Self::Codes(quantizer) => f.pad(&format!("component of the {quantizer} codes")),
             Self::Graph => f.pad("component of the graph"),
+            Self::Ids => f.pad("component of the ids"),
         }
     }
 }

@@ -12,6 +12,7 @@ use ringpool_storage::PageNo;
 
 use crate::candidates::Candidates;
 use crate::distance::RowQuery;
+use crate::ids::Ids;
 use crate::layout::Records;
 use crate::originals::Originals;
 use crate::paged::Paged;
@@ -56,27 +57,28 @@ pub fn exact_search_while(
     progress: &mut ExactProgress<'_>,
 ) -> Result<Vec<Vec<Hit>>, SearchError> {
     let row_bytes = base.dim() * base.element().bytes();
-    let mut best = Best::new(queries, base.dim(), base.element(), metric, k)?;
+    let mut best = Best::new(queries, base.dim(), base.element(), metric, k, &Ids::Given)?;
     let at_once = best.rows_at_once(row_bytes);
-    best.offer_all(base.len(), at_once, |id| base.row_bytes(id as usize), progress)?;
+    best.offer_all(base.len(), at_once, |place| base.row_bytes(place as usize), progress)?;
     Ok(best.into_hits())
 }
 
 /// The same over the originals of a segment. Pages are read in order, each once.
 pub(crate) fn exact_in(
     originals: &Originals,
+    ids: &Ids,
     queries: &Vectors,
     manifest: &Manifest,
     k: usize,
     progress: &mut ExactProgress<'_>,
 ) -> Result<Vec<Vec<Hit>>, SearchError> {
     let Manifest { metric, element, dim, points, .. } = *manifest;
-    let mut best = Best::new(queries, dim, element, metric, k)?;
+    let mut best = Best::new(queries, dim, element, metric, k, ids)?;
     match originals {
         Originals::Paged(rows) => best.offer_pages(rows, progress)?,
         Originals::Resident(rows) => {
             let at_once = best.rows_at_once(dim * element.bytes());
-            best.offer_all(points, at_once, |id| rows.row(id), progress)?;
+            best.offer_all(points, at_once, |place| rows.row(place), progress)?;
         }
     }
     Ok(best.into_hits())
@@ -119,15 +121,20 @@ fn read(
 }
 
 /// All queries, each with the best that it has seen so far.
-struct Best(Vec<(RowQuery, Candidates)>, usize);
+struct Best<'a> {
+    queries: Vec<(RowQuery, Candidates)>,
+    dim: usize,
+    ids: &'a Ids,
+}
 
-impl Best {
+impl<'a> Best<'a> {
     fn new(
         queries: &Vectors,
         dim: usize,
         element: Element,
         metric: Metric,
         k: usize,
+        ids: &'a Ids,
     ) -> Result<Self, SearchError> {
         if k == 0 {
             return Err(SearchError::ZeroK);
@@ -146,12 +153,12 @@ impl Best {
             best.begin(k);
             Ok((query, best))
         });
-        Ok(Self(prepared.collect::<Result<_, SearchError>>()?, dim))
+        Ok(Self { queries: prepared.collect::<Result<_, SearchError>>()?, dim, ids })
     }
 
     /// How many rows make a stretch.
     fn rows_at_once(&self, row_bytes: usize) -> usize {
-        let by_work = STRETCH_VALUES / (self.0.len().max(1) * self.1);
+        let by_work = STRETCH_VALUES / (self.queries.len().max(1) * self.dim);
         by_work.min(STRETCH_BYTES / row_bytes).max(1)
     }
 
@@ -186,10 +193,10 @@ impl Best {
             let first = (records.stretch(pages.start).start / record_bytes) as u32;
             heard(progress(first.into(), records.count))?;
             let next = stretch(pages.end);
-            let ids = first..first + (rows.len() / record_bytes) as u32;
-            let row = |id| originals.row(&rows[(id - first) as usize * record_bytes..]);
+            let places = first..first + (rows.len() / record_bytes) as u32;
+            let row = |place| originals.row(&rows[(place - first) as usize * record_bytes..]);
             let (_, read) = rayon::join(
-                || self.offer(ids, &row),
+                || self.offer(places, &row),
                 || read(originals, next.clone(), &mut next_rows),
             );
             read?;
@@ -200,23 +207,25 @@ impl Best {
     }
 
     /// Compares every query with the rows of these points.
-    fn offer<'r>(&mut self, ids: Range<u32>, row: &(impl Fn(u32) -> &'r [u8] + Sync)) {
+    fn offer<'r>(&mut self, places: Range<u32>, row: &(impl Fn(u32) -> &'r [u8] + Sync)) {
         // Few queries are spread over the cores all the same.
-        let per_task = self.0.len().div_ceil(rayon::current_num_threads());
-        self.0.par_chunks_mut(per_task.clamp(1, QUERIES_PER_TASK)).for_each(|task| {
-            for id in ids.clone() {
+        let per_task = self.queries.len().div_ceil(rayon::current_num_threads());
+        let ids = self.ids;
+        self.queries.par_chunks_mut(per_task.clamp(1, QUERIES_PER_TASK)).for_each(|task| {
+            for place in places.clone() {
                 for (query, best) in &mut *task {
-                    best.offer(query.distance(row(id)), id);
+                    best.offer(query.distance(row(place)), place, ids);
                 }
             }
         });
     }
 
     fn into_hits(self) -> Vec<Vec<Hit>> {
+        let ids = self.ids;
         let hits = |(_, best): (RowQuery, Candidates)| {
-            let hits = best.iter().map(|(distance, id)| Hit { id, distance });
+            let hits = best.iter().map(|(distance, place)| Hit { id: ids.of(place), distance });
             hits.collect()
         };
-        self.0.into_iter().map(hits).collect()
+        self.queries.into_iter().map(hits).collect()
     }
 }

@@ -3,7 +3,7 @@
 //! One line that tells the format and the checksum of all that follows, then JSON:
 //!
 //! ```text
-//! ringpool-segment 2 crc32c=89abcdef
+//! ringpool-segment 3 crc32c=89abcdef
 //! { "metric": "l2", ... }
 //! ```
 //!
@@ -23,11 +23,12 @@ use crate::options::{MAX_EF_CONSTRUCTION, MAX_M};
 use crate::paged::{Node, UpperCodes};
 use crate::quantizer::expect_possible;
 use crate::{
-    ComponentFile, ComponentKind, Element, MAX_DIM, MAX_POINTS, Metric, Quantizer, SegmentError,
+    ComponentFile, ComponentKind, Element, MAX_DIM, MAX_POINTS, Metric, Order, Quantizer,
+    SegmentError,
 };
 
 /// The format that this crate writes, and the newest that it reads.
-pub const FORMAT_VERSION: u64 = 2;
+pub const FORMAT_VERSION: u64 = 3;
 
 /// The manifest's file name.
 pub(crate) const MANIFEST: &str = "MANIFEST";
@@ -66,10 +67,12 @@ pub struct Manifest {
     pub inlined: Option<Quantizer>,
     /// What the graph's layers were drawn from.
     pub seed: u64,
+    /// How points lie in every component.
+    pub order: Order,
     /// The size of a page of every component.
     #[serde(with = "page_size_bytes")]
     pub page_size: PageSize,
-    /// Where walks begin.
+    /// The place where walks begin.
     pub entry_point: u32,
     /// How many points each layer of the graph has, layer 0 first.
     pub layers: Vec<usize>,
@@ -227,13 +230,16 @@ impl Manifest {
     pub(crate) fn kinds(&self) -> Vec<ComponentKind> {
         let codes = self.quantizers.iter().copied().map(ComponentKind::Codes);
         let first = std::iter::once(ComponentKind::Vectors);
-        first.chain(codes).chain([ComponentKind::Graph]).collect()
+        let ids = (self.order == Order::Packed).then_some(ComponentKind::Ids);
+        first.chain(codes).chain([ComponentKind::Graph]).chain(ids).collect()
     }
 
     /// The records of each of a component's sections, one section after the other.
     pub(crate) fn sections(&self, kind: ComponentKind) -> Vec<Records> {
         let lengths: Vec<(usize, usize)> = match kind {
-            ComponentKind::Vectors => vec![(self.record_bytes_of(kind), self.points)],
+            ComponentKind::Vectors | ComponentKind::Ids => {
+                vec![(self.record_bytes_of(kind), self.points)]
+            }
             ComponentKind::Codes(quantizer) => {
                 let upper = UpperCodes::count(&self.layers);
                 codes::sections(quantizer, self.dim, self.points, upper)
@@ -268,6 +274,7 @@ impl Manifest {
             }
             ComponentKind::Codes(quantizer) => codes::record_bytes(quantizer, self.dim),
             ComponentKind::Graph => 4 * 2 * self.m,
+            ComponentKind::Ids => 4,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::aligned::Aligned;
 use crate::codes::{self, Measured, Scheme, Shape, with_scheme};
 use crate::component::{ComponentKind, load_records, load_words};
 use crate::graph::{Graph, Layer};
+use crate::ids::Ids;
 use crate::layout::Records;
 use crate::originals::Originals;
 use crate::paged::{Node, Paged, UpperCodes};
@@ -22,6 +23,7 @@ pub(crate) struct Opening {
     paged_links: Option<Paged>,
     codes: Option<OpenedCodes>,
     node: Option<Node>,
+    ids: Ids,
     originals: Option<Originals>,
 }
 
@@ -36,7 +38,8 @@ struct OpenedCodes {
 
 impl Opening {
     pub(crate) fn new(manifest: Manifest) -> Self {
-        Self { manifest, graph: None, paged_links: None, codes: None, node: None, originals: None }
+        let (graph, paged_links, codes, node, originals) = (None, None, None, None, None);
+        Self { manifest, graph, paged_links, codes, node, ids: Ids::Given, originals }
     }
 
     /// Takes one component.
@@ -53,12 +56,13 @@ impl Opening {
             ComponentKind::Vectors => self.take_vectors(file, placed),
             ComponentKind::Codes(quantizer) => self.take_codes(file, quantizer, placed),
             ComponentKind::Graph => self.take_graph(file, placed),
+            ComponentKind::Ids => self.take_ids(file, placed),
         }
     }
 
     /// The segment, once all components were taken.
     pub(crate) fn end(self, dir: &Path) -> Result<Segment, SegmentError> {
-        let Self { manifest, graph, paged_links, codes, node, originals } = self;
+        let Self { manifest, graph, paged_links, codes, node, ids, originals } = self;
         let (Some(originals), Some(graph)) = (originals, graph) else {
             return Err(SegmentError::NotASegment { dir: dir.into() });
         };
@@ -69,38 +73,21 @@ impl Opening {
                  originals be paged, and search by the inlined codes";
             return Err(SegmentError::Placement { path: dir.into(), reason });
         }
-        let Some(OpenedCodes { file, made, upper, paged, are_inlined }) = codes else {
-            let (codes, paged_codes, upper_codes) = (None, None, None);
-            return Ok(Segment {
-                manifest,
-                graph,
-                paged_links,
-                codes,
-                paged_codes,
-                upper_codes,
-                node,
-                originals,
-            });
-        };
-        if are_inlined && node.is_none() {
-            let reason = "inlined codes are read with an inlined graph: let that be inlined, too";
-            return refused(&file, reason);
-        }
-        let code_bytes = manifest.record_bytes_of(file.kind);
-        let upper = upper.map(|codes| UpperCodes::new(&graph, manifest.points, codes, code_bytes));
-        if let Some(upper) = &upper {
-            check_upper(&made, upper).map_err(|reason| damaged(&file, reason))?;
-        }
-        Ok(Segment {
+        let mut segment = Segment {
             manifest,
             graph,
             paged_links,
-            codes: Some(made),
-            paged_codes: paged,
-            upper_codes: upper,
+            ids,
+            codes: None,
+            paged_codes: None,
+            upper_codes: None,
             node,
             originals,
-        })
+        };
+        if let Some(codes) = codes {
+            segment.take(codes)?;
+        }
+        Ok(segment)
     }
 
     fn take_vectors(&mut self, file: &ComponentFile, placed: Placed) -> Result<(), SegmentError> {
@@ -167,6 +154,19 @@ impl Opening {
         Ok(())
     }
 
+    fn take_ids(&mut self, file: &ComponentFile, placed: Placed) -> Result<(), SegmentError> {
+        let records = self.manifest.sections(file.kind)[0];
+        match placed {
+            Placed::Resident(source) => {
+                let ids = Ids::packed(load_words(&*source, &records)?);
+                self.ids = ids.map_err(|reason| damaged(file, reason))?;
+                Ok(())
+            }
+            Placed::Left => refused(file, NEEDED),
+            _ => refused(file, "ids cannot be read by page: keep them resident"),
+        }
+    }
+
     fn take_graph(&mut self, file: &ComponentFile, placed: Placed) -> Result<(), SegmentError> {
         let manifest = &self.manifest;
         let sections = manifest.sections(file.kind);
@@ -189,6 +189,22 @@ impl Opening {
             }
             Placed::Left => return refused(file, NEEDED),
         });
+        Ok(())
+    }
+}
+
+impl Segment {
+    fn take(&mut self, codes: OpenedCodes) -> Result<(), SegmentError> {
+        let OpenedCodes { file, made, upper, paged, are_inlined } = codes;
+        if are_inlined && self.node.is_none() {
+            let reason = "inlined codes are read with an inlined graph: let that be inlined, too";
+            return refused(&file, reason);
+        }
+        let code_bytes = self.manifest.record_bytes_of(file.kind);
+        let put = |codes| UpperCodes::new(&self.graph, self.manifest.points, codes, code_bytes);
+        let upper = upper_of(upper.map(put), &made);
+        self.upper_codes = upper.map_err(|reason| damaged(&file, reason))?;
+        (self.codes, self.paged_codes) = (Some(made), paged);
         Ok(())
     }
 }
@@ -224,12 +240,14 @@ fn paged(file: &ComponentFile, source: Arc<dyn PageSource>, records: Records) ->
     Paged { source, records, row_bytes, path: file.path.as_path().into() }
 }
 
-fn check_upper(made: &Measured, upper: &UpperCodes) -> Result<(), String> {
-    for (number, code) in upper.all().enumerate() {
+/// The same codes, once each has been checked.
+fn upper_of(upper: Option<UpperCodes>, made: &Measured) -> Result<Option<UpperCodes>, String> {
+    let codes = upper.iter().flat_map(UpperCodes::all);
+    for (number, code) in codes.enumerate() {
         let checked = with_scheme!(&made.codes, codes => codes.check(code));
         checked.map_err(|wrong| format!("code {number} of those above layer 0: {wrong}"))?;
     }
-    Ok(())
+    Ok(upper)
 }
 
 /// Loads the layers of the graph, the lowest `with_links` or without.

@@ -3,7 +3,7 @@
 use ringpool_storage::PageSize;
 
 use crate::quantizer::expect_possible;
-use crate::{BuildError, Metric, Quantizer};
+use crate::{BuildError, Metric, Order, Quantizer};
 
 /// The most neighbours that a point may be given: a record of layer 0 then takes 8 KiB.
 pub(crate) const MAX_M: usize = 1024;
@@ -27,6 +27,8 @@ pub struct BuildOptions {
     /// Codes that each vector's record goes on with, after the point's neighbours, so that a walk
     /// through pages reads one record a hop: one of `quantizers`. It costs 2M codes a point.
     pub inlined: Option<Quantizer>,
+    /// How points lie on disk. Ids and distances of searches are the same in any order.
+    pub order: Order,
     /// The size of a page of every component.
     pub page_size: PageSize,
     /// How many threads build; 0 means one a core.
@@ -43,6 +45,7 @@ impl Default for BuildOptions {
             ef_construction: 200,
             quantizers: vec![Quantizer::Sq8],
             inlined: None,
+            order: Order::Packed,
             page_size: PageSize::KIB_4,
             threads: 0,
             seed: 0,

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 /// Hears how far a build is, and may end it.
 pub trait Progress: Sync {
-    /// `done` of `total` steps of this phase are done: points in [`Phase::Graph`] and
-    /// [`Phase::Codes`], bytes in [`Phase::Write`]. Called now and then from the building threads,
+    /// `done` of `total` steps of this phase are done: points in [`Phase::Codes`],
+    /// [`Phase::Graph`] and [`Phase::Packing`], bytes in [`Phase::Write`]. Called now and then from the building threads,
     /// so that `done` may step back a little. [`ControlFlow::Break`] cancels the build, which
     /// then leaves nothing behind.
     fn report(&self, phase: Phase, done: u64, total: u64) -> ControlFlow<()>;
@@ -19,6 +19,8 @@ pub enum Phase {
     Codes,
     /// Inserts the points into the graph.
     Graph,
+    /// Puts points that are near each other side by side.
+    Packing,
     /// Writes the components.
     Write,
 }
@@ -28,6 +30,7 @@ impl fmt::Display for Phase {
         f.pad(match self {
             Self::Codes => "codes",
             Self::Graph => "graph",
+            Self::Packing => "packing",
             Self::Write => "write",
         })
     }

@@ -52,6 +52,8 @@ pub(crate) struct Candidate {
 pub(crate) struct Point {
     pub(crate) segment: u32,
     pub(crate) id: u32,
+    /// Where it lies in the segment.
+    pub(crate) place: u32,
 }
 
 /// A point whose original was read, and how far it is.
@@ -183,7 +185,7 @@ mod tests {
     ) -> (Vec<Scored>, Vec<usize>) {
         let (mut waves, mut scored, mut counts) = (Waves::default(), Vec::new(), Vec::new());
         let candidates = (0..).zip(candidates);
-        let point = |id| Point { segment: 0, id };
+        let point = |id| Point { segment: 0, id, place: id };
         waves.unread.extend(candidates.map(|(id, &(e, d))| Candidate::new(point(id), e, d)));
         waves.read_for(k, recall);
         let mut points = Vec::new();

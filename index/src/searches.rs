@@ -401,7 +401,8 @@ impl<'a> Side<'a> {
             }
             let layer = links.is_none().then(|| &segment.graph().layers[0]);
             let points = segment.manifest().points;
-            with(&mut Sources { layer, links, codes, nodes, measure, points })
+            let ids = segment.ids();
+            with(&mut Sources { layer, links, codes, nodes, measure, ids, points })
         })
     }
 }

@@ -8,6 +8,7 @@ use ringpool_storage::PageSource;
 use crate::codes::Measured;
 use crate::exact::{ExactProgress, exact_in};
 use crate::graph::Graph;
+use crate::ids::Ids;
 use crate::opening::Opening;
 use crate::originals::Originals;
 use crate::paged::{Node, Paged, UpperCodes};
@@ -34,6 +35,7 @@ pub struct Segment {
     /// Of layer 0 without neighbours where these are paged.
     pub(crate) graph: Graph,
     pub(crate) paged_links: Option<Paged>,
+    pub(crate) ids: Ids,
     /// Without the codes themselves where these are paged.
     pub(crate) codes: Option<Measured>,
     pub(crate) paged_codes: Option<Paged>,
@@ -46,7 +48,7 @@ pub struct Segment {
 
 impl Segment {
     /// Opens the segment in `dir`. `place` says for each component where it is to be, and gives the
-    /// source that it is read through. Graph and codes are resident; at most one set of codes is
+    /// source that it is read through. Graph, ids and codes are resident; at most one set of codes is
     /// opened, and searches walk by it, or by the originals where all are left.
     ///
     /// # Errors
@@ -78,6 +80,11 @@ impl Segment {
 
     pub(crate) fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// The ids of the points at all places.
+    pub(crate) fn ids(&self) -> &Ids {
+        &self.ids
     }
 
     /// Layer 0 of the graph where it is read by page.
@@ -125,7 +132,7 @@ impl Segment {
             Originals::Paged(_) => 0,
         };
         let upper = self.upper_codes.as_ref().map_or(0, UpperCodes::resident_bytes);
-        self.graph.resident_bytes() + codes + upper + originals
+        self.graph.resident_bytes() + self.ids.resident_bytes() + codes + upper + originals
     }
 
     /// The `k` points nearest to `query` that the walk finds, nearest first, ties by lower id.
@@ -198,7 +205,7 @@ impl Segment {
         k: usize,
         progress: &mut ExactProgress<'_>,
     ) -> Result<Vec<Vec<Hit>>, SearchError> {
-        exact_in(&self.originals, queries, &self.manifest, k, progress)
+        exact_in(&self.originals, &self.ids, queries, &self.manifest, k, progress)
     }
 }
 

@@ -44,7 +44,9 @@ pub(crate) struct Task {
 /// The originals of one segment that a wave reads.
 #[derive(Default)]
 struct Reading {
-    points: Vec<u32>,
+    points: Vec<Point>,
+    /// Their places.
+    places: Vec<u32>,
     /// Where in them the part begins that is being read, and where it ends.
     part: (usize, usize),
     pages: RowPages,
@@ -159,25 +161,27 @@ impl Task {
         found: impl Iterator<Item = (f32, u32)>,
         told: &dyn Fn(u32) -> Option<Told>,
     ) {
+        let point = |place| Point { segment: number, id: segment.ids().of(place), place };
         let Some(made) = segment.codes().filter(|_| self.params.rescore != Rescore::Off) else {
-            let point = |id| Point { segment: number, id };
-            let scored = found.map(|(distance, id)| Scored { point: point(id), distance });
+            let scored = found.map(|(distance, place)| Scored { point: point(place), distance });
             return self.scored.extend(scored.take(self.params.k));
         };
         let is_adaptive = matches!(self.params.rescore, Rescore::Auto { .. });
         let (metric, query_norm) = (segment.manifest().metric, norm(&self.values));
         let query = &mut self.code_query;
-        let candidate = |(distance, id): (f32, u32)| {
-            let point = Point { segment: number, id };
+        let candidate = |(distance, place): (f32, u32)| {
+            let point = point(place);
             let estimate = distance - made.deviation.bias;
-            let told = told(id);
+            let told = told(place);
             let exact = told.and_then(|told| told.exact);
             if !is_adaptive {
                 return Candidate::new(point, estimate, 0.0).known(exact);
             }
             let error = match told {
                 Some(told) => told.error,
-                None => with_scheme!(&made.codes, codes => own_error(codes, query, id, distance)),
+                None => {
+                    with_scheme!(&made.codes, codes => own_error(codes, query, place, distance))
+                }
             };
             let candidate = match error {
                 Some(error) => Candidate::new(point, distance, error),
@@ -218,7 +222,9 @@ impl Task {
             reading.points.clear();
             let own = self.wave.iter().filter(|one| one.point.segment == number);
             let unknown = own.filter(|one| one.exact.is_none());
-            reading.points.extend(unknown.map(|one| one.point.id));
+            reading.points.extend(unknown.map(|one| one.point));
+            reading.places.clear();
+            reading.places.extend(reading.points.iter().map(|point| point.place));
             self.originals += reading.points.len();
         }
         let known =
@@ -231,21 +237,21 @@ impl Task {
     /// [`pages`](Self::pages) those that are to be read next. Returns false when none are.
     pub(crate) fn next_part(&mut self, segment: &Segment, number: u32) -> bool {
         let Self { readings, row_query: query, scored, .. } = self;
-        let Reading { points, part, pages } = &mut readings[number as usize];
+        let Reading { points, places, part, pages } = &mut readings[number as usize];
         let begin = part.1;
         match segment.originals() {
             Originals::Resident(rows) => {
                 *part = (begin, points.len());
-                scored.extend(points[begin..].iter().map(|&id| Scored {
-                    point: Point { segment: number, id },
-                    distance: query.distance(rows.row(id)),
+                scored.extend(points[begin..].iter().map(|&point| Scored {
+                    point,
+                    distance: query.distance(rows.row(point.place)),
                 }));
                 false
             }
             Originals::Paged(rows) => {
                 let end = points.len().min(begin.saturating_add(RowPages::most(&rows.records)));
                 *part = (begin, end);
-                pages.plan(&rows.records, points[begin..end].iter().copied());
+                pages.plan(&rows.records, places[begin..end].iter().copied());
                 begin < end
             }
         }
@@ -260,13 +266,13 @@ impl Task {
         visit: impl FnOnce(&[PageNo], &mut dyn FnMut(usize, &[u8])) -> R,
     ) -> R {
         let Self { readings, row_query: query, scored, .. } = self;
-        let Reading { points, part, pages } = &mut readings[number as usize];
-        let points = &points[part.0..part.1];
+        let Reading { points, places, part, pages } = &mut readings[number as usize];
+        let (points, places) = (&points[part.0..part.1], &places[part.0..part.1]);
         let RowPages { pages, shares } = pages;
         visit(pages, &mut |place, page| {
-            shares.take(&rows.records, points, place, page, &mut |i, record| {
-                let point = Point { segment: number, id: points[i] };
-                scored.push(Scored { point, distance: query.distance(rows.row(record)) });
+            shares.take(&rows.records, places, place, page, &mut |i, record| {
+                let distance = query.distance(rows.row(record));
+                scored.push(Scored { point: points[i], distance });
             });
         })
     }
@@ -274,10 +280,10 @@ impl Task {
     /// All pages of the part were taken.
     pub(crate) fn end_part(&mut self, rows: &Paged, number: u32) {
         let Self { readings, row_query: query, scored, .. } = self;
-        let Reading { points, part, pages } = &readings[number as usize];
+        let Reading { points, part, pages, .. } = &readings[number as usize];
         pages.shares.finish(&rows.records, &mut |i, record| {
-            let point = Point { segment: number, id: points[part.0 + i] };
-            scored.push(Scored { point, distance: query.distance(rows.row(record)) });
+            let distance = query.distance(rows.row(record));
+            scored.push(Scored { point: points[part.0 + i], distance });
         });
     }
 
@@ -305,8 +311,13 @@ fn by_codes<S: Scheme, R>(
     with(&ByCodes { codes, query: S::query(query), resident, row_query })
 }
 
-fn own_error<S: Scheme>(codes: &S, query: &mut CodeQuery, id: u32, distance: f32) -> Option<f32> {
-    codes.error(S::query(query), codes.row(id), distance)
+fn own_error<S: Scheme>(
+    codes: &S,
+    query: &mut CodeQuery,
+    place: u32,
+    distance: f32,
+) -> Option<f32> {
+    codes.error(S::query(query), codes.row(place), distance)
 }
 
 impl Scored {
@@ -334,9 +345,9 @@ impl Walk<'_> {
         SearchError: From<S::Error>,
     {
         let mut scorer = Patient { scorer, patience: self.patience };
-        let graph = self.segment.graph();
-        let from = self.scratch.descend(graph, 0, &mut scorer)?;
-        self.scratch.search_layer(graph, 0, from, self.ef, &mut scorer)
+        let (graph, ids) = (self.segment.graph(), self.segment.ids());
+        let from = self.scratch.descend(graph, ids, 0, &mut scorer)?;
+        self.scratch.search_layer(graph, ids, 0, from, self.ef, &mut scorer)
     }
 }
 

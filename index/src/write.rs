@@ -5,6 +5,7 @@
 //! synced. Until the rename there is nothing under the segment's name; the folder goes away on any
 //! error, cancel or panic. Only a killed process leaves it behind, as `.NAME.building-*`.
 
+use std::borrow::Cow;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -25,6 +26,35 @@ pub(crate) struct Staging<'a> {
     parent: PathBuf,
     out: PathBuf,
     gate: &'a Gate<'a>,
+}
+
+/// What goes into one section of a component.
+pub(crate) struct Section<'a> {
+    pub(crate) records: Records,
+    /// The records put end to end.
+    pub(crate) bytes: Cow<'a, [u8]>,
+    /// For each record that is written which of `bytes` it is, where that is another.
+    pub(crate) order: Option<&'a [u32]>,
+}
+
+impl Section<'_> {
+    /// Appends what one page of the section has.
+    fn append_page(&self, page: u64, chunk: &mut Vec<u8>) {
+        let stretch = self.records.stretch(page);
+        let Some(order) = self.order else {
+            chunk.extend_from_slice(&self.bytes[stretch]);
+            return;
+        };
+        let record_bytes = self.records.record_bytes;
+        let mut at = stretch.start;
+        while at < stretch.end {
+            let (record, from) = (at / record_bytes, at % record_bytes);
+            let len = (record_bytes - from).min(stretch.end - at);
+            let start = order[record] as usize * record_bytes + from;
+            chunk.extend_from_slice(&self.bytes[start..start + len]);
+            at += len;
+        }
+    }
 }
 
 /// Asked before each step that the system could refuse: tests refuse here.
@@ -54,25 +84,25 @@ impl<'a> Staging<'a> {
         Ok(Self { folder, parent, out: out.into(), gate })
     }
 
-    /// Writes the pages of a component and their checksums. Each section is its records and their
-    /// bytes put end to end. `written` hears how many bytes went out.
+    /// Writes the pages of a component and their checksums. `written` hears how many bytes went out.
     pub(crate) fn write_component(
         &self,
         component: &mut Component,
-        sections: &[(Records, &[u8])],
+        sections: &[Section<'_>],
         written: &mut dyn FnMut(u64) -> Result<(), BuildError>,
     ) -> Result<(), BuildError> {
-        let page_bytes = sections.first().map_or(0, |(records, _)| records.page_size.bytes());
+        let page_bytes = sections.first().map_or(0, |section| section.records.page_size.bytes());
         let wanted_bytes = component.pages * page_bytes as u64;
         let mut file = self.create(component.pages_file(), wanted_bytes)?;
         let mut crcs = Vec::with_capacity(component.pages as usize);
         let mut chunk = Vec::with_capacity(CHUNK_BYTES + page_bytes);
-        for (records, bytes) in sections {
-            debug_assert_eq!(records.bytes(), bytes.len() as u64);
+        for section in sections {
+            let records = &section.records;
+            debug_assert_eq!(records.bytes(), section.bytes.len() as u64);
             debug_assert_eq!(records.first_page, crcs.len() as u64);
             for page in 0..records.pages() {
                 let start = chunk.len();
-                chunk.extend_from_slice(&bytes[records.stretch(page)]);
+                section.append_page(page, &mut chunk);
                 chunk.resize(start + page_bytes, 0);
                 let page = PageNo(records.first_page + page);
                 crcs.push(Checksums::of_page(FileKey(component.key), page, &chunk[start..]));

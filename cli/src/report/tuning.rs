@@ -123,6 +123,7 @@ mod tests {
             codes: "sq8".into(),
             backend: "pool".into(),
             threads: 1,
+            inflight: 8,
             k: 10,
             wanted_recall: 0.95,
             best: reached[1].clone(),

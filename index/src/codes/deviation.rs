@@ -12,6 +12,7 @@ use std::ops::ControlFlow;
 use super::{CodeQuery, Codes, Rows, Scheme, Shape, Step, floats, with_scheme};
 use crate::candidates::Candidates;
 use crate::distance::RowQuery;
+use crate::ids::Ids;
 use crate::{Metric, Quantizer};
 
 /// Points that are compared with each other.
@@ -81,7 +82,8 @@ impl Deviation {
             row_query.set(rows.metric, rows.vectors.element(), &values);
             near.begin(NEAREST);
             for &point in sample.iter().filter(|&&point| point != query) {
-                near.offer(row_query.distance(rows.vectors.row_bytes(point)), point as u32);
+                let distance = row_query.distance(rows.vectors.row_bytes(point));
+                near.offer(distance, point as u32, &Ids::Given);
             }
             rows.copy(query, &mut values);
             codes.set_query(&values, code_query);

@@ -18,6 +18,7 @@ use super::neighbours::{Limits, Neighbour, SelectScratch};
 use super::space::{Loaded, Space};
 use super::walk::{Scorer, WalkScratch};
 use super::{Graph, Layer, levels, repair};
+use crate::ids::Ids;
 use crate::prefetch::rows_ahead;
 
 /// A round is at most this share of all points: rounds forty times smaller changed recall@10 on
@@ -164,9 +165,10 @@ impl<S: Space> Builder<'_, S> {
         let m = self.options.m;
         let ef = self.options.ef_construction.max(m);
         let level = self.levels[point as usize];
-        let Ok(mut from) = walk.descend(&self.graph, level as usize, &mut scorer);
+        let Ok(mut from) = walk.descend(&self.graph, &Ids::Given, level as usize, &mut scorer);
         let choose = |layer: u8| {
-            let Ok(()) = walk.search_layer(&self.graph, layer as usize, from, ef, &mut scorer);
+            let (graph, layer_no) = (&self.graph, layer as usize);
+            let Ok(()) = walk.search_layer(graph, &Ids::Given, layer_no, from, ef, &mut scorer);
             let found = walk.found.iter();
             let found = found.map(|(distance, point)| Neighbour { distance, point });
             select.candidates.clear();
@@ -229,13 +231,13 @@ fn gather_backs(chosen: &[Chosen]) -> Vec<Back> {
 }
 
 /// Scores points against a point.
-pub(super) struct PointScorer<'a, S: Space> {
+pub(crate) struct PointScorer<'a, S: Space> {
     space: &'a S,
     from: Loaded<'a, S::Value>,
 }
 
 impl<'a, S: Space> PointScorer<'a, S> {
-    pub(super) fn new(space: &'a S, from: Loaded<'a, S::Value>) -> Self {
+    pub(crate) fn new(space: &'a S, from: Loaded<'a, S::Value>) -> Self {
         Self { space, from }
     }
 }

@@ -13,9 +13,9 @@ mod repair;
 mod space;
 pub(crate) mod walk;
 
-pub(crate) use build::{GraphOptions, build};
+pub(crate) use build::{GraphOptions, PointScorer, build};
 pub(crate) use levels::mix;
-pub(crate) use space::{ByteSpace, RowSpace};
+pub(crate) use space::{ByteSpace, RowSpace, Space};
 
 use crate::aligned::Aligned;
 
@@ -100,7 +100,35 @@ impl Layer {
     }
 }
 
+impl Layer {
+    /// The same with every point by its place; `order` is the inverse of `places`.
+    fn placed(&self, order: &[u32], places: &[u32]) -> Self {
+        let place = |&point: &u32| places[point as usize];
+        let mut points: Vec<u32> = self.points.iter().map(place).collect();
+        points.sort_unstable();
+        let count = self.len();
+        let mut placed = Self::without_links(points, count, self.max_neighbours);
+        for (record, slots) in placed.slots.chunks_mut(self.max_neighbours).enumerate() {
+            let at = placed.points.get(record).map_or(record, |&place| place as usize);
+            for (slot, neighbour) in slots.iter_mut().zip(self.neighbours(order[at])) {
+                *slot = places[neighbour as usize];
+            }
+        }
+        placed
+    }
+}
+
 impl Graph {
+    /// The same graph with every point by its place, where `order` has for each place its point.
+    pub(crate) fn placed(&self, order: &[u32]) -> Self {
+        let mut places = vec![0; order.len()];
+        for (place, &point) in (0..).zip(order) {
+            places[point as usize] = place;
+        }
+        let layers = self.layers.iter().map(|layer| layer.placed(order, &places)).collect();
+        Self { entry_point: places[self.entry_point as usize], layers }
+    }
+
     /// How many points there are.
     pub(crate) fn len(&self) -> usize {
         self.layers[0].len()

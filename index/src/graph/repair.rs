@@ -11,6 +11,7 @@ use super::Graph;
 use super::build::PointScorer;
 use super::space::Space;
 use super::walk::WalkScratch;
+use crate::ids::Ids;
 
 /// Links every point of layer 0 that the entry point does not lead to. Returns how many there
 /// were that needed a link.
@@ -41,8 +42,8 @@ fn find_near<S: Space>(
     walk: &mut WalkScratch,
     scorer: &mut PointScorer<'_, S>,
 ) -> Result<(), Infallible> {
-    let from = walk.descend(graph, 0, scorer)?;
-    walk.search_layer(graph, 0, from, ef, scorer)
+    let from = walk.descend(graph, &Ids::Given, 0, scorer)?;
+    walk.search_layer(graph, &Ids::Given, 0, from, ef, scorer)
 }
 
 /// How the visit came to each point.

@@ -2,6 +2,7 @@
 
 use super::{EMPTY, Graph, Layer};
 use crate::candidates::Candidates;
+use crate::ids::Ids;
 use crate::prefetch::prefetch;
 use crate::visited::Visited;
 
@@ -35,6 +36,7 @@ impl WalkScratch {
     pub(crate) fn descend<S: Scorer>(
         &mut self,
         graph: &Graph,
+        ids: &Ids,
         layer: usize,
         scorer: &mut S,
     ) -> Result<u32, S::Error> {
@@ -44,7 +46,7 @@ impl WalkScratch {
         };
         self.visited.begin(graph.len());
         for layer in upper.iter().rev() {
-            point = self.walk_greedily(layer, point, scorer)?;
+            point = self.walk_greedily(layer, ids, point, scorer)?;
         }
         Ok(point)
     }
@@ -55,6 +57,7 @@ impl WalkScratch {
     fn walk_greedily<S: Scorer>(
         &mut self,
         layer: &Layer,
+        ids: &Ids,
         from: u32,
         scorer: &mut S,
     ) -> Result<u32, S::Error> {
@@ -66,7 +69,8 @@ impl WalkScratch {
             scorer.score(&self.fresh[..fresh], best.0, &mut self.distances)?;
             let scored = self.distances.iter().zip(&self.fresh);
             let nearest = scored.fold(best, |best, (&distance, &point)| {
-                let nearer = distance.total_cmp(&best.0).then(point.cmp(&best.1)).is_lt();
+                let tie = || ids.of(point).cmp(&ids.of(best.1));
+                let nearer = distance.total_cmp(&best.0).then_with(tie).is_lt();
                 if nearer { (distance, point) } else { best }
             });
             if nearest.1 == best.1 {
@@ -80,6 +84,7 @@ impl WalkScratch {
     pub(crate) fn search_layer<S: Scorer>(
         &mut self,
         graph: &Graph,
+        ids: &Ids,
         layer: usize,
         from: u32,
         ef: usize,
@@ -90,7 +95,7 @@ impl WalkScratch {
         let layer = &graph.layers[layer];
         self.visited.insert(from);
         scorer.score(&[from], f32::INFINITY, &mut self.distances)?;
-        self.found.offer(self.distances[0], from);
+        self.found.offer(self.distances[0], from, ids);
         while let Some(point) = self.found.expand_next() {
             let fresh = self.see(layer, point);
             if let Some(next) = self.found.next() {
@@ -98,7 +103,7 @@ impl WalkScratch {
             }
             scorer.score(&self.fresh[..fresh], self.found.bound(), &mut self.distances)?;
             for (&distance, &neighbour) in self.distances.iter().zip(&self.fresh) {
-                self.found.offer(distance, neighbour);
+                self.found.offer(distance, neighbour, ids);
             }
         }
         Ok(())

@@ -9,6 +9,7 @@ use super::memo::Memo;
 use super::node::Node;
 use crate::SearchError;
 use crate::graph::{EMPTY, Layer};
+use crate::ids::Ids;
 use crate::layout::Records;
 use crate::row_pages::RowPages;
 
@@ -51,6 +52,7 @@ pub(crate) struct Sources<'a> {
     /// Where each record has all that a hop needs.
     pub(crate) nodes: Option<(&'a Paged, &'a mut dyn Gather, Node)>,
     pub(crate) measure: &'a dyn Measure,
+    pub(crate) ids: &'a Ids,
     pub(crate) points: usize,
 }
 

@@ -7,6 +7,7 @@ use super::memo::Memo;
 use super::node::Node;
 use crate::candidates::Candidates;
 use crate::graph::Graph;
+use crate::ids::Ids;
 use crate::{Patience, SearchError};
 
 /// The most candidates that one walk looks up at once, and the batches that it asks by.
@@ -72,7 +73,7 @@ impl PagedWalk {
             }
         }
         loop {
-            self.count_what_is_ready();
+            self.count_what_is_ready(from.ids);
             if self.found.next().is_none() {
                 self.leave(from, first_batch);
                 return Ok(true);
@@ -162,13 +163,13 @@ impl PagedWalk {
         expansion.state = State::Idle;
         let best = match self.stage {
             Stage::Upper { nearest, .. } => nearest,
-            _ => (f32::INFINITY, u32::MAX),
+            _ => (f32::INFINITY, graph.entry_point),
         };
         let mut nearest = best;
         for &point in &expansion.neighbours {
             let Some(told) = memo.visit(point, UPPER) else { continue };
-            let order = told.distance.total_cmp(&nearest.0).then(point.cmp(&nearest.1));
-            if order.is_lt() {
+            let tie = || from.ids.of(point).cmp(&from.ids.of(nearest.1));
+            if told.distance.total_cmp(&nearest.0).then_with(tie).is_lt() {
                 nearest = (told.distance, point);
             }
         }
@@ -182,14 +183,14 @@ impl PagedWalk {
             self.stage = Stage::Ground;
             self.found.begin(self.ef);
             self.memo.visit(nearest.1, GROUND);
-            self.found.offer(nearest.0, nearest.1);
+            self.found.offer(nearest.0, nearest.1, from.ids);
         }
         Ok(true)
     }
 
     /// Counts the neighbours of the nearest candidates, one after the other, as far as they are
     /// known.
-    fn count_what_is_ready(&mut self) {
+    fn count_what_is_ready(&mut self, ids: &Ids) {
         while let Some(point) = self.found.next() {
             let is_ready = |one: &&mut Expansion| one.point == point && one.state == State::Ready;
             let Some(expansion) = self.expansions.iter_mut().find(is_ready) else { return };
@@ -197,7 +198,7 @@ impl PagedWalk {
             self.found.expand_next();
             for &neighbour in &expansion.neighbours {
                 if let Some(told) = self.memo.visit(neighbour, GROUND) {
-                    self.found.offer(told.distance, neighbour);
+                    self.found.offer(told.distance, neighbour, ids);
                 }
             }
         }

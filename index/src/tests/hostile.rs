@@ -144,7 +144,7 @@ fn rewrite_manifest(dir: &Path, from: &str, to: &str) {
     assert!(json.contains(from), "{from} in {json}");
     let json = json.replacen(from, to, 1);
     let crc = crc32c::crc32c(json.as_bytes());
-    fs::write(path, format!("ringpool-segment 2 crc32c={crc:08x}\n{json}")).unwrap();
+    fs::write(path, format!("ringpool-segment 3 crc32c={crc:08x}\n{json}")).unwrap();
 }
 
 #[test]
@@ -169,6 +169,8 @@ fn manifests_that_lie() {
         ("\"page_size\": 4096", "\"page_size\": 4095"),
         ("\"page_size\": 4096", "\"page_size\": 0"),
         ("\"page_size\": 4096", "\"page_size\": 8192"),
+        ("\"order\": \"packed\"", "\"order\": \"given\""),
+        ("\"order\": \"packed\"", "\"order\": \"shuffled\""),
         ("\"sq8\"", "\"none\""),
         ("\"sq8\"", "\"pq\""),
         ("\"metric\": \"l2\"", "\"metric\": \"l3\""),
@@ -203,9 +205,9 @@ fn another_version_is_named() {
     let (_parent, dir) = copy();
     let text = fs::read_to_string(dir.join(MANIFEST)).unwrap();
     for (found, newer) in
-        [("3", true), ("1", false), ("0", false), ("x", false), ("2 ", false), ("+2", false)]
+        [("4", true), ("2", false), ("0", false), ("x", false), ("3 ", false), ("+3", false)]
     {
-        let changed = text.replacen("segment 2", &format!("segment {found}"), 1);
+        let changed = text.replacen("segment 3", &format!("segment {found}"), 1);
         fs::write(dir.join(MANIFEST), changed).unwrap();
         let error = open(&dir).unwrap_err();
         assert_eq!(newer, matches!(error, SegmentError::NewerVersion { .. }), "{error}");
@@ -254,6 +256,24 @@ fn codes_that_lie() {
     }
 }
 
+#[test]
+fn ids_that_lie() {
+    for (place, id) in [(0, 600), (599, u32::MAX), (300, 1 << 31)] {
+        let (_parent, dir) = copy();
+        rewrite(&dir, ComponentKind::Ids, |_, bytes| {
+            bytes[4 * place..][..4].copy_from_slice(&id.to_le_bytes());
+        });
+        let error = open(&dir).unwrap_err().to_string();
+        let expected = format!("place {place} has the id {id}, expected one below 600");
+        assert!(error.contains(&expected), "{error}");
+    }
+    let (_parent, dir) = copy();
+    rewrite(&dir, ComponentKind::Ids, |_, bytes| bytes.copy_within(40..44, 80));
+    let error = open(&dir).unwrap_err();
+    assert!(matches!(error, SegmentError::Component { .. }), "{error}");
+    assert!(error.to_string().contains("is at place 20 and one before"), "{error}");
+}
+
 /// Two components' files swapped, each with its own checksums: the keys differ.
 #[test]
 fn pages_of_another_segment_do_not_pass() {
@@ -289,7 +309,7 @@ proptest! {
     fn any_bytes_are_no_manifest(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         prop_assert!(Manifest::parse(Path::new("M"), &bytes).is_err());
         let crc = crc32c::crc32c(&bytes);
-        let mut sealed = format!("ringpool-segment 2 crc32c={crc:08x}\n").into_bytes();
+        let mut sealed = format!("ringpool-segment 3 crc32c={crc:08x}\n").into_bytes();
         sealed.extend(bytes);
         prop_assert!(Manifest::parse(Path::new("M"), &sealed).is_err());
     }
@@ -298,7 +318,7 @@ proptest! {
     #[test]
     fn sealed_damage_never_panics(
         kind in prop_oneof![
-            Just(ComponentKind::Graph), Just(ComponentKind::Codes(Quantizer::Sq8)), Just(ComponentKind::Vectors)],
+            Just(ComponentKind::Graph), Just(ComponentKind::Ids), Just(ComponentKind::Codes(Quantizer::Sq8)), Just(ComponentKind::Vectors)],
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
         let (_parent, dir) = copy();

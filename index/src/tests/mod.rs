@@ -6,6 +6,7 @@ mod exact;
 mod hostile;
 mod late;
 mod mutated;
+mod orders;
 mod recall;
 mod round_trip;
 mod searches;
@@ -93,7 +94,9 @@ fn in_memory(file: &ComponentFile) -> ringpool_storage::Result<Arc<dyn PageSourc
 fn placed(file: &ComponentFile, source: Arc<dyn PageSource>) -> ringpool_storage::Result<Placed> {
     Ok(match file.kind {
         ComponentKind::Vectors => Placed::Paged(source),
-        ComponentKind::Codes(_) | ComponentKind::Graph => Placed::Resident(source),
+        ComponentKind::Codes(_) | ComponentKind::Graph | ComponentKind::Ids => {
+            Placed::Resident(source)
+        }
     })
 }
 

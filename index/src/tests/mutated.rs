@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::*;
 use crate::manifest::MANIFEST;
 use crate::quantizer::expect_possible;
-use crate::{Component, Manifest, Metric, Quantizer, Rescore};
+use crate::{Component, Manifest, Metric, Order, Quantizer, Rescore};
 
 /// Cases of a plain `cargo test`.
 const CASES: u64 = 5_000;
@@ -70,13 +70,13 @@ fn subjects() -> Vec<Files> {
         (Metric::L2, Element::U8, 16, Vec::new()),
         (Metric::Cosine, Element::F32, 200, quantizers()),
     ];
-    let subject = |(metric, element, dim, quantizers): (_, _, usize, _)| {
+    let subject = |((metric, element, dim, quantizers), order): ((_, _, usize, _), _)| {
         let parent = tempfile::tempdir().unwrap();
         let out = parent.path().join("segment");
         let base = as_element(dim, &clustered(90, dim, 5, false, 41), element);
         let page_size = PageSize::new(512).unwrap();
         let options =
-            BuildOptions { metric, m: 3, page_size, quantizers, ..BuildOptions::default() };
+            BuildOptions { metric, m: 3, page_size, quantizers, order, ..BuildOptions::default() };
         build(&base, &out, &options, &NoProgress).unwrap();
         let entries = fs::read_dir(&out).unwrap().map(Result::unwrap);
         let file = |entry: fs::DirEntry| {
@@ -84,7 +84,7 @@ fn subjects() -> Vec<Files> {
         };
         entries.map(file).collect()
     };
-    kinds.into_iter().map(subject).collect()
+    kinds.into_iter().zip(Order::ALL.into_iter().cycle()).map(subject).collect()
 }
 
 /// A folder of one thread's own, and what it has written there.
@@ -225,7 +225,7 @@ impl Mutant {
         let near = |value: usize, draw: &mut Draw| {
             draw.of(&[1, 2, value - 1, value + 1, value / 2, 2 * value, 0, 600]).max(1)
         };
-        match draw.below(9) {
+        match draw.below(10) {
             0 => manifest.element = draw.of(&Element::ALL),
             1 => manifest.metric = draw.of(&Metric::ALL),
             2 => manifest.dim = near(manifest.dim, draw),
@@ -244,6 +244,7 @@ impl Mutant {
                     manifest.layers[layer] = near(manifest.layers[layer], draw);
                 }
             },
+            8 => manifest.order = draw.of(&Order::ALL),
             _ => {
                 manifest.quantizers.truncate(draw.below(3));
                 let more = draw.of(&quantizers());
@@ -399,7 +400,7 @@ fn judge(dir: &Path, draw: &mut Draw) -> Outcome {
         Ok(match file.kind {
             ComponentKind::Vectors if resident => Placed::Resident(in_memory(file)?),
             ComponentKind::Vectors => Placed::Paged(in_memory(file)?),
-            ComponentKind::Graph => Placed::Resident(in_memory(file)?),
+            ComponentKind::Graph | ComponentKind::Ids => Placed::Resident(in_memory(file)?),
             ComponentKind::Codes(_) if others == 0 => {
                 others = usize::MAX;
                 Placed::Resident(in_memory(file)?)

@@ -140,7 +140,7 @@ fn the_same_bytes_at_any_number_of_threads() {
             build(&base, &out, &options, &NoProgress).unwrap();
             bytes_of(&out)
         });
-        assert_eq!(built[0].len(), 17);
+        assert_eq!(built[0].len(), 19);
         assert!(built[0] == built[1] && built[0] == built[2]);
         let out = parent.path().join(format!("{element}-seed"));
         let options = BuildOptions { metric, seed: 1, ..Default::default() };
@@ -264,5 +264,5 @@ fn the_manifest_tells_what_was_built() {
     let bytes: u64 = files.iter().map(|f| fs::metadata(&f.path).unwrap().len()).sum();
     assert_eq!(bytes, report.pages_bytes);
     let resident = super::open(&out).unwrap().resident_bytes();
-    assert!((500 * (30 + 4 * 17)..500 * (30 + 4 * 20)).contains(&resident), "{resident}");
+    assert!((500 * (30 + 4 * 18)..500 * (30 + 4 * 21)).contains(&resident), "{resident}");
 }

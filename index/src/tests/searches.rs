@@ -58,6 +58,7 @@ impl Subject {
                 ComponentKind::Graph => places[0],
                 ComponentKind::Codes(_) => places[1],
                 ComponentKind::Vectors => places[2],
+                ComponentKind::Ids => Resident,
             };
             Ok(match place {
                 Resident => Placed::Resident(source),

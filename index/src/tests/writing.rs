@@ -44,8 +44,8 @@ fn the_nth_refusal_leaves_nothing() {
             assert_eq!(entries(parent.path()), 0, "after refusal {refused}");
             refused += 1;
         }
-        // A folder; seven files created, written and synced; two folders synced; a rename.
-        assert_eq!(refused, 1 + 7 * 3 + 2 + 1);
+        // A folder; nine files created, written and synced; two folders synced; a rename.
+        assert_eq!(refused, 1 + 9 * 3 + 2 + 1);
         assert_eq!(entries(parent.path()), 1);
         open(&out).unwrap();
         fs::remove_dir_all(&out).unwrap();
@@ -56,7 +56,7 @@ fn the_nth_refusal_leaves_nothing() {
 fn cancelling_leaves_nothing() {
     let parent = tempfile::tempdir().unwrap();
     let out = parent.path().join("segment");
-    for phase in [Phase::Codes, Phase::Graph, Phase::Write] {
+    for phase in [Phase::Codes, Phase::Graph, Phase::Packing, Phase::Write] {
         for after in [0, 1, 2] {
             let after = AtomicU64::new(after);
             let refused = build(&few(), &out, &quick(), &Cancel { phase, after });

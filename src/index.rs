@@ -90,7 +90,8 @@ impl Index {
         if let Some(error) = refused {
             return Err(error);
         }
-        Ok(Self { segment: segment?, placement: opening.placement(), opened: opening.opened })
+        let (segment, placement) = (segment?, opening.placement());
+        Ok(Self { segment, placement, opened: opening.end()? })
     }
 
     /// The segment, for searching with a scratch of one's own.

@@ -26,9 +26,10 @@ pub(crate) struct Opening<'a> {
     codes: Quantizer,
     /// What a pool for all that goes there needs at least.
     least_bytes: u64,
+    mapped: Vec<Arc<MmapSource>>,
     /// Whether the pool is somebody else's.
     is_shared: bool,
-    pub(crate) opened: Opened,
+    opened: Opened,
 }
 
 /// What an open index keeps beside its segment.
@@ -66,6 +67,7 @@ impl<'a> Opening<'a> {
             engine: Engine::start(options.engine)?,
             codes: walked_by(options, &manifest)?,
             least_bytes: 0,
+            mapped: Vec::new(),
             is_shared: shared.is_some(),
             opened: Opened { pool: shared.cloned(), ..Opened::default() },
         };
@@ -129,7 +131,10 @@ impl<'a> Opening<'a> {
             Place::Pool => self.pooled(file)?,
             Place::Mmap => {
                 let (path, checksums) = (&file.path, Some(file.checksums.clone()));
-                Arc::new(MmapSource::open(path, file.page_size, checksums, self.options.mmap)?)
+                let source = MmapSource::open(path, file.page_size, checksums, self.options.mmap)?;
+                let source = Arc::new(source);
+                self.mapped.push(source.clone());
+                source
             }
             Place::Direct => {
                 let source = Arc::new(self.unpooled(file)?);
@@ -142,6 +147,13 @@ impl<'a> Opening<'a> {
             Some(through) => through(source),
             None => source,
         }))
+    }
+
+    /// What an open segment keeps, once all components were placed and the segment has loaded what
+    /// it keeps of those that are paged: a mapping holds nothing of that any more.
+    pub(crate) fn end(self) -> Result<Opened, Error> {
+        self.mapped.iter().try_for_each(|source| source.let_go())?;
+        Ok(self.opened)
     }
 
     fn unpooled(&self, file: &ComponentFile) -> Result<Unpooled, Error> {

@@ -8,8 +8,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use ringpool::storage::PageSize;
 use ringpool::{
-    Backend, ComponentKind, EngineChoice, Memory, Placement, Quantizer, Rescore, SearchParams,
-    Searches, Verify,
+    Backend, EngineChoice, Memory, Placement, Quantizer, Rescore, SearchParams, Searches, Verify,
 };
 use serde::{Serialize, Serializer};
 
@@ -124,11 +123,9 @@ impl QueryOptions {
 
     /// Queries in flight on each thread, through `backend`.
     pub fn in_flight(&self, backend: Backend) -> u16 {
-        let kinds =
-            [ComponentKind::Graph, ComponentKind::Codes(Quantizer::Sq8), ComponentKind::Vectors];
-        let is_paged = kinds.iter().any(|&kind| self.place.of(kind, backend).is_paged());
+        let is_resident = self.place.is_resident(backend);
         // In memory there is nothing to wait for.
-        self.inflight.unwrap_or(if is_paged { Searches::IN_FLIGHT as u16 } else { 1 })
+        self.inflight.unwrap_or(if is_resident { 1 } else { Searches::IN_FLIGHT as u16 })
     }
 
     /// The arguments of a `ringpool search` with these options. Those at their default are left

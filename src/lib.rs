@@ -117,6 +117,9 @@ mod backend;
 mod error;
 mod index;
 mod memory;
+mod opening;
+mod placement;
+mod shares;
 mod unpooled;
 pub mod vectors;
 mod verify;
@@ -131,6 +134,7 @@ pub use backend::{Backend, BackendError, BackendStats, OpenOptions};
 pub use error::Error;
 pub use index::Index;
 pub use memory::{Memory, MemoryError};
+pub use placement::{Place, Placement, PlacementError};
 pub use ringpool_compat_mmap::{Advice, MmapOptions, Verify};
 #[doc(hidden)]
 pub use ringpool_index::bench_seam;

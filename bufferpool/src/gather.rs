@@ -9,8 +9,9 @@
 //!
 //! Reads are started while the thread goes on asking, not when it waits: the disk works while the
 //! thread does. Each start is a system call and a call of the disk, as dear as the read itself
-//! where a query asks for one page at a time; so there is one for every few reads. Others who wait
-//! for one of these pages start it and land it if we do not come.
+//! where a query asks for one page at a time; so there is one for every few reads, but at once
+//! where nothing was in flight. Others who wait for one of these pages start it and land it if we
+//! do not come.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use ringpool_storage::{Arrivals, Asked, AskedPages, Error, Gather, PageNo, Resul
 
 use crate::asking::{WINDOW, exhausted, room, window};
 use crate::events;
-use crate::fetch::BACK_PRESSURE;
+use crate::fetch::{BACK_PRESSURE, FIRST_START};
 use crate::ghost::Ghost;
 use crate::guard::PinnedSlice;
 use crate::hint::Hint;
@@ -135,6 +136,8 @@ impl<'f> Gathering<'f> {
         let file = self.file;
         let mut here = PinnedSlice::new(file, room(file, self.hint), self.hint.chances());
         let mut next = 0;
+        // A disk that is at work has time for the rest to be started in one system call.
+        let mut start_at = if self.asked.in_use() == 0 { FIRST_START } else { usize::MAX };
         loop {
             next += here.pin_resident(pages, next);
             if next < pages.len() && here.has_room() {
@@ -143,6 +146,10 @@ impl<'f> Gathering<'f> {
                     here.push(next, frame, asked.page);
                 }
                 next += 1;
+                if self.asked.in_use() >= start_at {
+                    self.start();
+                    start_at = start_at.saturating_mul(2);
+                }
                 continue;
             }
             self.start_some();

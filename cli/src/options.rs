@@ -7,14 +7,28 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use ringpool::storage::PageSize;
-use ringpool::{Backend, EngineChoice, Memory, Quantizer, Rescore, SearchParams, Searches, Verify};
+use ringpool::{
+    Backend, EngineChoice, Memory, Placement, Quantizer, Rescore, SearchParams, Searches, Verify,
+};
 use serde::{Serialize, Serializer};
 
 use crate::failure::Failure;
 
 /// What `--memory` is.
-pub const MEMORY_HELP: &str = "Memory for pages: 256MiB, 2GiB, or a share of what goes through \
-                               the backend [default: 25%, but at most half of what is left]";
+pub const MEMORY_HELP: &str = "Memory for pages: 256MiB, 2GiB, or a share of the components that \
+                               it is for [default: 25%, but at most half of what is left]";
+
+/// What `--place` is.
+pub const PLACE_HELP: &str = "Where the components are, as graph=pool,codes=pool,vectors=pool: \
+                              resident (loaded for good), or read by page through pool, mmap or \
+                              direct (nothing is kept), or, for graph and codes, inlined in the \
+                              originals. All in the pool share one [default: graph and codes \
+                              resident, vectors through the backend]";
+
+/// What `--backend` is.
+pub const BACKEND_HELP: &str = "What originals are read through: pool, mmap, direct (past the \
+                                page cache, and nothing is kept) or memory (everything loaded \
+                                into plain arrays)";
 
 /// What `--inflight` is.
 pub const INFLIGHT_HELP: &str = "Queries in flight on each thread: while the pages of one are on \
@@ -64,6 +78,9 @@ pub struct QueryOptions {
     #[arg(long, value_name = "BYTES|N%", help = MEMORY_HELP)]
     pub memory: Option<Memory>,
 
+    #[arg(long, value_name = "PLACES", default_value_t, hide_default_value = true, help = PLACE_HELP)]
+    pub place: Placement,
+
     #[arg(long, value_name = "N", help = INFLIGHT_HELP, value_parser = clap::value_parser!(u16).range(1..=MAX_INFLIGHT))]
     pub inflight: Option<u16>,
 
@@ -106,10 +123,9 @@ impl QueryOptions {
 
     /// Queries in flight on each thread, through `backend`.
     pub fn in_flight(&self, backend: Backend) -> u16 {
-        self.inflight.unwrap_or(match backend {
-            Backend::Memory => 1, // There is nothing to wait for.
-            Backend::Pool | Backend::Mmap => Searches::IN_FLIGHT as u16,
-        })
+        let is_resident = self.place.is_resident(backend);
+        // In memory there is nothing to wait for.
+        self.inflight.unwrap_or(if is_resident { 1 } else { Searches::IN_FLIGHT as u16 })
     }
 
     /// The arguments of a `ringpool search` with these options. Those at their default are left
@@ -132,6 +148,9 @@ impl QueryOptions {
         }
         if let Some(memory) = self.memory {
             flag("--memory", memory.to_string().into());
+        }
+        if self.place != Placement::default() {
+            flag("--place", self.place.to_string().into());
         }
         if let Some(inflight) = self.inflight {
             flag("--inflight", inflight.to_string().into());

@@ -263,6 +263,9 @@ pub mod tests {
             mmap_verify: None,
             answers_crc32c: "00000000".into(),
             inflight: Some(8),
+            place: "graph=resident,codes=resident,vectors=pool".into(),
+            resident_bytes: 1 << 20,
+            components: Vec::new(),
         }
     }
 

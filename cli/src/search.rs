@@ -5,13 +5,17 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use clap::Args;
-use ringpool::{Advice, Backend, Index, MAX_DIM, MmapOptions, OpenOptions, Quantizer, vectors};
+use ringpool::bufferpool::PoolFile;
+use ringpool::{
+    Advice, Backend, ComponentKind, Index, MAX_DIM, MmapOptions, OpenOptions, Place, Quantizer,
+    vectors,
+};
 
 use crate::answers::Truth;
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::json::{LoadReport, RunReport};
-use crate::options::{QueryOptions, Temperature};
+use crate::json::{ComponentReport, LoadReport, RunReport};
+use crate::options::{BACKEND_HELP, QueryOptions, Temperature};
 use crate::progress::Bar;
 use crate::recorder::Recorder;
 use crate::run::{Pass, Queries, Worker, Workload};
@@ -24,8 +28,7 @@ pub struct SearchArgs {
     #[command(flatten)]
     query: QueryOptions,
 
-    /// What pages are read through: pool, mmap or memory (everything loaded into plain arrays)
-    #[arg(long, default_value = "pool")]
+    #[arg(long, default_value = "pool", help = BACKEND_HELP)]
     backend: Backend,
 
     /// What the kernel is told about a mapping: willneed (the best), random or normal
@@ -88,6 +91,7 @@ pub fn execute(args: &SearchArgs, console: &Console) -> Result<(), Failure> {
     }
     let options = OpenOptions {
         backend: args.backend,
+        place: args.query.place,
         // Exact search has no use for any.
         codes: if args.exact { Some(Quantizer::None) } else { args.query.codes },
         memory: args.query.memory,
@@ -198,21 +202,29 @@ impl Loaded {
     fn report(&self, args: &SearchArgs, pass: &Pass) -> RunReport {
         let (queries, k) = (self.queries.len(), args.query.k as usize);
         let wall_seconds = pass.wall.as_secs_f64();
-        let mapped = args.backend == Backend::Mmap;
-        let reads = if mapped { Some(pass.counters.major_faults) } else { pass.stats.reads };
+        let placement = self.index.placement();
+        let places = [placement.graph, placement.codes, placement.vectors];
+        let mapped = places.contains(&Some(Place::Mmap));
+        let faults = mapped.then_some(pass.counters.major_faults);
+        // Of what is mapped, and of all else.
+        let reads = pass.stats.reads.map_or(faults, |reads| Some(reads + faults.unwrap_or(0)));
+        let backend = match placement.vectors {
+            None | Some(Place::Resident | Place::Inlined) => "memory".into(),
+            Some(paged) => paged.to_string(),
+        };
         let points = self.index.segment().manifest().points;
         let recall = self.truth.as_ref().map(|truth| pass.answers.recall(truth, k, points));
         let held = page_cache::held_bytes(self.index.paged_files());
         RunReport {
-            backend: args.backend.to_string(),
+            backend,
             temperature: args.temperature.word().into(),
             mmap_advice: mapped.then(|| args.mmap_advice.to_string()),
             engine: pass.stats.engine.clone(),
             engine_reason: pass.stats.engine_reason.clone(),
             direct_io: pass.stats.direct_io,
-            memory_enforced_by: match args.backend {
-                Backend::Pool => "pool".into(),
-                _ => "none".into(),
+            memory_enforced_by: match self.index.pool() {
+                Some(_) => "pool".into(),
+                None => "none".into(),
             },
             queries: queries as u64,
             threads: args.threads.into(),
@@ -236,6 +248,9 @@ impl Loaded {
             page_cache_reason: held.err(),
             mmap_verify: mapped.then(|| args.query.mmap_verify.to_string()),
             answers_crc32c: format!("{:08x}", pass.answers.crc32c()),
+            place: placement.to_string(),
+            resident_bytes: self.index.segment().resident_bytes(),
+            components: components(&self.index),
             inflight: (!args.exact).then(|| args.query.in_flight(args.backend).into()),
         }
     }
@@ -261,6 +276,22 @@ impl Loaded {
             paged_files: files.to_vec(),
         })
     }
+}
+
+/// What the pool did for each component that is in it.
+fn components(index: &Index) -> Vec<ComponentReport> {
+    let report = |(kind, file): (ComponentKind, &PoolFile)| {
+        let stats = file.stats();
+        ComponentReport {
+            component: kind.name(),
+            pages: stats.pages,
+            resident_pages: stats.resident as u64,
+            hits: stats.hits,
+            misses: stats.misses,
+            reads: stats.reads,
+        }
+    };
+    index.pool_files().map(report).collect()
 }
 
 /// A query without an answer is named with its file.
@@ -293,6 +324,8 @@ fn text(args: &SearchArgs, run: &RunReport) -> String {
         ("page hits", counted(run.hits)),
         ("page misses", counted(run.misses)),
         ("evictions", counted(run.evictions)),
+        ("places", run.place.clone()),
+        ("resident", table::bytes(run.resident_bytes)),
         ("memory for pages", sized(run.memory_budget_bytes)),
         ("held to it by", run.memory_enforced_by.clone()),
         ("peak RSS", sized(run.peak_rss_bytes)),

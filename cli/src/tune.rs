@@ -6,13 +6,16 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 
 use clap::Args;
-use ringpool::{Backend, EngineChoice, Memory, MmapOptions, OpenOptions, Quantizer};
+use ringpool::{Backend, EngineChoice, Memory, MmapOptions, OpenOptions, Placement, Quantizer};
 use ringpool::{Rescore, SearchParams, Verify};
 use serde::Serialize;
 
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::options::{INFLIGHT_HELP, MAX_INFLIGHT, MEMORY_HELP, Oversample, QueryOptions, Switch};
+use crate::options::{
+    BACKEND_HELP, INFLIGHT_HELP, MAX_INFLIGHT, MEMORY_HELP, Oversample, PLACE_HELP, QueryOptions,
+    Switch,
+};
 use crate::run::{Worker, Workload};
 use crate::search::Loaded;
 use crate::{report, table};
@@ -46,9 +49,11 @@ pub struct TuneArgs {
     #[arg(long, value_name = "CODES")]
     codes: Option<Quantizer>,
 
-    /// What pages are read through: pool, mmap or memory
-    #[arg(long, default_value = "pool")]
+    #[arg(long, default_value = "pool", help = BACKEND_HELP)]
     backend: Backend,
+
+    #[arg(long, value_name = "PLACES", default_value_t, hide_default_value = true, help = PLACE_HELP)]
+    place: Placement,
 
     #[arg(long, value_name = "BYTES|N%", help = MEMORY_HELP)]
     memory: Option<Memory>,
@@ -106,6 +111,7 @@ pub fn execute(args: &TuneArgs, console: &Console) -> Result<(), Failure> {
     let query = args.query();
     let options = OpenOptions {
         backend: args.backend,
+        place: args.place,
         codes: args.codes,
         memory: args.memory,
         engine: EngineChoice::default(),
@@ -236,6 +242,7 @@ impl TuneArgs {
             rescore: Switch::On,
             codes: self.codes,
             memory: self.memory,
+            place: self.place,
             inflight: self.inflight,
             mmap_verify: Verify::default(),
             engine: EngineChoice::default(),

@@ -4,7 +4,7 @@
 //! steps aside; arrivals say which slot goes on. The thread waits only when none can, and then for
 //! whatever comes first. Hits are those of [`Segment::search`], whatever is in flight beside.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringpool_storage::{AtOnce, Gather, PageSource};
 
@@ -19,6 +19,9 @@ const MAX_IN_FLIGHT: usize = 1024;
 /// Candidates that are looked up at once by all searches of a thread together, where each has one
 /// at least: few searches look far ahead, and many need not.
 const AHEAD: usize = 32;
+
+/// How long a thread waits for pages at most before it looks whether a search was cancelled.
+const GLANCE: Duration = Duration::from_millis(10);
 
 /// A thread's searches, of one segment or of several at once. Of several each query searches all,
 /// and reads what is nearest in any of them.
@@ -302,7 +305,10 @@ impl<'a> Searches<'a> {
     /// Waits until something has arrived, or somebody's patience is at its end.
     fn wait(&mut self, answered: &mut Answered<'_>) {
         let busy = || self.slots.iter().filter(|slot| slot.stage != Stage::Free);
-        let deadline = busy().filter_map(|slot| slot.patience.deadline()).min();
+        let glance = busy().any(|slot| slot.patience.is_cancellable());
+        let glance = glance.then(|| Instant::now() + GLANCE);
+        let deadlines = busy().filter_map(|slot| slot.patience.deadline());
+        let deadline = deadlines.chain(glance).min();
         let has_arrivals = || self.gathers().any(|gather| gather.has_arrivals());
         let waited = match self.gathers().find(|gather| gather.outstanding() > 0) {
             Some(gather) if !has_arrivals() => gather.wait(&has_arrivals, deadline),

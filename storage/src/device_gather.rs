@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ pub struct DeviceGather<'d> {
     retry_at: Instant,
     /// How long was waited since something last arrived.
     silence: Cell<Duration>,
+    /// Where reads are counted, if they are.
+    reads: Option<&'d AtomicU64>,
 }
 
 impl<'d> DeviceGather<'d> {
@@ -47,7 +50,14 @@ impl<'d> DeviceGather<'d> {
         let asked = AskedPages::new(depth);
         let (unstarted, handed_back, silence) = (Cell::default(), None, Cell::default());
         let retry_at = Instant::now();
-        Self { device, checksums, slots, asked, unstarted, handed_back, retry_at, silence }
+        let reads = None;
+        Self { device, checksums, slots, asked, unstarted, handed_back, retry_at, silence, reads }
+    }
+
+    /// Counts in `reads`, too, how many pages are read.
+    #[must_use]
+    pub fn counting(self, reads: &'d AtomicU64) -> Self {
+        Self { reads: Some(reads), ..self }
     }
 
     /// Registers the memory with the device; see [`ReadBuffer::register`].
@@ -61,6 +71,9 @@ impl<'d> DeviceGather<'d> {
             return false;
         }
         let Some(slot) = self.asked.take_slot(asked) else { return false };
+        if let Some(reads) = self.reads {
+            reads.fetch_add(1, Ordering::Relaxed); // Publishes nothing.
+        }
         self.submit(self.slots.read(asked.page, slot));
         true
     }

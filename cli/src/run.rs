@@ -1,7 +1,7 @@
 //! The measured run: all queries once, over a number of threads, with nothing else on the clock.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{PoisonError, RwLock};
 use std::thread;
@@ -42,6 +42,8 @@ pub struct Workload<'a> {
     /// Queries that each thread has in flight.
     pub in_flight: usize,
     pub interrupt: &'a Interrupt,
+    /// How many were answered, in all passes.
+    pub answered: AtomicU64,
 }
 
 /// What one thread keeps from pass to pass.
@@ -279,6 +281,7 @@ impl Shared<'_> {
         };
         let mut failure = None;
         let mut answered = |answer: Answer<'_>| {
+            work.answered.fetch_add(1, Ordering::Relaxed);
             let one = &mut taken.borrow_mut()[answer.number as usize];
             if let Err(error) = one.take(answer, work.indexes) {
                 self.stop.store(true, Ordering::Relaxed);

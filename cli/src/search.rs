@@ -1,6 +1,8 @@
 //! `ringpool search`: runs queries through one backend and says what it took.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use clap::Args;
 use ringpool::{
@@ -15,6 +17,7 @@ use crate::options::{BACKEND_HELP, QueryOptions, Temperature};
 use crate::progress::Bar;
 use crate::recorder::Recorder;
 use crate::run::{Pass, Queries, Worker, Workload};
+use crate::series::Series;
 use crate::{page_cache, process, table};
 
 /// Run queries through one backend
@@ -51,6 +54,14 @@ pub struct SearchArgs {
     #[arg(long, value_name = "FILE")]
     trace_out: Option<PathBuf>,
 
+    /// Run the queries again and again for so long; what is reported is the last time
+    #[arg(long, value_name = "N", requires = "series_out", conflicts_with = "exact", value_parser = clap::value_parser!(u32).range(1..=MAX_SECONDS))]
+    seconds: Option<u32>,
+
+    /// Write how many queries were answered in each second (.csv)
+    #[arg(long, value_name = "FILE", requires = "seconds")]
+    series_out: Option<PathBuf>,
+
     /// Runs the queries and prints the memory that cannot be dropped, as JSON
     #[arg(long, hide = true)]
     load_only: bool,
@@ -58,6 +69,9 @@ pub struct SearchArgs {
 
 /// More threads than this are a slip of the hand.
 pub const MAX_THREADS: i64 = 1024;
+
+/// More seconds than a day has are a slip of the hand.
+const MAX_SECONDS: i64 = 24 * 3600;
 
 /// Runs the command.
 pub fn execute(args: &SearchArgs, console: &Console) -> Result<(), Failure> {
@@ -162,7 +176,12 @@ impl Loaded {
             params: args.query.params(),
             in_flight: args.query.in_flight(args.backend).into(),
             interrupt: &console.interrupt,
+            answered: AtomicU64::new(0),
         };
+        let series = args
+            .seconds
+            .zip(args.series_out.clone())
+            .map(|(seconds, path)| Series { lasts: Duration::from_secs(seconds.into()), path });
         let bar = console.bar();
         let mut workers = Worker::team(args.threads.into(), self.queries.len());
         let mut pass = |what: &str, bar: &Bar| {
@@ -178,7 +197,10 @@ impl Loaded {
             Temperature::Warm => drop(pass("warming up", &bar)?),
         }
         recorder.begin(); // Without what warmed up.
-        pass("searching", &bar)
+        match series {
+            Some(series) => series.over(&work.answered, || pass("searching", &bar)),
+            None => pass("searching", &bar),
+        }
     }
 
     fn report(&self, args: &SearchArgs, pass: &Pass) -> RunReport {

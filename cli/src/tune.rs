@@ -3,6 +3,7 @@
 pub mod smallest;
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 
 use clap::Args;
 use ringpool::{Backend, EngineChoice, Memory, MmapOptions, OpenOptions, Placement, Quantizer};
@@ -207,6 +208,7 @@ impl<'a> Passes<'a> {
             params: SearchParams { k, ef: setting.ef, rescore },
             in_flight: self.args.query().in_flight(self.args.backend).into(),
             interrupt: &self.console.interrupt,
+            answered: AtomicU64::new(0),
         };
         let what = format!("ef {}", setting.ef);
         let pass = work.pass(&mut self.workers, &self.console.bar(), &what)?;

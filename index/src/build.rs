@@ -145,9 +145,9 @@ fn make(
     };
     let Grown { mut graph, near, linked_points, graph_time, near_time } = grown;
     let begun = Instant::now();
-    let per_page = options.page_size.bytes() / (vectors.dim() * vectors.element().bytes());
+    let group = packing::group_of(options.per_page(vectors.dim(), vectors.element()));
     let heard = || progress.report(Phase::Packing, points, points);
-    let pack = |near| unless_cancelled(packing::pack(near, packing::group_of(per_page), &heard));
+    let pack = |near| unless_cancelled(packing::pack(near, group, &heard));
     let order = near.map(pack).transpose()?;
     if let Some(order) = &order {
         graph = graph.placed(order);

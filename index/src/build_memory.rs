@@ -76,11 +76,10 @@ impl BuildOptions {
         let bytes = if walked_as_bytes { count * dim_count } else { 0 };
         let node = |codes| row_bytes + 2 * m * (4 + codes::record_bytes(codes, dim) as u64);
         let nodes_bytes = self.inlined.map_or(0, |codes| count.saturating_mul(node(codes)));
-        let per_page = self.page_size.bytes() as u64 / row_bytes.max(1);
         let packing_bytes = match self.order {
             Order::Given => 0,
             Order::Packed => {
-                let group = packing::group_of(per_page as usize);
+                let group = packing::group_of(self.per_page(dim, element));
                 // Nearest neighbours are found as the graph was built; then the graph is laid out anew.
                 let near = bytes + norms + count * packing::NEAR_BYTES + threads * per_thread;
                 let laid_out = count * (4 * 2 * m + 8) + upper_bytes;

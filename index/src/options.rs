@@ -2,8 +2,10 @@
 
 use ringpool_storage::PageSize;
 
+use crate::codes;
+use crate::paged::Node;
 use crate::quantizer::expect_possible;
-use crate::{BuildError, Metric, Order, Quantizer};
+use crate::{BuildError, Element, Metric, Order, Quantizer};
 
 /// The most neighbours that a point may be given: a record of layer 0 then takes 8 KiB.
 pub(crate) const MAX_M: usize = 1024;
@@ -57,6 +59,16 @@ impl BuildOptions {
     /// The codes that are made: all but "none".
     pub(crate) fn codes(&self) -> impl Iterator<Item = Quantizer> + '_ {
         self.quantizers.iter().copied().filter(|&quantizer| quantizer != Quantizer::None)
+    }
+
+    /// How many vectors' records a page holds.
+    pub(crate) fn per_page(&self, dim: usize, element: Element) -> usize {
+        let row_bytes = dim * element.bytes();
+        let node = |codes| {
+            let (max_neighbours, code_bytes) = (2 * self.m, codes::record_bytes(codes, dim));
+            Node { row_bytes, max_neighbours, code_bytes }.record_bytes()
+        };
+        self.page_size.bytes() / self.inlined.map_or(row_bytes, node).max(1)
     }
 
     /// Passes where vectors of `dim` dimensions can be built so.

@@ -22,8 +22,8 @@ pub struct DeviceGather<'d> {
     checksums: Option<&'d Checksums>,
     slots: Arc<Slots>,
     asked: AskedPages,
-    /// Whether reads were submitted that are not started.
-    is_unstarted: bool,
+    /// Reads that were submitted and not started.
+    unstarted: Cell<usize>,
     /// A read that the device's queue had no room for. Its slot is in use.
     handed_back: Option<PageRead>,
     /// When to offer it again though nothing has arrived.
@@ -48,20 +48,10 @@ impl<'d> DeviceGather<'d> {
         let slots = Arc::new(Slots::new(depth, device.page_size()));
         slots.tell(Asker::Thread(thread::current()));
         let asked = AskedPages::new(depth);
-        let (is_unstarted, handed_back, silence) = (false, None, Cell::default());
+        let (unstarted, handed_back, silence) = (Cell::default(), None, Cell::default());
         let retry_at = Instant::now();
         let reads = None;
-        Self {
-            device,
-            checksums,
-            slots,
-            asked,
-            is_unstarted,
-            handed_back,
-            retry_at,
-            silence,
-            reads,
-        }
+        Self { device, checksums, slots, asked, unstarted, handed_back, retry_at, silence, reads }
     }
 
     /// Counts in `reads`, too, how many pages are read.
@@ -89,16 +79,17 @@ impl<'d> DeviceGather<'d> {
     }
 
     fn submit(&mut self, read: PageRead) {
-        self.is_unstarted = true;
+        self.unstarted.update(|reads| reads + 1);
         self.handed_back = self.device.submit(read).err();
         if self.handed_back.is_some() {
             self.retry_at = Instant::now() + Self::BACK_PRESSURE;
         }
     }
 
-    /// Starts what was submitted, and lands what has completed meanwhile.
-    fn start(&mut self) {
-        if std::mem::take(&mut self.is_unstarted) {
+    /// Starts what was submitted when it is worth a system call, and lands what has completed.
+    fn start_some(&self) {
+        if self.asked.are_worth_a_start(self.unstarted.get()) {
+            self.unstarted.set(0);
             self.device.drive(&|| true, None);
         }
     }
@@ -114,7 +105,7 @@ impl<'d> DeviceGather<'d> {
                 break;
             }
         }
-        self.start();
+        self.start_some();
     }
 
     /// Reads that the device has, or that have landed.
@@ -153,10 +144,10 @@ impl Gather for DeviceGather<'_> {
         for (place, &page) in (0..).zip(pages) {
             let asked = Asked { page, batch, place };
             if self.asked.is_behind() || !self.read(asked) {
-                self.asked.put_off(asked, self.device.file()).inspect_err(|_| self.start())?;
+                self.asked.put_off(asked, self.device.file()).inspect_err(|_| self.start_some())?;
             }
         }
-        self.start();
+        self.start_some();
         Ok(pages.len())
     }
 
@@ -190,6 +181,7 @@ impl Gather for DeviceGather<'_> {
             false => began + ReadBuffer::DEFAULT_PATIENCE.saturating_sub(self.silence.get()),
         };
         let end = deadline.map_or(end, |deadline| deadline.min(end));
+        self.unstarted.set(0);
         self.device.drive(&|| self.has_arrivals() || until(), Some(end));
         if self.flying() == 0 || self.outstanding() == 0 || self.has_arrivals() {
             return Ok(());

@@ -243,7 +243,7 @@ impl Expansion {
         let mut told = Ok(());
         let missing = gather.ask(batch, pages, &mut |place, page| {
             shares.take(&paged.records, unmeasured, place, page, &mut |i, record| {
-                told = told.clone().and(note(memo, from.measure, unmeasured[i], record));
+                told = told.clone().and(note(memo, from.measure, unmeasured[i], paged.row(record)));
             });
         })?;
         told.map_err(|damage| SearchError::of(&damage, paged))?;
@@ -267,7 +267,7 @@ impl Expansion {
         *missing -= 1;
         let (unmeasured, mut told) = (&self.unmeasured, Ok(()));
         self.pages.shares.take(&paged.records, unmeasured, place, page, &mut |i, record| {
-            told = told.clone().and(note(memo, measure, unmeasured[i], record));
+            told = told.clone().and(note(memo, measure, unmeasured[i], paged.row(record)));
         });
         told.map_err(|damage| SearchError::of(&damage, paged))?;
         self.end_if_measured(paged, measure, memo)
@@ -296,7 +296,7 @@ impl Expansion {
         self.state = State::Ready;
         let (unmeasured, mut told) = (&self.unmeasured, Ok(()));
         self.pages.shares.finish(&paged.records, &mut |i, record| {
-            told = told.clone().and(note(memo, measure, unmeasured[i], record));
+            told = told.clone().and(note(memo, measure, unmeasured[i], paged.row(record)));
         });
         told.map_err(|damage| SearchError::of(&damage, paged))
     }

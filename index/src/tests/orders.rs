@@ -23,14 +23,26 @@ fn in_both_orders(base: &Vectors, options: &BuildOptions) -> [tempfile::TempDir;
     })
 }
 
-/// Walks by these codes; everything but the ids is paged, or nothing is.
-fn open_by(parent: &tempfile::TempDir, codes: Quantizer, is_paged: bool) -> Segment {
+/// Where everything but the ids is.
+#[derive(Clone, Copy)]
+enum Where {
+    Memory,
+    Pages,
+    /// Graph and codes with the originals.
+    Nodes,
+}
+
+/// Walks by these codes.
+fn open_by(parent: &tempfile::TempDir, codes: Quantizer, at: Where) -> Segment {
     let opened = Segment::open(&parent.path().join("segment"), &mut |file| {
         Ok(match file.kind {
             ComponentKind::Codes(other) if other != codes => Placed::Left,
             ComponentKind::Ids => Placed::Resident(in_memory(file)?),
-            _ if is_paged => Placed::Paged(in_memory(file)?),
-            _ => Placed::Resident(in_memory(file)?),
+            ComponentKind::Codes(_) | ComponentKind::Graph if matches!(at, Where::Nodes) => {
+                Placed::Inlined(in_memory(file)?)
+            }
+            _ if matches!(at, Where::Memory) => Placed::Resident(in_memory(file)?),
+            _ => Placed::Paged(in_memory(file)?),
         })
     });
     opened.unwrap()
@@ -51,6 +63,7 @@ proptest! {
         metric in prop::sample::select(&Metric::ALL[..]),
         element in prop::sample::select(vec![Element::F32, Element::I8, Element::F16]),
         k in 1_usize..30,
+        inlined in prop::sample::select(quantizers(1)[1..].to_vec()),
         seed in any::<u64>(),
     ) {
         let base = whole_numbers(rows, dim, most, seed);
@@ -64,6 +77,7 @@ proptest! {
             m: 4,
             ef_construction: 20,
             quantizers: quantizers(1)[1..].to_vec(),
+            inlined: Some(inlined),
             page_size: PageSize::new(512).unwrap(),
             seed,
             ..Default::default()
@@ -71,8 +85,14 @@ proptest! {
         let built = in_both_orders(&base, &options);
         let queries = whole_numbers(8, dim, most, !seed);
         for codes in quantizers(1) {
-            let [given, packed] = [0, 1].map(|order| open_by(&built[order], codes, false));
-            let paged = open_by(&built[1], codes, true);
+            let given = open_by(&built[0], codes, Where::Memory);
+            let mut packed = vec![
+                open_by(&built[1], codes, Where::Memory),
+                open_by(&built[1], codes, Where::Pages),
+            ];
+            if codes == inlined {
+                packed.push(open_by(&built[1], codes, Where::Nodes));
+            }
             let rescores = [
                 Rescore::Off,
                 Rescore::Times(1.0),
@@ -82,12 +102,14 @@ proptest! {
             for rescore in rescores {
                 let params = SearchParams { k, ef: 25, rescore };
                 let expected = search_all(&given, &queries, &params);
-                prop_assert_eq!(&search_all(&packed, &queries, &params), &expected);
-                prop_assert_eq!(&search_all(&paged, &queries, &params), &expected);
+                for packed in &packed {
+                    prop_assert_eq!(&search_all(packed, &queries, &params), &expected);
+                }
             }
             let expected = exact(&given, &queries, k);
-            prop_assert_eq!(&exact(&packed, &queries, k), &expected);
-            prop_assert_eq!(&exact(&paged, &queries, k), &expected);
+            for packed in &packed {
+                prop_assert_eq!(&exact(packed, &queries, k), &expected);
+            }
         }
     }
 }
@@ -111,7 +133,8 @@ fn packed_points_share_pages_with_those_near_them() {
     let page_size = PageSize::new(512).unwrap();
     let options = BuildOptions { page_size, ef_construction: 60, ..Default::default() };
     let built = in_both_orders(&base, &options);
-    let [given, packed] = built.each_ref().map(|parent| open_by(parent, Quantizer::Sq8, false));
+    let [given, packed] =
+        built.each_ref().map(|parent| open_by(parent, Quantizer::Sq8, Where::Memory));
     let queries = as_element(16, &clustered(100, 16, 150, false, 51), Element::U8);
     let nearest = exact(&given, &queries, 30);
     for (per_page, most) in [(8, 0.75), (32, 0.4), (128, 0.3)] {

@@ -42,6 +42,15 @@ pub enum Error {
     /// A page or a file that could not be had.
     #[error(transparent)]
     Storage(#[from] ringpool_storage::Error),
+    /// More points than ids can tell apart.
+    #[error(
+        "the segments have {points} points together, and ids tell {} apart; search fewer at once",
+        u32::MAX
+    )]
+    TooManyPoints {
+        /// How many they are.
+        points: u64,
+    },
     /// The caller has cancelled what it asked for.
     #[error("cancelled")]
     Cancelled,

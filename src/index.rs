@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ringpool_bufferpool::{Pool, PoolFile};
-use ringpool_index::{ComponentKind, Hit, Scratch, SearchParams, Segment};
+use ringpool_index::{ComponentKind, Hit, Manifest, Scratch, SearchParams, Segment};
 
-use crate::opening::{Opened, Opening, Through};
+use crate::opening::{Opened, Opening};
+use crate::together::{Through, Together};
 use crate::warm::Pooled;
 use crate::{BackendStats, Error, OpenOptions, Placement, shares};
 
@@ -29,10 +30,9 @@ impl Index {
     /// When the segment is damaged, a file cannot be read, the budget is too small, or a component
     /// cannot be where it is put.
     pub fn open(dir: impl AsRef<Path>, options: &OpenOptions) -> Result<Self, Error> {
-        let index = Self::open_with(dir.as_ref(), options, None, None)?;
-        if let Some(pool) = &index.opened.pool {
-            shares::promise(pool, index.opened.pooled.iter())?;
-        }
+        let dir = dir.as_ref();
+        let index = Self::open_with(dir, &mut Together::new(&[dir], options, None, None)?)?;
+        shares::promise(std::slice::from_ref(&index))?;
         Ok(index)
     }
 
@@ -46,7 +46,8 @@ impl Index {
         options: &OpenOptions,
         through: Through<'_>,
     ) -> Result<Self, Error> {
-        Self::open_with(dir.as_ref(), options, None, Some(through))
+        let dir = dir.as_ref();
+        Self::open_with(dir, &mut Together::new(&[dir], options, None, Some(through))?)
     }
 
     /// Opens the segment in `dir` with its originals in `pool`, and what else `options` put in one.
@@ -64,16 +65,12 @@ impl Index {
         dir: impl AsRef<Path>,
         options: &OpenOptions,
     ) -> Result<Self, Error> {
-        Self::open_with(dir.as_ref(), options, Some(pool), None)
+        let dir = dir.as_ref();
+        Self::open_with(dir, &mut Together::new(&[dir], options, Some(pool), None)?)
     }
 
-    fn open_with(
-        dir: &Path,
-        options: &OpenOptions,
-        shared: Option<&Pool>,
-        through: Option<Through<'_>>,
-    ) -> Result<Self, Error> {
-        let mut opening = Opening::new(dir, options, shared, through)?;
+    pub(crate) fn open_with(dir: &Path, together: &mut Together<'_>) -> Result<Self, Error> {
+        let mut opening = Opening::new(together, &Manifest::read(dir)?)?;
         // What fails within a component's opener and is no storage error is told from here.
         let mut refused = None;
         let segment = Segment::open(dir, &mut |file| {
@@ -140,27 +137,35 @@ impl Index {
         self.opened.pooled.iter().map(|pooled| (pooled.kind, &*pooled.file))
     }
 
+    pub(crate) fn pooled(&self) -> &[Pooled] {
+        &self.opened.pooled
+    }
+
     pub(crate) fn pooled_originals(&self) -> Option<&Pooled> {
         self.opened.pooled.iter().find(|pooled| pooled.kind == ComponentKind::Vectors)
     }
 
     /// What was done since the index was opened; a pool, also for others.
     pub fn stats(&self) -> BackendStats {
-        let Opened { engine, pool, unpooled, .. } = &self.opened;
+        let Opened { engine, pool, .. } = &self.opened;
         let engine = engine.as_ref();
         let stats = pool.as_ref().map(Pool::stats);
-        let direct_reads = unpooled.iter().map(|file| file.reads()).sum::<u64>();
-        let is_counted = stats.is_some() || !unpooled.is_empty();
-        let pool_reads = stats.map_or(0, |stats| stats.reads);
+        let pool_reads = stats.map(|stats| stats.reads);
+        let reads = [pool_reads, self.direct_reads()].into_iter().flatten().reduce(|a, b| a + b);
         BackendStats {
             direct_io: engine.map(|engine| engine.direct),
             engine: engine.map(|engine| engine.name.clone()),
             rung: engine.map(|engine| engine.rung),
             engine_reason: engine.map(|engine| format!("{}: {}", engine.rung, engine.reason)),
-            reads: is_counted.then_some(pool_reads + direct_reads),
+            reads,
             hits: stats.map(|stats| stats.hits),
             misses: stats.map(|stats| stats.misses),
             evictions: stats.map(|stats| stats.evictions),
         }
+    }
+
+    /// Pages that were read straight from the disk, where something is.
+    pub(crate) fn direct_reads(&self) -> Option<u64> {
+        self.opened.unpooled.iter().map(|file| file.reads()).reduce(|a, b| a + b)
     }
 }

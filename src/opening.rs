@@ -1,34 +1,25 @@
-//! Opening an index: each component put where it is placed, and one pool made for all that go
-//! there.
+//! Opening an index: each component put where it is placed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use ringpool_bufferpool::{Pool, PoolError, PoolOptions};
+use ringpool_bufferpool::Pool;
 use ringpool_compat_mmap::MmapSource;
-use ringpool_index::{Component, ComponentFile, ComponentKind, Manifest, Placed, Quantizer};
-use ringpool_storage::{MemorySource, PageNo, PageSize, PageSource};
-use ringpool_uring::{DirectIo, Engine, OpenedFile, Rung};
+use ringpool_index::{ComponentFile, ComponentKind, Manifest, Placed, Quantizer};
+use ringpool_storage::{MemorySource, PageNo, PageSource};
+use ringpool_uring::{DirectIo, OpenedFile, Rung};
 
+use crate::together::{Together, walked_by};
 use crate::unpooled::Unpooled;
 use crate::warm::Pooled;
-use crate::{Backend, Error, Memory, OpenOptions, Place, Placement};
+use crate::{Error, Place, Placement};
 
-/// What the originals are read through, made of their backend.
-pub(crate) type Through<'a> = &'a dyn Fn(Arc<dyn PageSource>) -> Arc<dyn PageSource>;
-
-/// Opens one component after another.
-pub(crate) struct Opening<'a> {
-    options: &'a OpenOptions,
-    through: Option<Through<'a>>,
-    engine: Engine,
+/// Opens one component of a segment after another.
+pub(crate) struct Opening<'t, 'a> {
+    together: &'t mut Together<'a>,
     /// What searches are to walk by.
     codes: Quantizer,
-    /// What a pool for all that goes there needs at least.
-    least_bytes: u64,
     mapped: Vec<Arc<MmapSource>>,
-    /// Whether the pool is somebody else's.
-    is_shared: bool,
     opened: Opened,
 }
 
@@ -53,51 +44,14 @@ pub(crate) struct EngineReport {
     pub(crate) direct: bool,
 }
 
-impl<'a> Opening<'a> {
-    pub(crate) fn new(
-        dir: &Path,
-        options: &'a OpenOptions,
-        shared: Option<&Pool>,
-        through: Option<Through<'a>>,
-    ) -> Result<Self, Error> {
-        let manifest = Manifest::read(dir)?;
-        let mut opening = Self {
-            options,
-            through,
-            engine: Engine::start(options.engine)?,
-            codes: walked_by(options, &manifest)?,
-            least_bytes: 0,
-            mapped: Vec::new(),
-            is_shared: shared.is_some(),
-            opened: Opened { pool: shared.cloned(), ..Opened::default() },
-        };
-        let bytes_where = |is_there: &dyn Fn(&Component) -> bool| {
-            let those = manifest.components.iter().filter(|component| is_there(component));
-            those.map(|component| component.pages).sum::<u64>() * manifest.page_size.bytes() as u64
-        };
-        let place = |component: &Component| opening.place_of(component.kind);
-        let in_pool = bytes_where(&|one| place(one) == Some(Place::Pool));
-        let paged = bytes_where(&|one| place(one).is_some_and(Place::is_paged));
-        let originals = bytes_where(&|one| one.kind == ComponentKind::Vectors);
-        let first = [in_pool, paged, originals].into_iter().find(|&bytes| bytes > 0);
-        let paged_bytes = first.unwrap_or(0);
-        let pages = paged_bytes / manifest.page_size.bytes() as u64;
-        opening.least_bytes = Pool::minimum_bytes(manifest.page_size, pages);
-        opening.opened.memory_budget_bytes = match (shared, options.memory) {
-            (Some(pool), _) => pool.stats().memory_bytes,
-            (None, Some(memory)) => memory.resolve(paged_bytes),
-            (None, None) => Memory::default_for(paged_bytes).max(opening.least_bytes),
-        };
-        Ok(opening)
+impl<'t, 'a> Opening<'t, 'a> {
+    pub(crate) fn new(together: &'t mut Together<'a>, manifest: &Manifest) -> Result<Self, Error> {
+        let codes = walked_by(together.options, manifest)?;
+        Ok(Self { together, codes, mapped: Vec::new(), opened: Opened::default() })
     }
 
-    /// Where a component goes; nowhere if no search will walk by it.
     fn place_of(&self, kind: ComponentKind) -> Option<Place> {
-        let backend = if self.is_shared { Backend::Pool } else { self.options.backend };
-        match kind {
-            ComponentKind::Codes(codes) if codes != self.codes => None,
-            kind => Some(self.options.place.of(kind, backend)),
-        }
+        self.together.place_of(kind, self.codes)
     }
 
     /// Where everything goes.
@@ -121,7 +75,7 @@ impl<'a> Opening<'a> {
         let source: Arc<dyn PageSource> = match place {
             Place::Resident | Place::Inlined => {
                 let source = Arc::new(self.unpooled(file)?);
-                match (self.through, place) {
+                match (self.together.through, place) {
                     // What is loaded is not asked for by page.
                     (Some(_), _) if are_originals => Arc::new(in_memory(file, &*source)?),
                     (_, Place::Inlined) => return Ok(Placed::Inlined(source)),
@@ -131,7 +85,8 @@ impl<'a> Opening<'a> {
             Place::Pool => self.pooled(file)?,
             Place::Mmap => {
                 let (path, checksums) = (&file.path, Some(file.checksums.clone()));
-                let source = MmapSource::open(path, file.page_size, checksums, self.options.mmap)?;
+                let mmap = self.together.options.mmap;
+                let source = MmapSource::open(path, file.page_size, checksums, mmap)?;
                 let source = Arc::new(source);
                 self.mapped.push(source.clone());
                 source
@@ -143,7 +98,7 @@ impl<'a> Opening<'a> {
                 source
             }
         };
-        Ok(Placed::Paged(match self.through.filter(|_| are_originals) {
+        Ok(Placed::Paged(match self.together.through.filter(|_| are_originals) {
             Some(through) => through(source),
             None => source,
         }))
@@ -153,46 +108,23 @@ impl<'a> Opening<'a> {
     /// it keeps of those that are paged: a mapping holds nothing of that any more.
     pub(crate) fn end(self) -> Result<Opened, Error> {
         self.mapped.iter().try_for_each(|source| source.let_go())?;
-        Ok(self.opened)
+        let memory_budget_bytes = self.together.memory_budget_bytes;
+        Ok(Opened { memory_budget_bytes, ..self.opened })
     }
 
     fn unpooled(&self, file: &ComponentFile) -> Result<Unpooled, Error> {
-        let opened = self.engine.open(&file.path, file.page_size)?;
+        let opened = self.together.engine.open(&file.path, file.page_size)?;
         Ok(Unpooled::new(opened, file.checksums.clone()))
     }
 
     fn pooled(&mut self, file: &ComponentFile) -> Result<Arc<dyn PageSource>, Error> {
-        let opened = self.engine.open(&file.path, file.page_size)?;
+        let opened = self.together.engine.open(&file.path, file.page_size)?;
         self.report(&opened);
         let (kind, key) = (file.kind, file.checksums.key());
-        let attached = self.pool(file.page_size).and_then(|pool| {
-            Ok(Arc::new(pool.attach(opened.device, Some(file.checksums.clone()))?))
-        });
-        let file = attached.map_err(|error| self.too_little(error))?;
+        let file = self.together.attach(opened.device, file)?;
+        self.opened.pool = self.together.pool.clone();
         self.opened.pooled.push(Pooled { kind, file: file.clone(), key });
         Ok(file)
-    }
-
-    /// The pool that is shared, or else one for everything that is to be in one.
-    fn pool(&mut self, page_size: PageSize) -> Result<Pool, PoolError> {
-        if let Some(pool) = &self.opened.pool {
-            return Ok(pool.clone());
-        }
-        let memory_bytes = self.opened.memory_budget_bytes;
-        let pool = Pool::new(&PoolOptions { memory_bytes, page_size, ..PoolOptions::default() })?;
-        self.opened.pool = Some(pool.clone());
-        Ok(pool)
-    }
-
-    /// What the pool of one file lacks is said for all that are in it.
-    fn too_little(&self, error: PoolError) -> Error {
-        let is_small =
-            matches!(error, PoolError::BelowMinimum { .. } | PoolError::TableTooLarge { .. });
-        if self.is_shared || !is_small {
-            return Error::Pool(error);
-        }
-        let (memory_bytes, minimum_bytes) = (self.opened.memory_budget_bytes, self.least_bytes);
-        Error::TooLittleMemory { memory_bytes, minimum_bytes }
     }
 
     fn report(&mut self, opened: &OpenedFile) {
@@ -215,16 +147,4 @@ fn in_memory(file: &ComponentFile, source: &dyn PageSource) -> Result<MemorySour
         })?;
     }
     Ok(MemorySource::new(file.path.display().to_string(), file.page_size, bytes)?)
-}
-
-/// The codes to walk by: those that are asked for, or the first that there are.
-fn walked_by(options: &OpenOptions, manifest: &Manifest) -> Result<Quantizer, Error> {
-    let carried = &manifest.quantizers;
-    let first = carried.first().copied().unwrap_or(Quantizer::None);
-    match options.codes {
-        Some(wanted) if wanted != Quantizer::None && !carried.contains(&wanted) => {
-            Err(Error::NoSuchCodes { wanted, carried: carried.clone() })
-        }
-        asked => Ok(asked.unwrap_or(first)),
-    }
 }

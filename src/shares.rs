@@ -10,15 +10,14 @@ use ringpool_bufferpool::{Pool, Share};
 use ringpool_index::ComponentKind;
 use ringpool_storage::PageSource;
 
-use crate::Error;
 use crate::warm::Pooled;
+use crate::{Error, Index};
 
-/// Promises frames of `pool` to `files`, of one segment or of several: to those of a kind by their
-/// length. Where only one kind is in the pool there is nobody to promise them against.
-pub(crate) fn promise<'a>(
-    pool: &Pool,
-    files: impl Iterator<Item = &'a Pooled> + Clone,
-) -> Result<(), Error> {
+/// Promises frames of the pool of `indexes`, which were opened together: to the files of a kind by
+/// their length. Where only one kind is in the pool there is nobody to promise them against.
+pub(crate) fn promise(indexes: &[Index]) -> Result<(), Error> {
+    let Some(pool) = indexes.iter().find_map(Index::pool) else { return Ok(()) };
+    let files = indexes.iter().flat_map(Index::pooled);
     let pages_of = |is_kind: fn(ComponentKind) -> bool| {
         let those = files.clone().filter(|pooled| is_kind(pooled.kind));
         those.map(|pooled| pooled.file.page_count()).sum::<u64>()

@@ -122,7 +122,7 @@ impl Contest {
     /// # Errors
     /// The first run that fails, by its name; or when two runs do not give the same answers.
     pub fn hold(&self, console: &Console) -> Result<Outcome, Failure> {
-        let manifest = Manifest::read(&self.query.dir).map_err(|error| Failure::of(&error))?;
+        let manifest = Manifest::read(self.query.dir()?).map_err(|error| Failure::of(&error))?;
         let program = Program::this()?;
         let bar = console.bar();
         let plan = self.plan();
@@ -143,10 +143,10 @@ impl Contest {
         }
         let distinct = &plan[..plan.len() / usize::from(self.repeats)];
         Ok(Outcome {
-            subject: Subject::new(&query, &manifest),
+            subject: Subject::new(&query, &manifest)?,
             memory: venue.described(&load),
             runs,
-            machine: Machine::with_files_at(&query.dir),
+            machine: Machine::with_files_at(query.dir()?),
             commands: distinct.iter().map(|planned| line(&planned.arguments(&query))).collect(),
         })
     }

@@ -92,7 +92,7 @@ pub fn execute(args: &DemoArgs, console: &Console) -> Result<(), Failure> {
 
 fn query(dir: &Path, files: &Path) -> QueryOptions {
     QueryOptions {
-        dir: dir.into(),
+        dirs: vec![dir.into()],
         queries: files.join(QUERIES),
         k: 10,
         ef: 100,

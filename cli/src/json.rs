@@ -54,10 +54,12 @@ pub struct RunReport {
     pub resident_bytes: u64,
     /// Those that are in the pool.
     pub components: Vec<ComponentReport>,
+    /// How many segments each query searched.
+    pub segments: u64,
 }
 
 /// What the pool did for a component since it was opened.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct ComponentReport {
     pub component: String,

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
@@ -41,8 +41,10 @@ pub const MAX_INFLIGHT: i64 = 1024;
 /// What is asked, of which segment, and with how much memory.
 #[derive(Args, Clone, Debug)]
 pub struct QueryOptions {
-    /// The segment: a folder that `build` made
-    pub dir: PathBuf,
+    /// The segment: a folder that `build` made. Of several a query searches all, and the ids of the
+    /// second follow those of the first
+    #[arg(required = true, value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
 
     /// File of query vectors: .fvecs .bvecs .ivecs .npy, each also with .gz
     #[arg(long, value_name = "FILE")]
@@ -128,10 +130,19 @@ impl QueryOptions {
         self.inflight.unwrap_or(if is_resident { 1 } else { Searches::IN_FLIGHT as u16 })
     }
 
+    /// The segment, where there is to be one alone.
+    pub fn dir(&self) -> Result<&Path, Failure> {
+        match &self.dirs[..] {
+            [dir] => Ok(dir),
+            dirs => Err(Failure::Usage(format!("one segment is taken here, not {}", dirs.len()))),
+        }
+    }
+
     /// The arguments of a `ringpool search` with these options. Those at their default are left
     /// out, so that a person can read the line.
     pub fn search_arguments(&self) -> Vec<OsString> {
-        let mut line: Vec<OsString> = vec!["search".into(), self.dir.clone().into()];
+        let mut line: Vec<OsString> = vec!["search".into()];
+        line.extend(self.dirs.iter().map(OsString::from));
         let mut flag = |name: &str, value: OsString| line.extend([name.into(), value]);
         flag("--queries", self.queries.clone().into());
         flag("--k", self.k.to_string().into());

@@ -5,10 +5,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use clap::Args;
-use ringpool::bufferpool::PoolFile;
 use ringpool::{
-    Advice, Backend, ComponentKind, Index, MAX_DIM, MmapOptions, OpenOptions, Place, Quantizer,
-    vectors,
+    Advice, Backend, Index, Indexes, MAX_DIM, MmapOptions, OpenOptions, Place, Quantizer, vectors,
 };
 
 use crate::answers::Truth;
@@ -84,6 +82,9 @@ pub fn execute(args: &SearchArgs, console: &Console) -> Result<(), Failure> {
             args.query.k, MAX_DIM
         )));
     }
+    if args.trace_out.is_some() {
+        args.query.dir()?; // Pages of two files cannot be told apart in a trace.
+    }
     if args.exact && args.query.inflight.is_some() {
         return Err(Failure::Usage(
             "--inflight does not go with --exact, which measures all queries at once".into(),
@@ -117,46 +118,49 @@ pub fn execute(args: &SearchArgs, console: &Console) -> Result<(), Failure> {
 
 /// Everything that a run needs, read before the clock starts.
 pub struct Loaded {
-    pub index: Index,
+    pub indexes: Indexes,
     pub queries: Queries,
     pub truth: Option<Truth>,
 }
 
 impl Loaded {
-    /// Opens the segment and reads queries and truth. What is asked of the originals goes through
+    /// Opens the segments and reads queries and truth. What is asked of the originals goes through
     /// the recorder, where there is one.
     pub fn load(
         query: &QueryOptions,
         options: &OpenOptions,
         noting: Option<&Recorder>,
     ) -> Result<Self, Failure> {
-        let (dir, file) = (&query.dir, &query.queries);
+        let (dirs, file) = (&query.dirs, &query.queries);
         // Before the index: while they are widened they take their memory twice, and a pool's
         // frames are charged to a limited group when it opens.
         let rows = vectors::read(file).map_err(|error| Failure::of(&error))?;
         let queries = Queries::new(&rows);
         let (asked, asked_dim) = (rows.len(), rows.dim());
         drop(rows);
-        let index = match noting {
-            Some(recorder) => Index::open_through(dir, options, &|source| recorder.before(source)),
-            None => Index::open(dir, options),
+        let indexes = match noting {
+            Some(recorder) => {
+                let through: &dyn Fn(_) -> _ = &|source| recorder.before(source);
+                Index::open_through(query.dir()?, options, through).map(Indexes::from)
+            }
+            None => Indexes::open(dirs, options),
         };
-        let index = index.map_err(|error| Failure::of(&error))?;
-        let manifest = index.segment().manifest();
+        let indexes = indexes.map_err(|error| Failure::of(&error))?;
+        let manifest = indexes.all()[0].segment().manifest();
         if asked_dim != manifest.dim {
             return Err(Failure::new(format!(
                 "{}: queries of {} dimensions, but the vectors in {} have {}: use queries made \
                  like the vectors",
                 file.display(),
                 asked_dim,
-                dir.display(),
+                dirs[0].display(),
                 manifest.dim
             )));
         }
-        let (points, k) = (manifest.points, query.k as usize);
+        let (points, k) = (indexes.points(), query.k as usize);
         let truth = query.truth.as_ref();
         let truth = truth.map(|path| Truth::read(path, asked, points, k)).transpose()?;
-        Ok(Self { index, queries, truth })
+        Ok(Self { indexes, queries, truth })
     }
 
     /// The measured pass, after whatever the temperature asks for.
@@ -167,7 +171,7 @@ impl Loaded {
         console: &Console,
     ) -> Result<Pass, Failure> {
         let work = Workload {
-            index: &self.index,
+            indexes: &self.indexes,
             queries: &self.queries,
             params: args.query.params(),
             in_flight: args.query.in_flight(args.backend).into(),
@@ -189,7 +193,7 @@ impl Loaded {
         };
         match args.temperature {
             Temperature::AsIs => {}
-            Temperature::Cold => page_cache::evict(self.index.paged_files())?,
+            Temperature::Cold => page_cache::evict(&self.indexes.paged_files())?,
             Temperature::Warm => drop(pass("warming up", &bar)?),
         }
         recorder.begin(); // Without what warmed up.
@@ -202,7 +206,9 @@ impl Loaded {
     fn report(&self, args: &SearchArgs, pass: &Pass) -> RunReport {
         let (queries, k) = (self.queries.len(), args.query.k as usize);
         let wall_seconds = pass.wall.as_secs_f64();
-        let placement = self.index.placement();
+        // What is said of one is so for all: they are opened alike.
+        let index = &self.indexes.all()[0];
+        let placement = index.placement();
         let places = [placement.graph, placement.codes, placement.vectors];
         let mapped = places.contains(&Some(Place::Mmap));
         let faults = mapped.then_some(pass.counters.major_faults);
@@ -212,9 +218,9 @@ impl Loaded {
             None | Some(Place::Resident | Place::Inlined) => "memory".into(),
             Some(paged) => paged.to_string(),
         };
-        let points = self.index.segment().manifest().points;
+        let points = self.indexes.points();
         let recall = self.truth.as_ref().map(|truth| pass.answers.recall(truth, k, points));
-        let held = page_cache::held_bytes(self.index.paged_files());
+        let held = page_cache::held_bytes(&self.indexes.paged_files());
         RunReport {
             backend,
             temperature: args.temperature.word().into(),
@@ -222,7 +228,7 @@ impl Loaded {
             engine: pass.stats.engine.clone(),
             engine_reason: pass.stats.engine_reason.clone(),
             direct_io: pass.stats.direct_io,
-            memory_enforced_by: match self.index.pool() {
+            memory_enforced_by: match self.indexes.pool() {
                 Some(_) => "pool".into(),
                 None => "none".into(),
             },
@@ -237,61 +243,67 @@ impl Loaded {
             reads,
             read_bytes: pass.counters.read_bytes,
             reads_per_query: reads.map(|reads| reads as f64 / queries as f64),
-            originals_per_query: (self.index.segment().walked_by() != Quantizer::None)
+            originals_per_query: (index.segment().walked_by() != Quantizer::None)
                 .then(|| pass.originals as f64 / queries as f64),
             hits: pass.stats.hits,
             misses: pass.stats.misses,
             evictions: pass.stats.evictions,
-            memory_budget_bytes: Some(self.index.memory_budget_bytes()),
+            memory_budget_bytes: Some(self.indexes.memory_budget_bytes()),
             peak_rss_bytes: process::peak_rss_bytes(),
             page_cache_bytes: held.as_ref().ok().copied(),
             page_cache_reason: held.err(),
             mmap_verify: mapped.then(|| args.query.mmap_verify.to_string()),
             answers_crc32c: format!("{:08x}", pass.answers.crc32c()),
             place: placement.to_string(),
-            resident_bytes: self.index.segment().resident_bytes(),
-            components: components(&self.index),
+            resident_bytes: self.indexes.resident_bytes(),
+            components: components(&self.indexes),
+            segments: self.indexes.all().len() as u64,
             inflight: (!args.exact).then(|| args.query.in_flight(args.backend).into()),
         }
     }
 
     fn load_report(&self, pass: &Pass) -> Result<LoadReport, Failure> {
-        let files = self.index.paged_files();
+        let files = self.indexes.paged_files();
         let lengths = files.iter().map(|path| {
             let length = std::fs::metadata(path).map(|metadata| metadata.len());
             length.map_err(|error| Failure::at(path, "read its length", &error))
         });
         let unknown = || Failure::new("/proc/self/status: does not say what is resident (RssAnon)");
         let undroppable = pass.undroppable.ok_or_else(unknown)?;
-        let budget_bytes = self.index.memory_budget_bytes();
+        let budget_bytes = self.indexes.memory_budget_bytes();
         // Each read of a pool fills a frame; before the first eviction, one that was not touched.
-        let page_size = self.index.segment().manifest().page_size;
-        let filled_bytes = pass.stats.reads.unwrap_or(0) * page_size.bytes() as u64;
+        let page_size = self.indexes.all()[0].segment().manifest().page_size;
+        let pool_reads = self.indexes.pool().and(pass.stats.reads).unwrap_or(0);
+        let filled_bytes = pool_reads * page_size.bytes() as u64;
         let frame_bytes = filled_bytes.min(budget_bytes);
         Ok(LoadReport {
             anonymous_bytes: undroppable.anonymous_bytes.saturating_sub(frame_bytes),
             page_table_bytes: undroppable.page_table_bytes,
             budget_bytes,
             paged_bytes: lengths.sum::<Result<u64, Failure>>()?,
-            paged_files: files.to_vec(),
+            paged_files: files,
         })
     }
 }
 
-/// What the pool did for each component that is in it.
-fn components(index: &Index) -> Vec<ComponentReport> {
-    let report = |(kind, file): (ComponentKind, &PoolFile)| {
-        let stats = file.stats();
-        ComponentReport {
-            component: kind.name(),
-            pages: stats.pages,
-            resident_pages: stats.resident as u64,
-            hits: stats.hits,
-            misses: stats.misses,
-            reads: stats.reads,
-        }
-    };
-    index.pool_files().map(report).collect()
+/// What the pool did for each component that is in it, in all segments.
+fn components(indexes: &Indexes) -> Vec<ComponentReport> {
+    let mut reports: Vec<ComponentReport> = Vec::new();
+    for (kind, file) in indexes.all().iter().flat_map(Index::pool_files) {
+        let (stats, component) = (file.stats(), kind.name());
+        let at = reports.iter().position(|report| report.component == component);
+        let at = at.unwrap_or_else(|| {
+            reports.push(ComponentReport { component, ..ComponentReport::default() });
+            reports.len() - 1
+        });
+        let report = &mut reports[at];
+        report.pages += stats.pages;
+        report.resident_pages += stats.resident as u64;
+        report.hits += stats.hits;
+        report.misses += stats.misses;
+        report.reads += stats.reads;
+    }
+    reports
 }
 
 /// A query without an answer is named with its file.
@@ -349,8 +361,12 @@ fn text(args: &SearchArgs, run: &RunReport) -> String {
         Some(inflight @ 2..) => format!(" with {inflight} in flight"),
         _ => String::new(),
     };
+    let segments = match run.segments {
+        1 => String::new(),
+        more => format!(" of {more} segments"),
+    };
     format!(
-        "{} {}queries through {}, {}, {} thread{plural}{in_flight}, k {}\n\n{}",
+        "{} {}queries{segments} through {}, {}, {} thread{plural}{in_flight}, k {}\n\n{}",
         table::count(run.queries),
         if args.exact { "exact " } else { "" },
         run.backend,

@@ -131,7 +131,7 @@ fn tune(
     loaded: &Loaded,
     console: &Console,
 ) -> Result<Tuned, Failure> {
-    let segment = loaded.index.segment();
+    let segment = loaded.indexes.all()[0].segment();
     let (k, points) = (args.k as usize, segment.manifest().points);
     let codes = segment.walked_by();
     let search = Search { k, points, recall: args.recall, by_codes: codes != Quantizer::None };
@@ -201,9 +201,9 @@ impl<'a> Passes<'a> {
         }
         let (k, oversample) = (self.args.k as usize, setting.oversample.filter(|&x| x > 0.0));
         let rescore = oversample.map_or(Rescore::Off, |times| Rescore::Times(times as f32));
-        let Loaded { index, queries, truth, .. } = self.loaded;
+        let Loaded { indexes, queries, truth, .. } = self.loaded;
         let work = Workload {
-            index,
+            indexes,
             queries,
             params: SearchParams { k, ef: setting.ef, rescore },
             in_flight: self.args.query().in_flight(self.args.backend).into(),
@@ -212,7 +212,7 @@ impl<'a> Passes<'a> {
         };
         let what = format!("ef {}", setting.ef);
         let pass = work.pass(&mut self.workers, &self.console.bar(), &what)?;
-        let points = index.segment().manifest().points;
+        let points = indexes.points();
         let recall = truth.as_ref().map(|truth| pass.answers.recall(truth, k, points));
         let originals = oversample.map_or(0, |times| (k as f64 * times).ceil() as usize);
         let count = queries.len() as f64;
@@ -233,7 +233,7 @@ impl<'a> Passes<'a> {
 impl TuneArgs {
     fn query(&self) -> QueryOptions {
         QueryOptions {
-            dir: self.dir.clone(),
+            dirs: vec![self.dir.clone()],
             queries: self.queries.clone(),
             k: self.k,
             ef: 100,

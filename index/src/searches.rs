@@ -20,7 +20,8 @@ const MAX_IN_FLIGHT: usize = 1024;
 /// at least: few searches look far ahead, and many need not.
 const AHEAD: usize = 16;
 
-/// How long a thread waits for pages at most before it looks whether a search was cancelled.
+/// How long a thread waits at one source before it looks at the others, and whether a search was
+/// cancelled.
 const GLANCE: Duration = Duration::from_millis(10);
 
 /// A thread's searches, of one segment or of several at once. Of several each query searches all,
@@ -32,6 +33,8 @@ pub struct Searches<'a> {
     free: Vec<usize>,
     /// Those that can go on.
     ready: Vec<usize>,
+    /// Of the sources that pages are to come from, which is waited at next.
+    turn: usize,
     walk: WalkScratch,
     pages: PageScratch,
     hits: Vec<Hit>,
@@ -127,6 +130,7 @@ impl<'a> Searches<'a> {
             slots: std::iter::repeat_with(Slot::default).take(in_flight).collect(),
             free: (0..in_flight).rev().collect(),
             ready: Vec::with_capacity(in_flight),
+            turn: 0,
             walk: WalkScratch::default(),
             pages: PageScratch::default(),
             hits: Vec::new(),
@@ -305,15 +309,19 @@ impl<'a> Searches<'a> {
     /// Waits until something has arrived, or somebody's patience is at its end.
     fn wait(&mut self, answered: &mut Answered<'_>) {
         let busy = || self.slots.iter().filter(|slot| slot.stage != Stage::Free);
-        let glance = busy().any(|slot| slot.patience.is_cancellable());
+        let awaited = || self.gathers().filter(|gather| gather.outstanding() > 0);
+        let is_cancellable = busy().any(|slot| slot.patience.is_cancellable());
+        // Pages of another device land when that one's turn has come.
+        let glance = is_cancellable || awaited().nth(1).is_some();
         let glance = glance.then(|| Instant::now() + GLANCE);
         let deadlines = busy().filter_map(|slot| slot.patience.deadline());
         let deadline = deadlines.chain(glance).min();
         let has_arrivals = || self.gathers().any(|gather| gather.has_arrivals());
-        let waited = match self.gathers().find(|gather| gather.outstanding() > 0) {
+        let waited = match awaited().nth(self.turn % awaited().count().max(1)) {
             Some(gather) if !has_arrivals() => gather.wait(&has_arrivals, deadline),
             _ => Ok(()),
         };
+        self.turn = self.turn.wrapping_add(1);
         let silent = waited.err().map(SearchError::from);
         let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
         if silent.is_none() && !is_late {

@@ -56,6 +56,7 @@ fn a_run_has_the_keys_of_the_contract_in_order() {
             "originals_per_query",
             "place",
             "resident_bytes",
+            "segments",
         ];
         assert_eq!(keys, beside);
         let latency = run["latency_us"].as_object().unwrap();

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use ringpool_storage::{Arrivals, Asked, AskedPages, Error, Gather, PageNo, Result};
 
 use crate::asking::{WINDOW, exhausted, room, window};
+use crate::counters::Count;
 use crate::events;
 use crate::fetch::{BACK_PRESSURE, FIRST_START};
 use crate::ghost::Ghost;
@@ -79,7 +80,8 @@ struct Gathering<'f> {
     /// How long was waited since something last arrived.
     silence: Cell<Duration>,
     hits: u64,
-    misses: u64,
+    /// Below zero where a page is looked for once more that was counted before.
+    misses: i64,
 }
 
 /// Why nothing more can be looked for.
@@ -126,20 +128,18 @@ impl<'f> Gathering<'f> {
         Error::Forked { file: self.file.device.file().clone() }
     }
 
-    /// The steps of [`ask`](Gather::ask), without the counting.
+    /// Looks for `pages[next..]`, `here` being pinned already.
     fn look_for(
         &mut self,
         batch: u32,
         pages: &[PageNo],
+        mut next: usize,
+        mut here: PinnedSlice<'_>,
         each: &mut dyn FnMut(usize, &[u8]),
     ) -> Result<()> {
-        let file = self.file;
-        let mut here = PinnedSlice::new(file, room(file, self.hint), self.hint.chances());
-        let mut next = 0;
         // A disk that is at work has time for the rest to be started in one system call.
         let mut start_at = if self.asked.in_use() == 0 { FIRST_START } else { usize::MAX };
         loop {
-            next += here.pin_resident(pages, next);
             if next < pages.len() && here.has_room() {
                 let asked = Asked { page: pages[next], batch, place: next as u32 };
                 if let Some(frame) = self.want(asked)? {
@@ -150,14 +150,15 @@ impl<'f> Gathering<'f> {
                     self.start();
                     start_at = start_at.saturating_mul(2);
                 }
-                continue;
+            } else {
+                self.start_some();
+                self.hits += here.len() as u64;
+                here.hand_over(each);
             }
-            self.start_some();
-            self.hits += here.len() as u64;
-            here.hand_over(each);
-            if next == pages.len() {
+            if next == pages.len() && here.len() == 0 {
                 return Ok(());
             }
+            next += here.pin_resident(pages, next);
         }
     }
 
@@ -309,7 +310,7 @@ impl<'f> Gathering<'f> {
                 each(batch, place as usize, Err(error));
             }
             (Arrival::Again, Some(asked)) => {
-                self.misses = self.misses.wrapping_sub(1); // It is going to be looked for again.
+                self.misses -= 1; // It is going to be looked for again.
                 self.asked.put_back(asked);
             }
             (Arrival::Failed(_) | Arrival::Again, None) => {}
@@ -349,8 +350,11 @@ impl<'f> Gathering<'f> {
     }
 
     fn count(&mut self) {
-        let (hits, misses) = (std::mem::take(&mut self.hits), std::mem::take(&mut self.misses));
-        self.file.looked(hits, misses);
+        self.file.looked(std::mem::take(&mut self.hits), 0);
+        if self.misses != 0 {
+            // Counts wrap: what is taken back was added by this thread.
+            self.file.count(Count::Miss, std::mem::take(&mut self.misses) as u64);
+        }
     }
 }
 
@@ -364,9 +368,24 @@ impl Gather for Gathering<'_> {
         if self.is_the_parents() {
             return Err(self.forked());
         }
+        let file = self.file;
+        let mut here = PinnedSlice::new(file, room(file, self.hint), self.hint.chances());
+        let mut next = 0;
+        loop {
+            next += here.pin_resident(pages, next);
+            if next < pages.len() && here.has_room() {
+                break; // The next page is not resident.
+            }
+            here.hand_over(each);
+            if next == pages.len() {
+                file.count(Count::Hit, next as u64);
+                return Ok(0);
+            }
+        }
+        self.hits += (next - here.len()) as u64;
         self.catch_up();
         let before = self.asked.outstanding();
-        let looked = self.look_for(batch, pages, each);
+        let looked = self.look_for(batch, pages, next, here, each);
         self.start_some(); // After a failure, too.
         self.count();
         looked.map(|()| self.asked.outstanding() - before)

@@ -30,9 +30,10 @@
 //! Each also takes a [`Reading`]: a [`Hint`] of how its pages are going to be used, and a deadline.
 //! Pages come as futures too ([`fetch`](PoolFile::fetch), [`fetch_many`](PoolFile::fetch_many), on
 //! any executor), ahead of time ([`prefetch`](PoolFile::prefetch)), or only if they are in memory
-//! ([`try_pin`](PoolFile::try_pin), [`try_visit`](PoolFile::try_visit)). Threads and tasks that
-//! want the same page share one read. A file of many in one pool may be sure of a part of it, and
-//! be held to one: [`Share`].
+//! ([`try_pin`](PoolFile::try_pin), [`try_visit`](PoolFile::try_visit)); and for many batches at
+//! once, on behalf of which one thread asks ([`gather_with`](PoolFile::gather_with)). Threads and
+//! tasks that want the same page share one read. A file of many in one pool may be sure of a part
+//! of it, and be held to one: [`Share`].
 //!
 //! # The rules, and where each is kept
 //!
@@ -55,6 +56,8 @@
 //! - Whoever gives up, at a deadline or by dropping a future, leaves nothing behind: `asking`, the
 //!   steps that threads and tasks have in common, and `landing`, where a batch that was given up
 //!   gives back what still arrives.
+//! - A batch that leaves while others of its thread stay is told nothing more, and what still arrives
+//!   for it gives its pin back: `gather`, the slots of all that a thread waits for.
 //! - A scan leaves no page that only it has wanted: `landing`, by a transition of `word` that loses
 //!   against anybody else's use.
 //! - A file is not pushed below its floor and does not grow above its ceiling: `share`, and `own`,

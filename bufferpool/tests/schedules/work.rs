@@ -1,5 +1,6 @@
 //! What one schedule runs: a pool, its threads, and what must hold when they have ended.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,6 +46,8 @@ pub struct Seen {
     refused: AtomicU64,
     /// How often the pool got another size.
     resized: AtomicU64,
+    /// Pages that a gather waited for.
+    gathered: AtomicU64,
 }
 
 static SEEN: Seen = Seen {
@@ -59,6 +62,7 @@ static SEEN: Seen = Seen {
     dropped: AtomicU64::new(0),
     refused: AtomicU64::new(0),
     resized: AtomicU64::new(0),
+    gathered: AtomicU64::new(0),
 };
 
 pub fn seen() -> &'static Seen {
@@ -68,10 +72,11 @@ pub fn seen() -> &'static Seen {
 impl Seen {
     pub fn has_everything(&self) -> bool {
         let Self { evictions, joined, failures, exhaustions, limbo, .. } = self;
-        let Self { forgotten, passing_files, ahead, dropped, refused, resized, .. } = self;
+        let Self { forgotten, passing_files, ahead, dropped, refused, resized, gathered, .. } =
+            self;
         [evictions, joined, failures, exhaustions, limbo]
             .into_iter()
-            .chain([forgotten, passing_files, ahead, dropped, refused, resized])
+            .chain([forgotten, passing_files, ahead, dropped, refused, resized, gathered])
             .all(|count| count.load(Ordering::Relaxed) > 0)
     }
 }
@@ -181,7 +186,7 @@ fn at_rest(pool: &Pool, file: &PoolFile) {
 }
 
 fn step(pool: &Pool, file: &PoolFile) {
-    match draw(13) {
+    match draw(15) {
         0 | 1 => pin(file),
         2 | 3 => drop(visit(file)),
         4 => count(&SEEN.forgotten, u64::from(file.forget(page()))),
@@ -190,6 +195,7 @@ fn step(pool: &Pool, file: &PoolFile) {
         8 => count(&SEEN.ahead, file.prefetch(&some_pages(), &reading()) as u64),
         9 | 10 => await_some(file),
         11 => share(file),
+        12 | 13 => gather(file),
         _ => resize(pool),
     }
 }
@@ -316,6 +322,46 @@ fn await_some(file: &PoolFile) {
     }
     assert!(seen.iter().all(|&times| times == 1), "each place once: {seen:?}");
     assert!(held.iter().all(|(index, page)| is_page(page, pages[*index])), "kept ones stay");
+}
+
+/// Two batches at once, of which one may be left and its number used anew; or all are dropped.
+fn gather(file: &PoolFile) {
+    let hint = [Hint::Random, Hint::Random, Hint::ScanOnce, Hint::Hot][draw(4) as usize];
+    let mut gather = file.gather_with(hint);
+    let mut missing = BTreeMap::new();
+    for batch in [1, 2, 1] {
+        if draw(2) == 0 {
+            gather.leave(batch);
+            missing.retain(|&(other, _), _| other != batch);
+        }
+        if missing.keys().any(|&(other, _)| other == batch) {
+            continue;
+        }
+        let pages = some_pages();
+        missing.extend((0..).zip(&pages).map(|(place, &page)| ((batch, place), page)));
+        let asked = gather.ask(batch, &pages, &mut |place, bytes| {
+            assert!(is_page(bytes, pages[place]), "{}", pages[place]);
+            assert!(missing.remove(&(batch, place)).is_some(), "told twice");
+        });
+        if allowed(asked).is_none() {
+            gather.leave(batch);
+            missing.retain(|&(other, _), _| other != batch);
+        }
+        assert_eq!(gather.outstanding(), missing.len());
+    }
+    while gather.outstanding() > 0 && draw(8) > 0 {
+        allowed(gather.wait(&|| gather.has_arrivals(), None));
+        gather.collect(&mut |batch, place, bytes| {
+            let page = missing.remove(&(batch, place)).expect("waited for, and told once");
+            count(&SEEN.gathered, 1);
+            if let Some(bytes) = allowed(bytes) {
+                assert!(is_page(bytes, page), "{page}");
+                thread::yield_now();
+                assert!(is_page(bytes, page), "{page} has changed");
+            }
+        });
+        assert_eq!(gather.outstanding(), missing.len());
+    }
 }
 
 /// Changes what the file is sure to keep and what it may take.

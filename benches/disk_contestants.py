@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Who takes part in disk_peers.py: how each builds its index, is tuned to a recall, and answers.
 
-Each contestant has one knob for the width of a search (Edge: oversampling; DiskANN and PipeANN: reads
-in flight; ringpool: its codes and how many originals) and one for its effort (ef, L). Tuning walks the
-widths and finds by bisection the least effort that reaches the recall; which of these pairs is the
-fastest is for the disk to say, so that all of them are returned.
+Each contestant has one knob for the width of a search (Edge: ef; DiskANN and PipeANN: reads in flight)
+and one for its effort (Edge: oversampling; the others: L). Tuning walks the widths and finds by
+bisection the least effort that reaches the recall; which of these pairs is the fastest is for the disk
+to say, so that all of them are returned. ringpool, in segment.py, does the same with its codes.
 
 The libraries of PyPI answer within a process of their own, which is this file run as a program: opens
 the index, makes the requests, and only then starts the clock. They are
@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 K = 10
-MOST_EFFORT = 1000
+MOST_EFFORT = 400
 M, EF_CONSTRUCTION = 16, 200
 VAMANA_R, VAMANA_L = 64, 100
 # Threads of a numeric library that wait spinning, or that nobody uses, would cost the peers time and memory.
@@ -49,16 +49,18 @@ class Edge:
     """Qdrant Edge: HNSW and codes pinned, originals on disk."""
 
     CODES = {
-        "1": ("BinaryQuantizationConfig", {}, [0, 2, 3, 4, 6, 8, 12, 16, 24]),
-        "t1": ("TurboQuantQuantizationConfig", {"bits": "Bits1"}, [0, 1.5, 2, 3, 4, 6, 8]),
-        "4": ("TurboQuantQuantizationConfig", {"bits": "Bits4"}, [0, 1, 1.3, 1.6, 2, 3]),
+        "1": ("BinaryQuantizationConfig", {}),
+        "t1": ("TurboQuantQuantizationConfig", {"bits": "Bits1"}),
+        "4": ("TurboQuantQuantizationConfig", {"bits": "Bits4"}),
     }
+    # ef, and the effort is the oversampling in tenths; 0 stands for codes alone, with the effort as ef.
+    widths = [0, 10, 100, 200]
 
     def __init__(self, kind, metric, folder):
         import qdrant_edge
 
         self.edge, self.metric, self.folder = qdrant_edge, metric, folder
-        self.quantizer, self.options, self.widths = self.CODES[kind]
+        self.quantizer, self.options = self.CODES[kind]
 
     def vectors(self, rows):
         edge = self.edge
@@ -95,11 +97,10 @@ class Edge:
         self.shard, self.threads = edge.EdgeShard.load(str(self.folder), config), threads
         self.queries = [edge.Query.Nearest(row.astype("f4").tolist()) for row in queries]
 
-    def search(self, oversampling, ef):
+    def search(self, width, effort):
         edge = self.edge
-        # 0 stands for codes alone, no original read.
-        codes = edge.QuantizationSearchParams(rescore=oversampling > 0, oversampling=float(oversampling) or None)
-        params = edge.SearchParams(hnsw_ef=ef, quantization=codes)
+        codes = edge.QuantizationSearchParams(rescore=width > 0, oversampling=effort / 10 if width else None)
+        params = edge.SearchParams(hnsw_ef=width or effort, quantization=codes)
 
         def one(query):
             found = self.shard.search(edge.SearchRequest(query=query, limit=K, params=params))
@@ -199,10 +200,10 @@ class Peer:
         return json.loads(ended.stdout.splitlines()[-1])
 
     def described(self, setting):
-        width = {"edge": "oversampling", "diskann": "W"}[self.name.split("-")[0]]
-        effort = {"edge": "ef", "diskann": "L"}[self.name.split("-")[0]]
-        cached = f", {setting['cached']:,} nodes cached" if setting.get("cached") else ""
-        return f"{width} {setting['width']}, {effort} {setting['effort']}{cached}"
+        width, effort = setting["width"], setting["effort"]
+        if self.name.startswith("edge"):
+            return f"ef {width}, oversampling {effort / 10}" if width else f"ef {effort}, no original"
+        return f"W {width}, L {effort}, {setting['cached']:,} nodes cached"
 
 
 class PipeAnn:

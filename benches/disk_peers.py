@@ -39,7 +39,7 @@ from segment import Kept, Segment, described
 
 WHEELS = ["numpy==1.25.0", "qdrant-edge-py==0.9.0", "diskannpy==0.7.0", "matplotlib==3.11.2"]
 WANTED = 0.95
-GENERATED = {"n": 200_000, "dim": 768, "clusters": 2000, "queries": 5000}
+GENERATED = {"n": 200_000, "dim": 768, "clusters": 2000, "queries": 2000}
 INFLIGHTS = [8, 32]
 SLOWER_IN_A_ROW = 2
 
@@ -97,9 +97,10 @@ class Ringpool:
     def settings_for(self, settings, limit_bytes, threads):
         inflights = INFLIGHTS if self.segment.has_inflight and self.name == "ringpool" else [None]
         for setting in settings:
-            budget = self.segment.budget_bytes(setting["codes"], threads, limit_bytes)
-            for inflight in inflights if budget else []:
-                yield {**setting, "budget_bytes": budget, **({"inflight": inflight} if inflight else {})}
+            for inflight in inflights:
+                budget = self.segment.budget_bytes(setting["codes"], threads, limit_bytes, inflight)
+                if budget:
+                    yield {**setting, "budget_bytes": budget, "inflight": inflight}
 
     def command(self, setting, threads, one_query, ids_out):
         queries = self.segment.data.one_query_rows if one_query else None
@@ -147,7 +148,7 @@ class Contest:
             try:
                 qps = self.run(contestant, setting)["qps"]
             except Killed as killed:
-                best.setdefault("why", str(killed))
+                best = {**best, "why": str(killed)}
                 continue
             slower = 0 if qps > best["qps"] else slower + 1
             best = {"qps": qps, "setting": setting} if qps > best["qps"] else best

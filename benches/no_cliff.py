@@ -70,12 +70,14 @@ class Cliff:
         best, slower, codes = None, 0, None
         inflights = INFLIGHTS if self.segment.has_inflight else [None]
         for setting in settings:
-            budget_bytes = self.segment.budget_bytes(setting["codes"], self.threads, limit_bytes)
             if setting["codes"] != codes:
                 slower, codes = 0, setting["codes"]
-            if budget_bytes is None or slower >= SLOWER_IN_A_ROW * len(inflights):
+            if slower >= SLOWER_IN_A_ROW * len(inflights):
                 continue
             for inflight in inflights:
+                budget_bytes = self.segment.budget_bytes(setting["codes"], self.threads, limit_bytes, inflight)
+                if budget_bytes is None:
+                    continue
                 tried = {**setting, "inflight": inflight}
                 try:
                     qps = self.run("pool", tried, limit_bytes, budget_bytes, self.temperature(share))["qps"]

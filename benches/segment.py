@@ -4,7 +4,7 @@ A segment is built once with several codes over one graph. Graph and codes stay 
 go through the pool, so that codes are a choice: small ones leave frames, large ones need fewer
 originals. For each the settings that reach the recall are found in memory (`ringpool tune`, and for
 --oversample auto by bisection). A limit on the whole process is then divided: a rehearsal says what
-cannot be dropped besides pages, the kernel's headroom is set aside as `ringpool compare` does, and
+cannot be dropped besides pages, the kernel's headroom is set aside, and
 the pool gets the rest.
 """
 
@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 K = 10
-HEADROOM_BYTES, HEADROOM_THREAD_BYTES = 1 << 20, 32 << 10
+HEADROOM_BYTES, HEADROOM_THREAD_BYTES = 2 << 20, 32 << 10
 LEAST_BUDGET_BYTES = 1 << 20
 AUTO_RECALLS = [0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998]
 AUTO_EFS = [1.1, 1.5, 2.2]
@@ -109,15 +109,15 @@ class Segment:
     def search(self, setting, *more):
         return self.json(*self.words(setting), "--truth", self.data.truth_file, *more)
 
-    def budget_bytes(self, codes, threads, limit_bytes):
+    def budget_bytes(self, codes, threads, limit_bytes, inflight=None):
         """What a limit leaves for pages, or None."""
-        undroppable, headroom = self.besides_pages(codes, threads)
+        undroppable, headroom = self.besides_pages(codes, threads, inflight=inflight)
         left = int(limit_bytes) - undroppable - headroom
         return left if left >= LEAST_BUDGET_BYTES else None
 
     @functools.cache
-    def besides_pages(self, codes, threads, backend="pool"):
-        setting = {"codes": codes, "ef": 200, "oversample": 8}
+    def besides_pages(self, codes, threads, backend="pool", inflight=None):
+        setting = {"codes": codes, "ef": 200, "oversample": 8, "inflight": inflight}
         rehearsed = self.json(*self.words(setting), "--backend", backend, "--threads", threads, "--load-only")
         undroppable = rehearsed["anonymous_bytes"] + rehearsed["page_table_bytes"]
         return undroppable, HEADROOM_BYTES + HEADROOM_THREAD_BYTES * threads
@@ -149,6 +149,6 @@ def thinned(settings):
 
 def described(setting):
     auto = f" ({setting['recall']})" if "recall" in setting else ""
-    inflight = f", {setting['inflight']} in flight" if "inflight" in setting else ""
+    inflight = f", {setting['inflight']} in flight" if setting.get("inflight") else ""
     rescored = "no original" if setting["oversample"] is None else f"oversample {setting['oversample']}"
     return f"{setting['codes']}, ef {setting['ef']}, {rescored}{auto}{inflight}"

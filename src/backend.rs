@@ -4,10 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use ringpool_compat_mmap::MmapOptions;
-use ringpool_index::Quantizer;
+use ringpool_index::{ComponentKind, Quantizer};
 use ringpool_uring::{EngineChoice, Rung};
 
-use crate::Memory;
+use crate::{Memory, Place, Placement};
 
 /// Through what the originals of a segment are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -17,6 +17,8 @@ pub enum Backend {
     Pool,
     /// A read-only mapping; what stays in memory is the kernel's decision.
     Mmap,
+    /// Straight from the disk, past the page cache, and nothing is kept: what a pool is worth.
+    Direct,
     /// Plain arrays: everything is loaded. What no storage at all would give.
     Memory,
 }
@@ -26,11 +28,14 @@ pub enum Backend {
 pub struct OpenOptions {
     /// Through what the originals are read.
     pub backend: Backend,
+    /// Where the components are, as far as it is not said by the backend.
+    pub place: Placement,
     /// The codes that searches walk by: by default the first that the segment carries. With
     /// [`Quantizer::None`] they walk by the originals.
     pub codes: Option<Quantizer>,
-    /// The pool's budget. By default a quarter of the originals' pages, but at most half of what
-    /// the cgroup or the machine has left, and at least what a pool needs.
+    /// The pool's budget, for all components that are in it. A share is of their pages. By default
+    /// a quarter of them, but at most half of what the cgroup or the machine has left, and at
+    /// least what a pool needs.
     pub memory: Option<Memory>,
     /// How files are read, also those that are loaded once.
     pub engine: EngineChoice,
@@ -38,12 +43,19 @@ pub struct OpenOptions {
     pub mmap: MmapOptions,
 }
 
+impl OpenOptions {
+    /// Where a component is put.
+    pub fn place_of(&self, kind: ComponentKind) -> Place {
+        self.place.of(kind, self.backend)
+    }
+}
+
 /// What a backend has done since the index was opened. `None` where a figure has no meaning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BackendStats {
     /// `uring` or `blocking`.
     pub engine: Option<String>,
-    /// How the originals are read, on the ladder from the best way to the one that always works.
+    /// How pages are read, on the ladder from the best way to the one that always works.
     pub rung: Option<Rung>,
     /// The rung, why this one, and what would lift what was refused.
     pub engine_reason: Option<String>,
@@ -61,7 +73,7 @@ pub struct BackendStats {
 
 /// A word that names no backend.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no backend '{0}': use pool, mmap or memory")]
+#[error("there is no backend '{0}': use pool, mmap, direct or memory")]
 pub struct BackendError(String);
 
 impl FromStr for Backend {
@@ -71,6 +83,7 @@ impl FromStr for Backend {
         match word {
             "pool" => Ok(Self::Pool),
             "mmap" => Ok(Self::Mmap),
+            "direct" => Ok(Self::Direct),
             "memory" => Ok(Self::Memory),
             other => Err(BackendError(other.to_string())),
         }
@@ -82,6 +95,7 @@ impl fmt::Display for Backend {
         f.pad(match self {
             Self::Pool => "pool",
             Self::Mmap => "mmap",
+            Self::Direct => "direct",
             Self::Memory => "memory",
         })
     }

@@ -18,6 +18,18 @@ pub enum Error {
         /// Those that there are.
         carried: Vec<Quantizer>,
     },
+    /// The budget does not hold the fewest frames of a pool and the page tables of all that is in
+    /// it.
+    #[error(
+        "a budget of {memory_bytes} bytes is below the minimum for what is in the pool: \
+         {minimum_bytes} bytes; give it more memory, or put less there"
+    )]
+    TooLittleMemory {
+        /// The budget given, in bytes.
+        memory_bytes: u64,
+        /// One that does, in bytes.
+        minimum_bytes: u64,
+    },
     /// The budget does not do.
     #[error(transparent)]
     Pool(#[from] PoolError),
@@ -30,6 +42,15 @@ pub enum Error {
     /// A page or a file that could not be had.
     #[error(transparent)]
     Storage(#[from] ringpool_storage::Error),
+    /// More points than ids can tell apart.
+    #[error(
+        "the segments have {points} points together, and ids tell {} apart; search fewer at once",
+        u32::MAX
+    )]
+    TooManyPoints {
+        /// How many they are.
+        points: u64,
+    },
     /// The caller has cancelled what it asked for.
     #[error("cancelled")]
     Cancelled,

@@ -116,7 +116,12 @@
 mod backend;
 mod error;
 mod index;
+mod indexes;
 mod memory;
+mod opening;
+mod placement;
+mod shares;
+mod together;
 mod unpooled;
 pub mod vectors;
 mod verify;
@@ -130,7 +135,9 @@ pub use ringpool_uring as uring;
 pub use backend::{Backend, BackendError, BackendStats, OpenOptions};
 pub use error::Error;
 pub use index::Index;
+pub use indexes::Indexes;
 pub use memory::{Memory, MemoryError};
+pub use placement::{Place, Placement, PlacementError};
 pub use ringpool_compat_mmap::{Advice, MmapOptions, Verify};
 #[doc(hidden)]
 pub use ringpool_index::bench_seam;

@@ -1,6 +1,7 @@
 //! A file's pages straight from the disk, each checked, and none kept: for what is read once and
 //! kept elsewhere, and for who wants to know what a pool is worth.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use ringpool_storage::{
@@ -18,11 +19,22 @@ pub(crate) struct Unpooled {
     checksums: Checksums,
     /// Those that no visit is using: in the end as many as there were ever visits at once.
     buffers: Mutex<Vec<ReadBuffer>>,
+    reads: AtomicU64,
 }
 
 impl Unpooled {
     pub(crate) fn new(opened: OpenedFile, checksums: Checksums) -> Self {
-        Self { opened, checksums, buffers: Mutex::default() }
+        Self { opened, checksums, buffers: Mutex::default(), reads: AtomicU64::new(0) }
+    }
+
+    /// How many pages were read.
+    pub(crate) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    /// The file as the engine has opened it.
+    pub(crate) fn opened(&self) -> &OpenedFile {
+        &self.opened
     }
 
     /// Runs `visit` with a buffer that nobody else uses meanwhile.
@@ -48,6 +60,7 @@ impl PageSource for Unpooled {
 
     fn visit(&self, pages: &[PageNo], each: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
         let device = &*self.opened.device;
+        self.reads.fetch_add(pages.len() as u64, Ordering::Relaxed); // Publishes nothing.
         self.with_buffer(|buffer| {
             let mut bad = None;
             buffer.visit(device, pages, |i, bytes| {
@@ -64,7 +77,8 @@ impl PageSource for Unpooled {
 
     fn gather(&self) -> Option<Box<dyn Gather + '_>> {
         let device = &*self.opened.device;
-        Some(Box::new(DeviceGather::new(device, Some(&self.checksums), GATHER_DEPTH)))
+        let gather = DeviceGather::new(device, Some(&self.checksums), GATHER_DEPTH);
+        Some(Box::new(gather.counting(&self.reads)))
     }
 }
 

@@ -107,6 +107,35 @@ fn a_wait_for_one_file_lands_the_pages_of_the_others_of_its_engine() {
     }
 }
 
+/// A thread asks for pages and then does something else. Whoever else wants them starts and lands
+/// their reads.
+#[test]
+fn a_busy_thread_keeps_nobody_from_the_pages_that_it_has_asked_for() {
+    for choice in engines() {
+        let engine = Engine::start(choice).unwrap();
+        let dir = dir();
+        let specimen = Specimen::write(dir.path(), "pages", PageSize::KIB_4, 300);
+        let device = engine.open(&specimen.path, PageSize::KIB_4).unwrap().device;
+        let file = pool(400).attach(device, Some(specimen.checksums)).unwrap();
+        let mut gather = file.gather().unwrap();
+        let asked: Vec<PageNo> = (0..60).map(|i| PageNo(i * 7 % 300)).collect();
+        for pages in asked.chunks(3) {
+            assert_eq!(gather.ask(1, pages, &mut |_, _| {}).unwrap(), 3);
+        }
+        let (visited, awaited) = asked.split_at(30);
+        thread::scope(|scope| {
+            scope.spawn(|| file.visit(visited, &mut |_, _| {}).unwrap());
+            scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                for &page in awaited {
+                    drop(runtime.block_on(file.fetch(page)).unwrap());
+                }
+            });
+        });
+        assert_eq!(file.pool().stats().reads, 60, "{choice}: one read serves all");
+    }
+}
+
 /// The shipped vectors, or the first `rows` of them, as f32.
 fn shipped(file: &str, rows: usize) -> Vectors {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/fashion-mnist-12k");

@@ -28,7 +28,7 @@ use crate::pool::{File, PoolFile};
 
 /// The first reads of a batch are started when there are so many, then when there are twice as
 /// many, and so on: an idle disk is soon at work, and a long batch takes few system calls.
-const FIRST_START: usize = 1;
+pub(crate) const FIRST_START: usize = 1;
 /// How long a thread works for others before it tries again what was full.
 pub(crate) const BACK_PRESSURE: Duration = Duration::from_millis(1);
 

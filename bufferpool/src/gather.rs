@@ -7,9 +7,11 @@
 //! room in the device's queue is put off, and looked for again when something has arrived or a
 //! while has passed. Nothing is allocated from page to page.
 //!
-//! Reads are started at the end of each step that has asked for some, not when the thread waits:
-//! the disk works while the thread does, and others who wait for one of these pages find it in
-//! flight, and land it if we do not come.
+//! Reads are started while the thread goes on asking, not when it waits: the disk works while the
+//! thread does. Each start is a system call and a call of the disk, as dear as the read itself
+//! where a query asks for one page at a time; so there is one for every few reads, but at once
+//! where nothing was in flight. Others who wait for one of these pages start it and land it if we
+//! do not come.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use ringpool_storage::{Arrivals, Asked, AskedPages, Error, Gather, PageNo, Resul
 
 use crate::asking::{WINDOW, exhausted, room, window};
 use crate::events;
-use crate::fetch::BACK_PRESSURE;
+use crate::fetch::{BACK_PRESSURE, FIRST_START};
 use crate::ghost::Ghost;
 use crate::guard::PinnedSlice;
 use crate::hint::Hint;
@@ -70,8 +72,10 @@ struct Gathering<'f> {
     retry_at: Instant,
     /// Since when there has been no frame to be had, with nothing on its way.
     starved_since: Option<Instant>,
-    /// When the first page was claimed of those that are not started yet.
-    claiming_since: Option<Ticks>,
+    /// Reads that were submitted and not started.
+    unstarted: Cell<usize>,
+    /// When the first page was claimed of those.
+    claiming_since: Cell<Option<Ticks>>,
     /// How long was waited since something last arrived.
     silence: Cell<Duration>,
     hits: u64,
@@ -106,7 +110,8 @@ impl<'f> Gathering<'f> {
             blocked: None,
             retry_at: Instant::now(),
             starved_since: None,
-            claiming_since: None,
+            unstarted: Cell::default(),
+            claiming_since: Cell::default(),
             silence: Cell::default(),
             hits: 0,
             misses: 0,
@@ -131,6 +136,8 @@ impl<'f> Gathering<'f> {
         let file = self.file;
         let mut here = PinnedSlice::new(file, room(file, self.hint), self.hint.chances());
         let mut next = 0;
+        // A disk that is at work has time for the rest to be started in one system call.
+        let mut start_at = if self.asked.in_use() == 0 { FIRST_START } else { usize::MAX };
         loop {
             next += here.pin_resident(pages, next);
             if next < pages.len() && here.has_room() {
@@ -139,9 +146,13 @@ impl<'f> Gathering<'f> {
                     here.push(next, frame, asked.page);
                 }
                 next += 1;
+                if self.asked.in_use() >= start_at {
+                    self.start();
+                    start_at = start_at.saturating_mul(2);
+                }
                 continue;
             }
-            self.start();
+            self.start_some();
             self.hits += here.len() as u64;
             here.hand_over(each);
             if next == pages.len() {
@@ -216,9 +227,11 @@ impl<'f> Gathering<'f> {
         let Some(frame) = claimed.map_err(Blocked::NoFrame)? else {
             return Ok(false);
         };
-        let since = *self.claiming_since.get_or_insert_with(|| file.pool.miss_times.now());
+        let since = self.claiming_since.get().unwrap_or_else(|| file.pool.miss_times.now());
+        self.claiming_since.set(Some(since));
         let slot = self.take_slot(asked);
         let read = self.landing.read(slot, frame, since);
+        self.unstarted.update(|reads| reads + 1);
         let Err(read) = file.device.submit(read) else { return Ok(true) };
         // What is queued may enter the device now, so that there is room.
         self.start();
@@ -236,10 +249,22 @@ impl<'f> Gathering<'f> {
         slot
     }
 
+    /// What was submitted is started now.
+    fn begin_anew(&self) {
+        self.unstarted.set(0);
+        self.claiming_since.set(None);
+    }
+
     /// Starts what was submitted, and lands what has completed meanwhile.
     fn start(&mut self) {
-        if self.claiming_since.take().is_some() {
-            self.file.device.drive(&|| true, None);
+        self.begin_anew();
+        self.file.device.drive(&|| true, None);
+    }
+
+    /// Does so when it is worth a system call.
+    fn start_some(&mut self) {
+        if self.asked.are_worth_a_start(self.unstarted.get()) {
+            self.start();
         }
     }
 
@@ -262,7 +287,7 @@ impl<'f> Gathering<'f> {
             let slot = self.take_slot(asked);
             self.landing.found(slot, found);
         }
-        self.start();
+        self.start_some();
     }
 
     /// Takes an arrival out of its slot and hands it to whoever wants it.
@@ -342,7 +367,7 @@ impl Gather for Gathering<'_> {
         self.catch_up();
         let before = self.asked.outstanding();
         let looked = self.look_for(batch, pages, each);
-        self.start(); // After a failure, too.
+        self.start_some(); // After a failure, too.
         self.count();
         looked.map(|()| self.asked.outstanding() - before)
     }
@@ -381,6 +406,7 @@ impl Gather for Gathering<'_> {
             false => began + patience.saturating_sub(self.silence.get()),
         };
         let end = deadline.map_or(end, |deadline| deadline.min(end));
+        self.begin_anew();
         device.drive(&|| self.has_arrivals() || until(), Some(end));
         if self.asked.in_use() == 0 || self.asked.outstanding() == 0 || self.has_arrivals() {
             return Ok(());

@@ -49,6 +49,7 @@ const MAX_REPEATS: i64 = 1000;
 /// Runs the command.
 pub fn execute(args: &CompareArgs, console: &Console) -> Result<(), Failure> {
     args.query.check()?;
+    args.query.dir()?;
     let mut threads = args.threads.clone();
     threads.dedup();
     let contest = Contest {

@@ -46,6 +46,7 @@ pub struct Contest {
 pub enum Contestant {
     Pool,
     Mmap(Advice),
+    Direct,
     Memory,
 }
 
@@ -55,6 +56,7 @@ impl Contestant {
         let of = |backend: &Backend| match backend {
             Backend::Pool => vec![Self::Pool],
             Backend::Mmap => advices.iter().copied().map(Self::Mmap).collect(),
+            Backend::Direct => vec![Self::Direct],
             Backend::Memory => vec![Self::Memory],
         };
         let mut all: Vec<Self> = Vec::new();
@@ -66,17 +68,21 @@ impl Contestant {
         all
     }
 
-    fn arguments(self) -> Vec<OsString> {
+    fn backend(self) -> Backend {
         match self {
-            Self::Pool => vec!["--backend".into(), "pool".into()],
-            Self::Mmap(advice) => vec![
-                "--backend".into(),
-                "mmap".into(),
-                "--mmap-advice".into(),
-                advice.to_string().into(),
-            ],
-            Self::Memory => vec!["--backend".into(), "memory".into()],
+            Self::Pool => Backend::Pool,
+            Self::Mmap(_) => Backend::Mmap,
+            Self::Direct => Backend::Direct,
+            Self::Memory => Backend::Memory,
         }
+    }
+
+    fn arguments(self) -> Vec<OsString> {
+        let mut line = vec!["--backend".into(), self.backend().to_string().into()];
+        if let Self::Mmap(advice) = self {
+            line.extend(["--mmap-advice".into(), advice.to_string().into()]);
+        }
+        line
     }
 }
 
@@ -90,16 +96,17 @@ struct Planned {
 impl Planned {
     fn label(&self) -> String {
         let name = match self.contestant {
-            Contestant::Pool => "pool".into(),
             Contestant::Mmap(advice) => format!("mmap {advice}"),
-            Contestant::Memory => "memory".into(),
+            other => other.backend().to_string(),
         };
         let plural = if self.threads == 1 { "" } else { "s" };
         format!("{name}, {}, {} thread{plural}", self.temperature.word(), self.threads)
     }
 
     fn arguments(&self, query: &QueryOptions) -> Vec<OsString> {
-        let mut line = query.search_arguments();
+        // What is read by page is read through the contestant, whatever it is.
+        let place = query.place.through(self.contestant.backend());
+        let mut line = QueryOptions { place, ..query.clone() }.search_arguments();
         line.extend(self.contestant.arguments());
         let temperature = self.temperature.word();
         let flags =
@@ -115,7 +122,7 @@ impl Contest {
     /// # Errors
     /// The first run that fails, by its name; or when two runs do not give the same answers.
     pub fn hold(&self, console: &Console) -> Result<Outcome, Failure> {
-        let manifest = Manifest::read(&self.query.dir).map_err(|error| Failure::of(&error))?;
+        let manifest = Manifest::read(self.query.dir()?).map_err(|error| Failure::of(&error))?;
         let program = Program::this()?;
         let bar = console.bar();
         let plan = self.plan();
@@ -136,10 +143,10 @@ impl Contest {
         }
         let distinct = &plan[..plan.len() / usize::from(self.repeats)];
         Ok(Outcome {
-            subject: Subject::new(&query, &manifest),
+            subject: Subject::new(&query, &manifest)?,
             memory: venue.described(&load),
             runs,
-            machine: Machine::with_files_at(&query.dir),
+            machine: Machine::with_files_at(query.dir()?),
             commands: distinct.iter().map(|planned| line(&planned.arguments(&query))).collect(),
         })
     }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ringpool::{Advice, BuildOptions, EngineChoice, Memory, Verify, vectors};
+use ringpool::{Advice, BuildOptions, EngineChoice, Memory, Placement, Verify, vectors};
 
 use crate::console::Console;
 use crate::contest::{Contest, Contestant};
@@ -92,7 +92,7 @@ pub fn execute(args: &DemoArgs, console: &Console) -> Result<(), Failure> {
 
 fn query(dir: &Path, files: &Path) -> QueryOptions {
     QueryOptions {
-        dir: dir.into(),
+        dirs: vec![dir.into()],
         queries: files.join(QUERIES),
         k: 10,
         ef: 100,
@@ -101,6 +101,7 @@ fn query(dir: &Path, files: &Path) -> QueryOptions {
         rescore: Switch::On,
         codes: None,
         memory: Some(Memory::Percent(MEMORY_PERCENT)),
+        place: Placement::default(),
         inflight: None,
         mmap_verify: Verify::default(),
         engine: EngineChoice::default(),

@@ -55,6 +55,11 @@ pub struct GenerateArgs {
     #[arg(long)]
     element: Option<Element>,
 
+    /// This share of the queries goes to a fifth of the clusters, as 0.8 for a skew of 80 to 20
+    /// [default: all clusters alike]
+    #[arg(long, value_name = "X", requires = "queries", value_parser = skew)]
+    skew: Option<f64>,
+
     /// How wide a cluster is: its standard deviation, where that of the centres is 1
     #[arg(long, default_value_t = 0.5, value_name = "X", value_parser = spread)]
     spread: f64,
@@ -73,6 +78,7 @@ struct Generated {
     bytes: u64,
     queries_out: Option<PathBuf>,
     queries: u64,
+    skew: Option<f64>,
     wall_seconds: f64,
 }
 
@@ -104,7 +110,7 @@ pub fn execute(args: &GenerateArgs, console: &Console) -> Result<(), Failure> {
     let queries = args.queries_out.as_deref().zip(args.queries);
     let mut query_file = queries.map(|(path, rows)| create(path, rows)).transpose()?;
     let (dim, clusters) = (args.dim as usize, args.clusters as usize);
-    let clusters = Clusters::draw(dim, clusters, args.spread, args.seed);
+    let clusters = Clusters::draw(dim, clusters, args.spread, args.seed).skewed(args.skew);
     let bar = console.bar();
     fill(&mut base, &clusters, (Draw::Base, args.n), element, console, &bar)?;
     if let (Some(file), Some((_, rows))) = (&mut query_file, queries) {
@@ -127,6 +133,7 @@ pub fn execute(args: &GenerateArgs, console: &Console) -> Result<(), Failure> {
         bytes: length.len(),
         queries_out: args.queries_out.clone(),
         queries: args.queries.unwrap_or(0),
+        skew: args.skew,
         wall_seconds: started.elapsed().as_secs_f64(),
     };
     console.show(&generated, text)
@@ -163,6 +170,13 @@ fn spread(word: &str) -> Result<f64, String> {
     match word.parse::<f64>() {
         Ok(spread) if spread.is_finite() && (0.0..=1e3).contains(&spread) => Ok(spread),
         _ => Err("use a decimal from 0 to 1000".into()),
+    }
+}
+
+fn skew(word: &str) -> Result<f64, String> {
+    match word.parse::<f64>() {
+        Ok(skew) if (0.0..=1.0).contains(&skew) => Ok(skew),
+        _ => Err("use a decimal from 0 to 1".into()),
     }
 }
 

@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ringpool::{ComponentKind, FORMAT_VERSION, Index, Manifest, OpenOptions, Quantizer};
+use ringpool::{
+    Backend, ComponentKind, FORMAT_VERSION, Index, Manifest, OpenOptions, Place, Placement,
+    Quantizer,
+};
 use serde::Serialize;
 
 use crate::console::Console;
 use crate::failure::Failure;
+use crate::options::PLACE_HELP;
 use crate::table;
 
 /// Show what is in a segment
@@ -19,6 +23,14 @@ pub struct InspectArgs {
     /// Read a sample of 1,000 originals and measure how far the codes' distances are from theirs
     #[arg(long)]
     measure: bool,
+
+    #[arg(long, value_name = "PLACES", default_value_t, hide_default_value = true, help = PLACE_HELP)]
+    place: Placement,
+
+    /// Codes to walk by, of those that the segment carries, or none for the originals
+    /// [default: the first that it carries]
+    #[arg(long, value_name = "CODES")]
+    codes: Option<Quantizer>,
 }
 
 /// Originals that `--measure` reads.
@@ -44,7 +56,7 @@ struct Contents {
     codes_error: Option<Vec<ErrorLine>>,
     /// What an open segment keeps in memory whatever the budget.
     resident_bytes: u64,
-    /// What goes through the pool or the mapping; a share in `--memory` is of this.
+    /// What is read by page; a share in `--memory` is of this, or of what is in the pool.
     paged_bytes: u64,
 }
 
@@ -57,14 +69,21 @@ struct ComponentLine {
     bytes: u64,
     /// Of its pages, for each vector.
     bytes_per_vector: f64,
-    /// Read once at open and kept, or read page by page.
+    /// Read once at open and kept; else read page by page, or not at all.
     resident: bool,
+    /// Where a search has it; none where no search by these codes opens it.
+    place: Option<String>,
 }
 
 /// Runs the command.
 pub fn execute(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
     let manifest = Manifest::read(&args.dir).map_err(|error| Failure::of(&error))?;
     let files = manifest.component_files(&args.dir).map_err(|error| Failure::of(&error))?;
+    let codes = args.codes.or(manifest.quantizers.first().copied());
+    let place = |kind| match kind {
+        ComponentKind::Codes(others) if Some(others) != codes => None,
+        kind => Some(args.place.of(kind, Backend::Pool)),
+    };
     let components: Vec<ComponentLine> = files
         .into_iter()
         .map(|file| ComponentLine {
@@ -75,12 +94,13 @@ pub fn execute(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
             file: file.path,
             pages: file.pages,
             page_size_bytes: file.page_size.bytes(),
-            resident: !matches!(file.kind, ComponentKind::Vectors),
+            resident: place(file.kind) == Some(Place::Resident),
+            place: place(file.kind).map(|place| place.to_string()),
         })
         .collect();
-    let bytes_where = |resident| {
-        let those = components.iter().filter(|line| line.resident == resident);
-        those.map(|line| line.bytes).sum()
+    let bytes_where = |is_resident| {
+        let opened = components.iter().filter(|line| line.place.is_some());
+        opened.filter(|line| line.resident == is_resident).map(|line| line.bytes).sum()
     };
     let contents = Contents {
         version: FORMAT_VERSION,
@@ -158,7 +178,7 @@ fn text(args: &InspectArgs, contents: &Contents) -> String {
     let row = |line: &ComponentLine| {
         vec![
             line.name.clone(),
-            if line.resident { "in memory" } else { "by page" }.into(),
+            line.place.clone().unwrap_or_else(|| "not opened".into()),
             table::count(line.pages),
             table::bytes(line.page_size_bytes as u64),
             table::bytes(line.bytes),
@@ -171,7 +191,7 @@ fn text(args: &InspectArgs, contents: &Contents) -> String {
         args.dir.display(),
         table::pairs(&facts),
         table::columns(
-            &["component", "read", "pages", "page", "bytes", "bytes a vector"],
+            &["component", "place", "pages", "page", "bytes", "bytes a vector"],
             2..6,
             &rows
         ),

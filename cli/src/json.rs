@@ -48,6 +48,27 @@ pub struct RunReport {
     pub originals_per_query: Option<f64>,
     /// Queries in flight on each thread; none where all are measured at once.
     pub inflight: Option<u64>,
+    /// Where the components are, as `--place` takes it.
+    pub place: String,
+    /// What the components take that are loaded.
+    pub resident_bytes: u64,
+    /// Those that are in the pool.
+    pub components: Vec<ComponentReport>,
+    /// How many segments each query searched.
+    pub segments: u64,
+}
+
+/// What the pool did for a component since it was opened.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct ComponentReport {
+    pub component: String,
+    pub pages: u64,
+    /// Of these in memory after the run.
+    pub resident_pages: u64,
+    pub hits: u64,
+    pub misses: u64,
+    pub reads: u64,
 }
 
 /// How long a query took, in microseconds.

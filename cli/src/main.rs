@@ -31,6 +31,7 @@ mod replay;
 mod report;
 mod run;
 mod search;
+mod series;
 mod table;
 mod trace;
 mod truth;

@@ -2,19 +2,33 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use ringpool::storage::PageSize;
-use ringpool::{Backend, EngineChoice, Memory, Quantizer, Rescore, SearchParams, Searches, Verify};
+use ringpool::{
+    Backend, EngineChoice, Memory, Placement, Quantizer, Rescore, SearchParams, Searches, Verify,
+};
 use serde::{Serialize, Serializer};
 
 use crate::failure::Failure;
 
 /// What `--memory` is.
-pub const MEMORY_HELP: &str = "Memory for pages: 256MiB, 2GiB, or a share of what goes through \
-                               the backend [default: 25%, but at most half of what is left]";
+pub const MEMORY_HELP: &str = "Memory for pages: 256MiB, 2GiB, or a share of the components that \
+                               it is for [default: 25%, but at most half of what is left]";
+
+/// What `--place` is.
+pub const PLACE_HELP: &str = "Where the components are, as graph=pool,codes=pool,vectors=pool: \
+                              resident (loaded for good), or read by page through pool, mmap or \
+                              direct (nothing is kept), or, for graph and codes, inlined in the \
+                              originals. All in the pool share one [default: graph and codes \
+                              resident, vectors through the backend]";
+
+/// What `--backend` is.
+pub const BACKEND_HELP: &str = "What originals are read through: pool, mmap, direct (past the \
+                                page cache, and nothing is kept) or memory (everything loaded \
+                                into plain arrays)";
 
 /// What `--inflight` is.
 pub const INFLIGHT_HELP: &str = "Queries in flight on each thread: while the pages of one are on \
@@ -27,8 +41,10 @@ pub const MAX_INFLIGHT: i64 = 1024;
 /// What is asked, of which segment, and with how much memory.
 #[derive(Args, Clone, Debug)]
 pub struct QueryOptions {
-    /// The segment: a folder that `build` made
-    pub dir: PathBuf,
+    /// The segment: a folder that `build` made. Of several a query searches all, and the ids of the
+    /// second follow those of the first
+    #[arg(required = true, value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
 
     /// File of query vectors: .fvecs .bvecs .ivecs .npy, each also with .gz
     #[arg(long, value_name = "FILE")]
@@ -63,6 +79,9 @@ pub struct QueryOptions {
 
     #[arg(long, value_name = "BYTES|N%", help = MEMORY_HELP)]
     pub memory: Option<Memory>,
+
+    #[arg(long, value_name = "PLACES", default_value_t, hide_default_value = true, help = PLACE_HELP)]
+    pub place: Placement,
 
     #[arg(long, value_name = "N", help = INFLIGHT_HELP, value_parser = clap::value_parser!(u16).range(1..=MAX_INFLIGHT))]
     pub inflight: Option<u16>,
@@ -106,16 +125,24 @@ impl QueryOptions {
 
     /// Queries in flight on each thread, through `backend`.
     pub fn in_flight(&self, backend: Backend) -> u16 {
-        self.inflight.unwrap_or(match backend {
-            Backend::Memory => 1, // There is nothing to wait for.
-            Backend::Pool | Backend::Mmap => Searches::IN_FLIGHT as u16,
-        })
+        let is_resident = self.place.is_resident(backend);
+        // In memory there is nothing to wait for.
+        self.inflight.unwrap_or(if is_resident { 1 } else { Searches::IN_FLIGHT as u16 })
+    }
+
+    /// The segment, where there is to be one alone.
+    pub fn dir(&self) -> Result<&Path, Failure> {
+        match &self.dirs[..] {
+            [dir] => Ok(dir),
+            dirs => Err(Failure::Usage(format!("one segment is taken here, not {}", dirs.len()))),
+        }
     }
 
     /// The arguments of a `ringpool search` with these options. Those at their default are left
     /// out, so that a person can read the line.
     pub fn search_arguments(&self) -> Vec<OsString> {
-        let mut line: Vec<OsString> = vec!["search".into(), self.dir.clone().into()];
+        let mut line: Vec<OsString> = vec!["search".into()];
+        line.extend(self.dirs.iter().map(OsString::from));
         let mut flag = |name: &str, value: OsString| line.extend([name.into(), value]);
         flag("--queries", self.queries.clone().into());
         flag("--k", self.k.to_string().into());
@@ -132,6 +159,9 @@ impl QueryOptions {
         }
         if let Some(memory) = self.memory {
             flag("--memory", memory.to_string().into());
+        }
+        if self.place != Placement::default() {
+            flag("--place", self.place.to_string().into());
         }
         if let Some(inflight) = self.inflight {
             flag("--inflight", inflight.to_string().into());

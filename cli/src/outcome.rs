@@ -6,6 +6,7 @@ use ringpool::Manifest;
 use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
 
+use crate::failure::Failure;
 use crate::json::RunReport;
 use crate::machine::Machine;
 use crate::options::{Oversample, QueryOptions};
@@ -80,9 +81,9 @@ pub struct Ratio {
 
 impl Subject {
     /// The facts of a segment and of what is asked.
-    pub fn new(query: &QueryOptions, manifest: &Manifest) -> Self {
-        Self {
-            dir: query.dir.clone(),
+    pub fn new(query: &QueryOptions, manifest: &Manifest) -> Result<Self, Failure> {
+        Ok(Self {
+            dir: query.dir()?.into(),
             queries: query.queries.clone(),
             points: manifest.points as u64,
             dimensions: manifest.dim,
@@ -91,7 +92,7 @@ impl Subject {
             k: query.k,
             ef: query.ef,
             oversample: query.oversample,
-        }
+        })
     }
 }
 
@@ -263,6 +264,10 @@ pub mod tests {
             mmap_verify: None,
             answers_crc32c: "00000000".into(),
             inflight: Some(8),
+            place: "graph=resident,codes=resident,vectors=pool".into(),
+            resident_bytes: 1 << 20,
+            components: Vec::new(),
+            segments: 1,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The measured run: all queries once, over a number of threads, with nothing else on the clock.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{PoisonError, RwLock};
 use std::thread;
@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use ringpool::{
-    Answer, BackendStats, Hit, Index, Patience, Query, SearchError, SearchParams, Searches, Vectors,
+    Answer, BackendStats, Error, Hit, Indexes, Patience, Query, SearchError, SearchParams,
+    Searches, Vectors,
 };
 
 use crate::answers::Answers;
@@ -35,12 +36,14 @@ pub struct Queries {
 
 /// What a pass runs.
 pub struct Workload<'a> {
-    pub index: &'a Index,
+    pub indexes: &'a Indexes,
     pub queries: &'a Queries,
     pub params: SearchParams,
     /// Queries that each thread has in flight.
     pub in_flight: usize,
     pub interrupt: &'a Interrupt,
+    /// How many were answered, in all passes.
+    pub answered: AtomicU64,
 }
 
 /// What one thread keeps from pass to pass.
@@ -129,7 +132,7 @@ impl Workload<'_> {
         };
         workers.iter_mut().for_each(|worker| worker.taken.clear());
         let (ended, ends) = channel();
-        let before = (Counters::now(), self.index.stats());
+        let before = (Counters::now(), self.indexes.stats());
         let (started, last, undroppable) = thread::scope(|scope| {
             // Whichever way this block is left, both open, and no thread waits for ever.
             let _exit = shared.exit.write().unwrap_or_else(PoisonError::into_inner);
@@ -152,7 +155,7 @@ impl Workload<'_> {
             let last = shared.wait(&ends, threads, bar, what)?;
             Ok((started, last, Undroppable::now()))
         })?;
-        let after = (Counters::now(), self.index.stats());
+        let after = (Counters::now(), self.indexes.stats());
         Ok(Pass {
             // First what borrows the answers, then what takes them.
             latency_us: latency_us(workers)?,
@@ -178,15 +181,15 @@ impl Workload<'_> {
         let rows = rows.map_err(|error| refused(&error))?;
         let threads = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let threads = threads.map_err(|error| refused(&error))?;
-        let before = (Counters::now(), self.index.stats());
+        let before = (Counters::now(), self.indexes.stats());
         let started = Instant::now();
-        let (segment, k) = (self.index.segment(), self.params.k);
+        let (indexes, k) = (self.indexes, self.params.k);
         let progress = &mut truth::progress(bar, self.interrupt);
-        let found = threads.install(|| segment.exact_search(&rows, k, progress));
+        let found = threads.install(|| indexes.exact_search(&rows, k, progress));
         let wall = started.elapsed();
-        let after = (Counters::now(), self.index.stats());
+        let after = (Counters::now(), self.indexes.stats());
         let found = found.map_err(|error| match error {
-            SearchError::Cancelled => Interrupt::failure(),
+            Error::Search(SearchError::Cancelled) => Interrupt::failure(),
             other => refused(&other),
         })?;
         let us = wall.as_secs_f64() * 1e6;
@@ -240,8 +243,7 @@ impl Shared<'_> {
     /// One thread: takes queries until none is left.
     fn run(&self, worker: &mut Worker, ended: &Sender<Result<Instant, Failure>>) {
         // Made before the clock starts, and dropped after the memory is looked at.
-        let segments = [self.work.index.segment()];
-        let mut searches = Searches::new(&segments, self.work.in_flight);
+        let mut searches = self.work.indexes.searches(self.work.in_flight);
         drop(self.entrance.read().unwrap_or_else(PoisonError::into_inner));
         let result = match &mut searches {
             Ok(searches) => self.take_queries(worker, searches),
@@ -279,8 +281,9 @@ impl Shared<'_> {
         };
         let mut failure = None;
         let mut answered = |answer: Answer<'_>| {
+            work.answered.fetch_add(1, Ordering::Relaxed);
             let one = &mut taken.borrow_mut()[answer.number as usize];
-            if let Err(error) = one.take(answer) {
+            if let Err(error) = one.take(answer, work.indexes) {
                 self.stop.store(true, Ordering::Relaxed);
                 failure = failure.take().or(Some(error));
             }
@@ -296,13 +299,14 @@ impl Taken {
         Self { query, since: Instant::now(), hits: Vec::new(), originals: 0, latency_ns: 0 }
     }
 
-    fn take(&mut self, answer: Answer<'_>) -> Result<(), Failure> {
-        let hits = answer.hits.map_err(|error| {
+    fn take(&mut self, answer: Answer<'_>, indexes: &Indexes) -> Result<(), Failure> {
+        let originals = answer.originals;
+        let hits = indexes.hits(answer).map_err(|error| {
             Failure::new(format!("query {}: {}", self.query, Failure::of(&error)))
         })?;
         self.latency_ns = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.hits = hits.to_vec();
-        self.originals = answer.originals;
+        self.hits = hits;
+        self.originals = originals;
         Ok(())
     }
 }

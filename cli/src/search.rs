@@ -1,18 +1,23 @@
 //! `ringpool search`: runs queries through one backend and says what it took.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use clap::Args;
-use ringpool::{Advice, Backend, Index, MAX_DIM, MmapOptions, OpenOptions, Quantizer, vectors};
+use ringpool::{
+    Advice, Backend, Index, Indexes, MAX_DIM, MmapOptions, OpenOptions, Place, Quantizer, vectors,
+};
 
 use crate::answers::Truth;
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::json::{LoadReport, RunReport};
-use crate::options::{QueryOptions, Temperature};
+use crate::json::{ComponentReport, LoadReport, RunReport};
+use crate::options::{BACKEND_HELP, QueryOptions, Temperature};
 use crate::progress::Bar;
 use crate::recorder::Recorder;
 use crate::run::{Pass, Queries, Worker, Workload};
+use crate::series::Series;
 use crate::{page_cache, process, table};
 
 /// Run queries through one backend
@@ -21,8 +26,7 @@ pub struct SearchArgs {
     #[command(flatten)]
     query: QueryOptions,
 
-    /// What pages are read through: pool, mmap or memory (everything loaded into plain arrays)
-    #[arg(long, default_value = "pool")]
+    #[arg(long, default_value = "pool", help = BACKEND_HELP)]
     backend: Backend,
 
     /// What the kernel is told about a mapping: willneed (the best), random or normal
@@ -50,6 +54,14 @@ pub struct SearchArgs {
     #[arg(long, value_name = "FILE")]
     trace_out: Option<PathBuf>,
 
+    /// Run the queries again and again for so long; what is reported is the last time
+    #[arg(long, value_name = "N", requires = "series_out", conflicts_with = "exact", value_parser = clap::value_parser!(u32).range(1..=MAX_SECONDS))]
+    seconds: Option<u32>,
+
+    /// Write how many queries were answered in each second (.csv)
+    #[arg(long, value_name = "FILE", requires = "seconds")]
+    series_out: Option<PathBuf>,
+
     /// Runs the queries and prints the memory that cannot be dropped, as JSON
     #[arg(long, hide = true)]
     load_only: bool,
@@ -57,6 +69,9 @@ pub struct SearchArgs {
 
 /// More threads than this are a slip of the hand.
 pub const MAX_THREADS: i64 = 1024;
+
+/// More seconds than a day has are a slip of the hand.
+const MAX_SECONDS: i64 = 24 * 3600;
 
 /// Runs the command.
 pub fn execute(args: &SearchArgs, console: &Console) -> Result<(), Failure> {
@@ -67,6 +82,9 @@ pub fn execute(args: &SearchArgs, console: &Console) -> Result<(), Failure> {
             args.query.k, MAX_DIM
         )));
     }
+    if args.trace_out.is_some() {
+        args.query.dir()?; // Pages of two files cannot be told apart in a trace.
+    }
     if args.exact && args.query.inflight.is_some() {
         return Err(Failure::Usage(
             "--inflight does not go with --exact, which measures all queries at once".into(),
@@ -74,6 +92,7 @@ pub fn execute(args: &SearchArgs, console: &Console) -> Result<(), Failure> {
     }
     let options = OpenOptions {
         backend: args.backend,
+        place: args.query.place,
         // Exact search has no use for any.
         codes: if args.exact { Some(Quantizer::None) } else { args.query.codes },
         memory: args.query.memory,
@@ -99,46 +118,49 @@ pub fn execute(args: &SearchArgs, console: &Console) -> Result<(), Failure> {
 
 /// Everything that a run needs, read before the clock starts.
 pub struct Loaded {
-    pub index: Index,
+    pub indexes: Indexes,
     pub queries: Queries,
     pub truth: Option<Truth>,
 }
 
 impl Loaded {
-    /// Opens the segment and reads queries and truth. What is asked of the originals goes through
+    /// Opens the segments and reads queries and truth. What is asked of the originals goes through
     /// the recorder, where there is one.
     pub fn load(
         query: &QueryOptions,
         options: &OpenOptions,
         noting: Option<&Recorder>,
     ) -> Result<Self, Failure> {
-        let (dir, file) = (&query.dir, &query.queries);
+        let (dirs, file) = (&query.dirs, &query.queries);
         // Before the index: while they are widened they take their memory twice, and a pool's
         // frames are charged to a limited group when it opens.
         let rows = vectors::read(file).map_err(|error| Failure::of(&error))?;
         let queries = Queries::new(&rows);
         let (asked, asked_dim) = (rows.len(), rows.dim());
         drop(rows);
-        let index = match noting {
-            Some(recorder) => Index::open_through(dir, options, &|source| recorder.before(source)),
-            None => Index::open(dir, options),
+        let indexes = match noting {
+            Some(recorder) => {
+                let through: &dyn Fn(_) -> _ = &|source| recorder.before(source);
+                Index::open_through(query.dir()?, options, through).map(Indexes::from)
+            }
+            None => Indexes::open(dirs, options),
         };
-        let index = index.map_err(|error| Failure::of(&error))?;
-        let manifest = index.segment().manifest();
+        let indexes = indexes.map_err(|error| Failure::of(&error))?;
+        let manifest = indexes.all()[0].segment().manifest();
         if asked_dim != manifest.dim {
             return Err(Failure::new(format!(
                 "{}: queries of {} dimensions, but the vectors in {} have {}: use queries made \
                  like the vectors",
                 file.display(),
                 asked_dim,
-                dir.display(),
+                dirs[0].display(),
                 manifest.dim
             )));
         }
-        let (points, k) = (manifest.points, query.k as usize);
+        let (points, k) = (indexes.points(), query.k as usize);
         let truth = query.truth.as_ref();
         let truth = truth.map(|path| Truth::read(path, asked, points, k)).transpose()?;
-        Ok(Self { index, queries, truth })
+        Ok(Self { indexes, queries, truth })
     }
 
     /// The measured pass, after whatever the temperature asks for.
@@ -149,12 +171,17 @@ impl Loaded {
         console: &Console,
     ) -> Result<Pass, Failure> {
         let work = Workload {
-            index: &self.index,
+            indexes: &self.indexes,
             queries: &self.queries,
             params: args.query.params(),
             in_flight: args.query.in_flight(args.backend).into(),
             interrupt: &console.interrupt,
+            answered: AtomicU64::new(0),
         };
+        let series = args
+            .seconds
+            .zip(args.series_out.clone())
+            .map(|(seconds, path)| Series { lasts: Duration::from_secs(seconds.into()), path });
         let bar = console.bar();
         let mut workers = Worker::team(args.threads.into(), self.queries.len());
         let mut pass = |what: &str, bar: &Bar| {
@@ -166,31 +193,44 @@ impl Loaded {
         };
         match args.temperature {
             Temperature::AsIs => {}
-            Temperature::Cold => page_cache::evict(self.index.paged_files())?,
+            Temperature::Cold => page_cache::evict(&self.indexes.paged_files())?,
             Temperature::Warm => drop(pass("warming up", &bar)?),
         }
         recorder.begin(); // Without what warmed up.
-        pass("searching", &bar)
+        match series {
+            Some(series) => series.over(&work.answered, || pass("searching", &bar)),
+            None => pass("searching", &bar),
+        }
     }
 
     fn report(&self, args: &SearchArgs, pass: &Pass) -> RunReport {
         let (queries, k) = (self.queries.len(), args.query.k as usize);
         let wall_seconds = pass.wall.as_secs_f64();
-        let mapped = args.backend == Backend::Mmap;
-        let reads = if mapped { Some(pass.counters.major_faults) } else { pass.stats.reads };
-        let points = self.index.segment().manifest().points;
+        // What is said of one is so for all: they are opened alike.
+        let index = &self.indexes.all()[0];
+        let placement = index.placement();
+        let places = [placement.graph, placement.codes, placement.vectors];
+        let mapped = places.contains(&Some(Place::Mmap));
+        let faults = mapped.then_some(pass.counters.major_faults);
+        // Of what is mapped, and of all else.
+        let reads = pass.stats.reads.map_or(faults, |reads| Some(reads + faults.unwrap_or(0)));
+        let backend = match placement.vectors {
+            None | Some(Place::Resident | Place::Inlined) => "memory".into(),
+            Some(paged) => paged.to_string(),
+        };
+        let points = self.indexes.points();
         let recall = self.truth.as_ref().map(|truth| pass.answers.recall(truth, k, points));
-        let held = page_cache::held_bytes(self.index.paged_files());
+        let held = page_cache::held_bytes(&self.indexes.paged_files());
         RunReport {
-            backend: args.backend.to_string(),
+            backend,
             temperature: args.temperature.word().into(),
             mmap_advice: mapped.then(|| args.mmap_advice.to_string()),
             engine: pass.stats.engine.clone(),
             engine_reason: pass.stats.engine_reason.clone(),
             direct_io: pass.stats.direct_io,
-            memory_enforced_by: match args.backend {
-                Backend::Pool => "pool".into(),
-                _ => "none".into(),
+            memory_enforced_by: match self.indexes.pool() {
+                Some(_) => "pool".into(),
+                None => "none".into(),
             },
             queries: queries as u64,
             threads: args.threads.into(),
@@ -203,42 +243,67 @@ impl Loaded {
             reads,
             read_bytes: pass.counters.read_bytes,
             reads_per_query: reads.map(|reads| reads as f64 / queries as f64),
-            originals_per_query: (self.index.segment().walked_by() != Quantizer::None)
+            originals_per_query: (index.segment().walked_by() != Quantizer::None)
                 .then(|| pass.originals as f64 / queries as f64),
             hits: pass.stats.hits,
             misses: pass.stats.misses,
             evictions: pass.stats.evictions,
-            memory_budget_bytes: Some(self.index.memory_budget_bytes()),
+            memory_budget_bytes: Some(self.indexes.memory_budget_bytes()),
             peak_rss_bytes: process::peak_rss_bytes(),
             page_cache_bytes: held.as_ref().ok().copied(),
             page_cache_reason: held.err(),
             mmap_verify: mapped.then(|| args.query.mmap_verify.to_string()),
             answers_crc32c: format!("{:08x}", pass.answers.crc32c()),
+            place: placement.to_string(),
+            resident_bytes: self.indexes.resident_bytes(),
+            components: components(&self.indexes),
+            segments: self.indexes.all().len() as u64,
             inflight: (!args.exact).then(|| args.query.in_flight(args.backend).into()),
         }
     }
 
     fn load_report(&self, pass: &Pass) -> Result<LoadReport, Failure> {
-        let files = self.index.paged_files();
+        let files = self.indexes.paged_files();
         let lengths = files.iter().map(|path| {
             let length = std::fs::metadata(path).map(|metadata| metadata.len());
             length.map_err(|error| Failure::at(path, "read its length", &error))
         });
         let unknown = || Failure::new("/proc/self/status: does not say what is resident (RssAnon)");
         let undroppable = pass.undroppable.ok_or_else(unknown)?;
-        let budget_bytes = self.index.memory_budget_bytes();
+        let budget_bytes = self.indexes.memory_budget_bytes();
         // Each read of a pool fills a frame; before the first eviction, one that was not touched.
-        let page_size = self.index.segment().manifest().page_size;
-        let filled_bytes = pass.stats.reads.unwrap_or(0) * page_size.bytes() as u64;
+        let page_size = self.indexes.all()[0].segment().manifest().page_size;
+        let pool_reads = self.indexes.pool().and(pass.stats.reads).unwrap_or(0);
+        let filled_bytes = pool_reads * page_size.bytes() as u64;
         let frame_bytes = filled_bytes.min(budget_bytes);
         Ok(LoadReport {
             anonymous_bytes: undroppable.anonymous_bytes.saturating_sub(frame_bytes),
             page_table_bytes: undroppable.page_table_bytes,
             budget_bytes,
             paged_bytes: lengths.sum::<Result<u64, Failure>>()?,
-            paged_files: files.to_vec(),
+            paged_files: files,
         })
     }
+}
+
+/// What the pool did for each component that is in it, in all segments.
+fn components(indexes: &Indexes) -> Vec<ComponentReport> {
+    let mut reports: Vec<ComponentReport> = Vec::new();
+    for (kind, file) in indexes.all().iter().flat_map(Index::pool_files) {
+        let (stats, component) = (file.stats(), kind.name());
+        let at = reports.iter().position(|report| report.component == component);
+        let at = at.unwrap_or_else(|| {
+            reports.push(ComponentReport { component, ..ComponentReport::default() });
+            reports.len() - 1
+        });
+        let report = &mut reports[at];
+        report.pages += stats.pages;
+        report.resident_pages += stats.resident as u64;
+        report.hits += stats.hits;
+        report.misses += stats.misses;
+        report.reads += stats.reads;
+    }
+    reports
 }
 
 /// A query without an answer is named with its file.
@@ -271,6 +336,8 @@ fn text(args: &SearchArgs, run: &RunReport) -> String {
         ("page hits", counted(run.hits)),
         ("page misses", counted(run.misses)),
         ("evictions", counted(run.evictions)),
+        ("places", run.place.clone()),
+        ("resident", table::bytes(run.resident_bytes)),
         ("memory for pages", sized(run.memory_budget_bytes)),
         ("held to it by", run.memory_enforced_by.clone()),
         ("peak RSS", sized(run.peak_rss_bytes)),
@@ -294,8 +361,12 @@ fn text(args: &SearchArgs, run: &RunReport) -> String {
         Some(inflight @ 2..) => format!(" with {inflight} in flight"),
         _ => String::new(),
     };
+    let segments = match run.segments {
+        1 => String::new(),
+        more => format!(" of {more} segments"),
+    };
     format!(
-        "{} {}queries through {}, {}, {} thread{plural}{in_flight}, k {}\n\n{}",
+        "{} {}queries{segments} through {}, {}, {} thread{plural}{in_flight}, k {}\n\n{}",
         table::count(run.queries),
         if args.exact { "exact " } else { "" },
         run.backend,

@@ -3,15 +3,19 @@
 pub mod smallest;
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 
 use clap::Args;
-use ringpool::{Backend, EngineChoice, Memory, MmapOptions, OpenOptions, Quantizer};
+use ringpool::{Backend, EngineChoice, Memory, MmapOptions, OpenOptions, Placement, Quantizer};
 use ringpool::{Rescore, SearchParams, Verify};
 use serde::Serialize;
 
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::options::{INFLIGHT_HELP, MAX_INFLIGHT, MEMORY_HELP, Oversample, QueryOptions, Switch};
+use crate::options::{
+    BACKEND_HELP, INFLIGHT_HELP, MAX_INFLIGHT, MEMORY_HELP, Oversample, PLACE_HELP, QueryOptions,
+    Switch,
+};
 use crate::run::{Worker, Workload};
 use crate::search::Loaded;
 use crate::{report, table};
@@ -45,9 +49,11 @@ pub struct TuneArgs {
     #[arg(long, value_name = "CODES")]
     codes: Option<Quantizer>,
 
-    /// What pages are read through: pool, mmap or memory
-    #[arg(long, default_value = "pool")]
+    #[arg(long, default_value = "pool", help = BACKEND_HELP)]
     backend: Backend,
+
+    #[arg(long, value_name = "PLACES", default_value_t, hide_default_value = true, help = PLACE_HELP)]
+    place: Placement,
 
     #[arg(long, value_name = "BYTES|N%", help = MEMORY_HELP)]
     memory: Option<Memory>,
@@ -105,6 +111,7 @@ pub fn execute(args: &TuneArgs, console: &Console) -> Result<(), Failure> {
     let query = args.query();
     let options = OpenOptions {
         backend: args.backend,
+        place: args.place,
         codes: args.codes,
         memory: args.memory,
         engine: EngineChoice::default(),
@@ -124,7 +131,7 @@ fn tune(
     loaded: &Loaded,
     console: &Console,
 ) -> Result<Tuned, Failure> {
-    let segment = loaded.index.segment();
+    let segment = loaded.indexes.all()[0].segment();
     let (k, points) = (args.k as usize, segment.manifest().points);
     let codes = segment.walked_by();
     let search = Search { k, points, recall: args.recall, by_codes: codes != Quantizer::None };
@@ -194,17 +201,18 @@ impl<'a> Passes<'a> {
         }
         let (k, oversample) = (self.args.k as usize, setting.oversample.filter(|&x| x > 0.0));
         let rescore = oversample.map_or(Rescore::Off, |times| Rescore::Times(times as f32));
-        let Loaded { index, queries, truth, .. } = self.loaded;
+        let Loaded { indexes, queries, truth, .. } = self.loaded;
         let work = Workload {
-            index,
+            indexes,
             queries,
             params: SearchParams { k, ef: setting.ef, rescore },
             in_flight: self.args.query().in_flight(self.args.backend).into(),
             interrupt: &self.console.interrupt,
+            answered: AtomicU64::new(0),
         };
         let what = format!("ef {}", setting.ef);
         let pass = work.pass(&mut self.workers, &self.console.bar(), &what)?;
-        let points = index.segment().manifest().points;
+        let points = indexes.points();
         let recall = truth.as_ref().map(|truth| pass.answers.recall(truth, k, points));
         let originals = oversample.map_or(0, |times| (k as f64 * times).ceil() as usize);
         let count = queries.len() as f64;
@@ -225,7 +233,7 @@ impl<'a> Passes<'a> {
 impl TuneArgs {
     fn query(&self) -> QueryOptions {
         QueryOptions {
-            dir: self.dir.clone(),
+            dirs: vec![self.dir.clone()],
             queries: self.queries.clone(),
             k: self.k,
             ef: 100,
@@ -234,6 +242,7 @@ impl TuneArgs {
             rescore: Switch::On,
             codes: self.codes,
             memory: self.memory,
+            place: self.place,
             inflight: self.inflight,
             mmap_verify: Verify::default(),
             engine: EngineChoice::default(),

@@ -88,6 +88,20 @@ impl MmapSource {
         }
     }
 
+    /// Unmaps every page that was touched, so that the kernel may drop it: for a source that was
+    /// read once for something else. What is wanted again faults again.
+    ///
+    /// # Errors
+    /// What the system answers.
+    #[allow(unsafe_code)]
+    pub fn let_go(&self) -> Result<()> {
+        // SAFETY: the mapping is shared, of a file, and nobody writes through it, so that no page
+        // has bytes which are not the file's: whoever looks again, at slices that were handed out
+        // before as well, finds the same.
+        let advised = unsafe { self.map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        advised.map_err(|e| Error::io(&self.file, "let go of the mapping", e))
+    }
+
     /// The bytes of `page`, checked if they have to be.
     pub(crate) fn page(&self, page: PageNo) -> Result<&[u8]> {
         if page.0 >= self.page_count() {

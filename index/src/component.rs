@@ -30,7 +30,7 @@ pub enum ComponentKind {
 
 impl ComponentKind {
     /// The component's name, and that of its files before the dot.
-    pub(crate) fn name(self) -> String {
+    pub fn name(self) -> String {
         match self {
             Self::Vectors => "vectors".into(),
             Self::Codes(quantizer) => quantizer.component_name(),

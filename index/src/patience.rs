@@ -52,6 +52,11 @@ impl<'a> Patience<'a> {
         self.deadline
     }
 
+    /// Whether somebody may end the search.
+    pub(crate) fn is_cancellable(&self) -> bool {
+        self.cancelled.is_some()
+    }
+
     /// An error when it is time to stop.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), SearchError> {

@@ -4,7 +4,7 @@
 //! steps aside; arrivals say which slot goes on. The thread waits only when none can, and then for
 //! whatever comes first. Hits are those of [`Segment::search`], whatever is in flight beside.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringpool_storage::{AtOnce, Gather, PageSource};
 
@@ -18,7 +18,11 @@ use crate::{Hit, Patience, SearchError, SearchParams, Segment};
 const MAX_IN_FLIGHT: usize = 1024;
 /// Candidates that are looked up at once by all searches of a thread together, where each has one
 /// at least: few searches look far ahead, and many need not.
-const AHEAD: usize = 32;
+const AHEAD: usize = 16;
+
+/// How long a thread waits at one source before it looks at the others, and whether a search was
+/// cancelled.
+const GLANCE: Duration = Duration::from_millis(10);
 
 /// A thread's searches, of one segment or of several at once. Of several each query searches all,
 /// and reads what is nearest in any of them.
@@ -29,6 +33,8 @@ pub struct Searches<'a> {
     free: Vec<usize>,
     /// Those that can go on.
     ready: Vec<usize>,
+    /// Of the sources that pages are to come from, which is waited at next.
+    turn: usize,
     walk: WalkScratch,
     pages: PageScratch,
     hits: Vec<Hit>,
@@ -124,6 +130,7 @@ impl<'a> Searches<'a> {
             slots: std::iter::repeat_with(Slot::default).take(in_flight).collect(),
             free: (0..in_flight).rev().collect(),
             ready: Vec::with_capacity(in_flight),
+            turn: 0,
             walk: WalkScratch::default(),
             pages: PageScratch::default(),
             hits: Vec::new(),
@@ -302,12 +309,19 @@ impl<'a> Searches<'a> {
     /// Waits until something has arrived, or somebody's patience is at its end.
     fn wait(&mut self, answered: &mut Answered<'_>) {
         let busy = || self.slots.iter().filter(|slot| slot.stage != Stage::Free);
-        let deadline = busy().filter_map(|slot| slot.patience.deadline()).min();
+        let awaited = || self.gathers().filter(|gather| gather.outstanding() > 0);
+        let is_cancellable = busy().any(|slot| slot.patience.is_cancellable());
+        // Pages of another device land when that one's turn has come.
+        let glance = is_cancellable || awaited().nth(1).is_some();
+        let glance = glance.then(|| Instant::now() + GLANCE);
+        let deadlines = busy().filter_map(|slot| slot.patience.deadline());
+        let deadline = deadlines.chain(glance).min();
         let has_arrivals = || self.gathers().any(|gather| gather.has_arrivals());
-        let waited = match self.gathers().find(|gather| gather.outstanding() > 0) {
+        let waited = match awaited().nth(self.turn % awaited().count().max(1)) {
             Some(gather) if !has_arrivals() => gather.wait(&has_arrivals, deadline),
             _ => Ok(()),
         };
+        self.turn = self.turn.wrapping_add(1);
         let silent = waited.err().map(SearchError::from);
         let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
         if silent.is_none() && !is_late {

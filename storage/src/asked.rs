@@ -42,6 +42,11 @@ impl AskedPages {
     /// Pages that are put off at most: a mebibyte of them.
     pub const MOST_PUT_OFF: usize = 1 << 16;
 
+    /// Reads are started when they are one for so many that are on their way,
+    const PER_START: usize = 4;
+    /// and in any case when they are so many: more together save next to nothing.
+    const START_MOST: usize = 16;
+
     /// With so many slots, all vacant.
     pub fn new(slots: u32) -> Self {
         Self {
@@ -62,6 +67,15 @@ impl AskedPages {
     #[inline]
     pub fn in_use(&self) -> usize {
         self.slots.len() - self.vacant.len()
+    }
+
+    /// Whether so many reads, which were submitted and not started, are worth a start of their
+    /// own. It costs as much as a read where each page is asked for by itself; and a disk with much
+    /// to do loses nothing by a few that come together.
+    #[inline]
+    pub fn are_worth_a_start(&self, unstarted: usize) -> bool {
+        let started = self.in_use().saturating_sub(unstarted);
+        unstarted >= (started / Self::PER_START).clamp(1, Self::START_MOST)
     }
 
     /// The slots that are not vacant.
@@ -190,6 +204,24 @@ mod tests {
         assert_eq!((pages.vacate(second), pages.vacate(first)), (None, Some(asked(2, 7))));
         assert_eq!(pages.next_put_off(), Some(asked(1, 1)));
         assert_eq!((pages.outstanding(), pages.in_use(), pages.is_behind()), (0, 0, false));
+    }
+
+    #[test]
+    fn an_idle_disk_is_started_at_once_and_a_busy_one_for_several() {
+        let mut pages = AskedPages::new(128);
+        let mut starts = Vec::new();
+        let mut unstarted = 0;
+        for place in 0..128 {
+            pages.take_slot(asked(0, place)).unwrap();
+            unstarted += 1;
+            if pages.are_worth_a_start(unstarted) {
+                starts.push(unstarted);
+                unstarted = 0;
+            }
+        }
+        assert_eq!(starts[..9], [1, 1, 1, 1, 1, 1, 1, 1, 2]);
+        assert_eq!(starts.iter().max(), Some(&16));
+        assert!(starts.is_sorted() && !pages.are_worth_a_start(0));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,14 +22,16 @@ pub struct DeviceGather<'d> {
     checksums: Option<&'d Checksums>,
     slots: Arc<Slots>,
     asked: AskedPages,
-    /// Whether reads were submitted that are not started.
-    is_unstarted: bool,
+    /// Reads that were submitted and not started.
+    unstarted: Cell<usize>,
     /// A read that the device's queue had no room for. Its slot is in use.
     handed_back: Option<PageRead>,
     /// When to offer it again though nothing has arrived.
     retry_at: Instant,
     /// How long was waited since something last arrived.
     silence: Cell<Duration>,
+    /// Where reads are counted, if they are.
+    reads: Option<&'d AtomicU64>,
 }
 
 impl<'d> DeviceGather<'d> {
@@ -45,9 +48,16 @@ impl<'d> DeviceGather<'d> {
         let slots = Arc::new(Slots::new(depth, device.page_size()));
         slots.tell(Asker::Thread(thread::current()));
         let asked = AskedPages::new(depth);
-        let (is_unstarted, handed_back, silence) = (false, None, Cell::default());
+        let (unstarted, handed_back, silence) = (Cell::default(), None, Cell::default());
         let retry_at = Instant::now();
-        Self { device, checksums, slots, asked, is_unstarted, handed_back, retry_at, silence }
+        let reads = None;
+        Self { device, checksums, slots, asked, unstarted, handed_back, retry_at, silence, reads }
+    }
+
+    /// Counts in `reads`, too, how many pages are read.
+    #[must_use]
+    pub fn counting(self, reads: &'d AtomicU64) -> Self {
+        Self { reads: Some(reads), ..self }
     }
 
     /// Registers the memory with the device; see [`ReadBuffer::register`].
@@ -61,21 +71,25 @@ impl<'d> DeviceGather<'d> {
             return false;
         }
         let Some(slot) = self.asked.take_slot(asked) else { return false };
+        if let Some(reads) = self.reads {
+            reads.fetch_add(1, Ordering::Relaxed); // Publishes nothing.
+        }
         self.submit(self.slots.read(asked.page, slot));
         true
     }
 
     fn submit(&mut self, read: PageRead) {
-        self.is_unstarted = true;
+        self.unstarted.update(|reads| reads + 1);
         self.handed_back = self.device.submit(read).err();
         if self.handed_back.is_some() {
             self.retry_at = Instant::now() + Self::BACK_PRESSURE;
         }
     }
 
-    /// Starts what was submitted, and lands what has completed meanwhile.
-    fn start(&mut self) {
-        if std::mem::take(&mut self.is_unstarted) {
+    /// Starts what was submitted when it is worth a system call, and lands what has completed.
+    fn start_some(&self) {
+        if self.asked.are_worth_a_start(self.unstarted.get()) {
+            self.unstarted.set(0);
             self.device.drive(&|| true, None);
         }
     }
@@ -91,7 +105,7 @@ impl<'d> DeviceGather<'d> {
                 break;
             }
         }
-        self.start();
+        self.start_some();
     }
 
     /// Reads that the device has, or that have landed.
@@ -130,10 +144,10 @@ impl Gather for DeviceGather<'_> {
         for (place, &page) in (0..).zip(pages) {
             let asked = Asked { page, batch, place };
             if self.asked.is_behind() || !self.read(asked) {
-                self.asked.put_off(asked, self.device.file()).inspect_err(|_| self.start())?;
+                self.asked.put_off(asked, self.device.file()).inspect_err(|_| self.start_some())?;
             }
         }
-        self.start();
+        self.start_some();
         Ok(pages.len())
     }
 
@@ -167,6 +181,7 @@ impl Gather for DeviceGather<'_> {
             false => began + ReadBuffer::DEFAULT_PATIENCE.saturating_sub(self.silence.get()),
         };
         let end = deadline.map_or(end, |deadline| deadline.min(end));
+        self.unstarted.set(0);
         self.device.drive(&|| self.has_arrivals() || until(), Some(end));
         if self.flying() == 0 || self.outstanding() == 0 || self.has_arrivals() {
             return Ok(());

@@ -20,7 +20,12 @@ pub struct Clusters {
     spread: f64,
     seed: u64,
     centres: Vec<f32>,
+    /// The share of the queries that goes to the first clusters, [`HOT`] of them.
+    skew: Option<f64>,
 }
+
+/// The part of the clusters that a skew favours.
+const HOT: f64 = 0.2;
 
 /// Which numbers are drawn: each kind has streams of its own.
 #[derive(Clone, Copy)]
@@ -57,7 +62,12 @@ impl Clusters {
             let mut normal = Normal::of(seed, Draw::Centre, number as u64);
             centre.fill_with(|| normal.next() as f32);
         });
-        Self { dim, spread, seed, centres }
+        Self { dim, spread, seed, centres, skew: None }
+    }
+
+    /// The same with a share of the queries that goes to a fifth of the clusters.
+    pub fn skewed(self, skew: Option<f64>) -> Self {
+        Self { skew, ..self }
     }
 
     /// Values a row.
@@ -102,7 +112,16 @@ impl Clusters {
 
     fn fill_row(&self, draw: Draw, number: u64, row: &mut [f32]) {
         let mut normal = Normal::of(self.seed, draw, number);
-        let cluster = normal.below((self.centres.len() / self.dim) as u64) as usize;
+        let clusters = (self.centres.len() / self.dim) as u64;
+        let cluster = match (draw, self.skew) {
+            (Draw::Query, Some(skew)) => {
+                let hot = (clusters as f64 * HOT).ceil() as u64;
+                let is_hot = normal.uniform() < 2.0 * skew - 1.0 || hot == clusters;
+                let (first, end) = if is_hot { (0, hot) } else { (hot, clusters) };
+                first + normal.below(end - first)
+            }
+            _ => normal.below(clusters),
+        } as usize;
         let centre = &self.centres[cluster * self.dim..][..self.dim];
         for (value, &middle) in row.iter_mut().zip(centre) {
             *value = (f64::from(middle) + self.spread * normal.next()) as f32;
@@ -208,6 +227,27 @@ mod tests {
             used.extend(around);
         }
         assert!(used.len() > 15, "{used:?}");
+    }
+
+    #[test]
+    fn a_skew_sends_queries_to_a_fifth_of_the_clusters_and_leaves_the_vectors() {
+        // Without spread each row is its centre.
+        let plain = Clusters::draw(3, 20, 0.0, 3);
+        let skewed = Clusters::draw(3, 20, 0.0, 3).skewed(Some(0.8));
+        let rows = |clusters: &Clusters, draw| clusters.rows(draw, 0..2000, Element::F32).unwrap();
+        let (base, same) = (rows(&plain, Draw::Base), rows(&skewed, Draw::Base));
+        assert!((0..2000).all(|row| base.row_bytes(row) == same.row_bytes(row)));
+        let hot_of = |clusters: &Clusters| {
+            let (rows, mut row) = (rows(clusters, Draw::Query), [0.0; 3]);
+            let mut is_hot = |number: usize| {
+                rows.row_f32(number, &mut row);
+                clusters.centres.chunks(3).take(4).any(|centre| centre == row)
+            };
+            (0..2000).filter(|&number| is_hot(number)).count()
+        };
+        assert!((1550..1650).contains(&hot_of(&skewed)), "{}", hot_of(&skewed));
+        assert!((340..460).contains(&hot_of(&plain)), "{}", hot_of(&plain));
+        assert_eq!(hot_of(&Clusters::draw(3, 20, 0.0, 3).skewed(Some(1.0))), 2000);
     }
 
     #[test]

@@ -52,6 +52,21 @@ fn a_build_leaves_nothing() {
 }
 
 #[test]
+fn a_search_stops_with_queries_in_flight() {
+    let shop = Workshop::with_segment();
+    // Minutes of queries, each of which looks at every point.
+    shop.points("many.fvecs", 200_000, 24, 3);
+    let before = shop.contents();
+    for inflight in ["1", "64"] {
+        let flags = ["search", "segment", "--queries", "many.fvecs", "--ef", "2000"];
+        let child = start(&shop, &[&flags[..], &["--inflight", inflight]].concat());
+        thread::sleep(Duration::from_millis(700));
+        failed(&interrupt(child), &["interrupted"]);
+    }
+    assert_eq!(shop.contents(), before);
+}
+
+#[test]
 fn vectors_that_are_half_made_leave_nothing() {
     let shop = Workshop::new();
     // 20 GiB.

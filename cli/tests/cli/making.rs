@@ -65,6 +65,8 @@ fn what_cannot_be_generated_leaves_nothing() {
     failed(&with(&queries), &["q.bvecs"]);
     misused(&with(&["--out", "a.fvecs", "--queries", "5"]), &["--queries-out"]);
     misused(&with(&["--out", "a.fvecs", "--spread", "1e9"]), &["--spread"]);
+    misused(&with(&["--out", "a.fvecs", "--skew", "0.8"]), &["--queries"]);
+    misused(&with(&["--skew", "1.1"]), &["from 0 to 1"]);
     let huge = ["generate", "--n", "9", "--dim", "65536", "--clusters", "5000", "--out", "a.npy"];
     misused(&shop.ringpool(huge), &["--clusters"]);
     misused(&shop.ringpool(["generate", "--n", "0", "--dim", "3", "--out", "a.npy"]), &["--n"]);

@@ -41,7 +41,7 @@ const RUN: [&str; 25] = [
 #[test]
 fn a_run_has_the_keys_of_the_contract_in_order() {
     let shop = Workshop::with_segment();
-    for backend in ["pool", "mmap", "memory"] {
+    for backend in ["pool", "mmap", "direct", "memory"] {
         let output = shop.search(&["--backend", backend, "--json"]);
         let run = json(&output);
         let text = stdout(&output);
@@ -49,7 +49,16 @@ fn a_run_has_the_keys_of_the_contract_in_order() {
         assert!(places.is_sorted(), "{text}");
         let mut keys: Vec<_> = run.as_object().unwrap().keys().map(String::as_str).collect();
         keys.retain(|key| !RUN.contains(key));
-        assert_eq!(keys, ["answers_crc32c", "originals_per_query"]);
+        let beside = [
+            "answers_crc32c",
+            "components",
+            "inflight",
+            "originals_per_query",
+            "place",
+            "resident_bytes",
+            "segments",
+        ];
+        assert_eq!(keys, beside);
         let latency = run["latency_us"].as_object().unwrap();
         let mut names: Vec<_> = latency.keys().map(String::as_str).collect();
         names.sort_unstable();
@@ -81,6 +90,11 @@ fn figures_without_a_meaning_are_null() {
     assert_eq!(pool["memory_enforced_by"], "pool");
     assert_eq!(mmap["memory_enforced_by"], "none");
     assert_eq!(pool["memory_budget_bytes"], 512 << 10);
+    // Where everything is in memory there is nothing to wait for.
+    assert!(pool["inflight"].as_u64() > Some(1) && pool["inflight"] == mmap["inflight"]);
+    assert_eq!(memory["inflight"], 1);
+    assert_eq!(json(&shop.search(&["--inflight", "5", "--json"]))["inflight"], 5);
+    assert!(json(&shop.search(&["--exact", "--json"]))["inflight"].is_null());
 }
 
 #[test]
@@ -97,10 +111,49 @@ fn every_backend_engine_budget_and_thread_count_gives_the_same_answers() {
         &["--engine", "blocking", "--threads", "2"],
         &["--temperature", "cold"],
         &["--temperature", "warm", "--threads", "4"],
+        &["--inflight", "1"],
+        &["--inflight", "3", "--threads", "2", "--engine", "blocking"],
+        &["--inflight", "1024", "--backend", "mmap"],
+        &["--inflight", "40", "--backend", "memory"],
+        &["--backend", "direct", "--threads", "3"],
+        &["--place", "graph=pool,codes=pool,vectors=pool", "--threads", "2"],
+        &["--place", "graph=mmap,codes=direct"],
+        &["--place", "graph=mmap,codes=mmap,vectors=mmap", "--temperature", "cold"],
+        &["--place", "vectors=resident,codes=pool", "--inflight", "1"],
     ] {
         assert_eq!(crc(flags), one, "{flags:?}");
     }
     assert_ne!(crc(&["--k", "9"]), one);
+}
+
+#[test]
+fn places_are_said_and_counted() {
+    let shop = Workshop::with_segment();
+    let run = |place| json(&shop.search(&["--place", place, "--memory", "100%", "--json"]));
+    let all = run("graph=pool,codes=pool");
+    assert_eq!(all["place"], "graph=pool,codes=pool,vectors=pool");
+    let names: Vec<_> =
+        all["components"].as_array().unwrap().iter().map(|one| &one["component"]).collect();
+    assert_eq!(names, ["vectors", "codes-sq8", "graph"]);
+    let sum = |key: &str| -> u64 {
+        all["components"].as_array().unwrap().iter().map(|one| one[key].as_u64().unwrap()).sum()
+    };
+    // What the layers above the lowest took at open is read as well.
+    assert!(sum("reads") >= all["reads"].as_u64().unwrap() && sum("hits") > 0);
+    assert_eq!(all["memory_budget_bytes"], 4096 * sum("pages"));
+    let graph_alone = run("graph=pool,vectors=resident");
+    assert_eq!((&graph_alone["backend"], &all["backend"]), (&"memory".into(), &"pool".into()));
+    assert!(graph_alone["resident_bytes"].as_u64() > all["resident_bytes"].as_u64());
+    let straight = json(&shop.search(&["--backend", "direct", "--json"]));
+    assert_eq!(
+        (&straight["memory_enforced_by"], &straight["hits"]),
+        (&"none".into(), &Value::Null)
+    );
+    assert!(straight["reads"].as_u64().unwrap() > 0 && straight["engine"].is_string());
+    let text = done(&shop.search(&["--place", "codes=mmap"]));
+    assert!(text.contains("graph=resident,codes=mmap,vectors=pool"), "{text}");
+    let shown = done(&shop.ringpool(["inspect", "segment", "--place", "graph=pool"]));
+    assert!(shown.contains("pool") && shown.contains("resident"), "{shown}");
 }
 
 #[test]
@@ -209,6 +262,7 @@ fn people_get_words_and_figures() {
     {
         assert!(text.contains(part), "{part} is not in {text}");
     }
+    assert!(done(&shop.search(&["--inflight", "3"])).contains("1 thread with 3 in flight, k 10"));
     assert!(done(&shop.ringpool(["--help"])).contains("compare"));
     assert!(done(&shop.ringpool(["--version"])).starts_with("ringpool "));
 }

@@ -107,6 +107,15 @@ fn too_little_memory_names_the_minimum() {
     let shop = Workshop::with_segment();
     let flags = ["search", "segment", "--queries", "query.fvecs", "--memory", "4KiB"];
     failed(&shop.ringpool(flags), &["4096 bytes", "minimum"]);
+    let all = ["--place", "graph=pool,codes=pool"];
+    failed(&shop.ringpool(flags.iter().chain(&all)), &["4096 bytes", "minimum", "put less"]);
+}
+
+#[test]
+fn a_place_that_a_component_cannot_have() {
+    let shop = Workshop::with_segment();
+    failed(&shop.search(&["--place", "graph=inlined,codes=inlined"]), &["not inlined"]);
+    misused(&shop.search(&["--place", "vectors=inlined"]), &["put them elsewhere"]);
 }
 
 #[test]
@@ -138,12 +147,18 @@ fn arguments_that_cannot_be_meant() {
         (["--memory", "-1"], ["-1"]),
         (["--memory", "0%"], ["more than 0"]),
         (["--memory", "99999999999TiB"], ["64 bits"]),
-        (["--backend", "tape"], ["pool, mmap or memory"]),
+        (["--backend", "tape"], ["pool, mmap, direct or memory"]),
+        (["--place", "graph=poll"], ["is it pool?"]),
+        (["--place", "grahp=pool"], ["is it graph?"]),
+        (["--place", "pool"], ["graph=pool"]),
+        (["--place", "codes=pool,codes=mmap"], ["twice"]),
         (["--mmap-advice", "please"], ["random"]),
         (["--mmap-verify", "always"], ["first-touch"]),
         (["--engine", "steam"], ["blocking"]),
         (["--threads", "0"], ["--threads"]),
         (["--threads", "100000"], ["--threads"]),
+        (["--inflight", "0"], ["--inflight"]),
+        (["--inflight", "1025"], ["--inflight"]),
         (["--colour", "red"], ["--colour"]),
     ] {
         let args = ["search", "segment", "--queries", "query.fvecs"];
@@ -170,5 +185,6 @@ fn arguments_that_cannot_be_meant() {
     }
     let wide = ["--k", "70000", "--ids-out", "ids.ivecs"];
     misused(&shop.search(&wide), &["70000", "65536"]);
+    misused(&shop.search(&["--exact", "--inflight", "4"]), &["--inflight", "--exact"]);
     assert_eq!(shop.contents(), before);
 }

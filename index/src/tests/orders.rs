@@ -26,10 +26,10 @@ fn in_both_orders(base: &Vectors, options: &BuildOptions) -> [tempfile::TempDir;
 /// Where everything but the ids is.
 #[derive(Clone, Copy)]
 enum Where {
-    InMemory,
-    InPages,
+    Memory,
+    Pages,
     /// Graph and codes with the originals.
-    InNodes,
+    Nodes,
 }
 
 /// Walks by these codes.
@@ -38,10 +38,10 @@ fn open_by(parent: &tempfile::TempDir, codes: Quantizer, at: Where) -> Segment {
         Ok(match file.kind {
             ComponentKind::Codes(other) if other != codes => Placed::Left,
             ComponentKind::Ids => Placed::Resident(in_memory(file)?),
-            ComponentKind::Codes(_) | ComponentKind::Graph if matches!(at, Where::InNodes) => {
+            ComponentKind::Codes(_) | ComponentKind::Graph if matches!(at, Where::Nodes) => {
                 Placed::Inlined(in_memory(file)?)
             }
-            _ if matches!(at, Where::InMemory) => Placed::Resident(in_memory(file)?),
+            _ if matches!(at, Where::Memory) => Placed::Resident(in_memory(file)?),
             _ => Placed::Paged(in_memory(file)?),
         })
     });
@@ -85,13 +85,13 @@ proptest! {
         let built = in_both_orders(&base, &options);
         let queries = whole_numbers(8, dim, most, !seed);
         for codes in quantizers(1) {
-            let given = open_by(&built[0], codes, Where::InMemory);
+            let given = open_by(&built[0], codes, Where::Memory);
             let mut packed = vec![
-                open_by(&built[1], codes, Where::InMemory),
-                open_by(&built[1], codes, Where::InPages),
+                open_by(&built[1], codes, Where::Memory),
+                open_by(&built[1], codes, Where::Pages),
             ];
             if codes == inlined {
-                packed.push(open_by(&built[1], codes, Where::InNodes));
+                packed.push(open_by(&built[1], codes, Where::Nodes));
             }
             let rescores = [
                 Rescore::Off,
@@ -134,7 +134,7 @@ fn packed_points_share_pages_with_those_near_them() {
     let options = BuildOptions { page_size, ef_construction: 60, ..Default::default() };
     let built = in_both_orders(&base, &options);
     let [given, packed] =
-        built.each_ref().map(|parent| open_by(parent, Quantizer::Sq8, Where::InMemory));
+        built.each_ref().map(|parent| open_by(parent, Quantizer::Sq8, Where::Memory));
     let queries = as_element(16, &clustered(100, 16, 150, false, 51), Element::U8);
     let nearest = exact(&given, &queries, 30);
     for (per_page, most) in [(8, 0.75), (32, 0.4), (128, 0.3)] {

@@ -6,7 +6,7 @@ use ringpool_storage::PageSize;
 
 use super::late::Late;
 use super::*;
-use crate::{Answer, Metric, Patience, Query, Rescore, SearchError, Searches};
+use crate::{Answer, Manifest, Metric, Patience, Query, Rescore, SearchError, Searches};
 
 #[derive(Clone, Copy, Debug)]
 enum Place {
@@ -43,7 +43,7 @@ fn subject(quantizer: Quantizer, metric: Metric, seed: u64) -> Subject {
     let page_size = PageSize::new(512).unwrap();
     let inlined = quantizers.first().copied();
     let options =
-        BuildOptions { quantizers, inlined, metric, m: 6, page_size, ..Default::default() };
+        BuildOptions { quantizers, inlined, metric, m: 9, page_size, ..Default::default() };
     build(&base, &out, &options, &NoProgress).unwrap();
     let queries = as_element(dim, &clustered(40, dim, 12, false, seed + 9), Element::F32);
     Subject { _parent: parent, out, queries }
@@ -120,4 +120,92 @@ fn hits_depend_on_neither_place_nor_order_nor_what_is_in_flight() {
             }
         }
     }
+}
+
+/// A search alone through pages of which `damage` has changed those of one component.
+fn through_damage(
+    subject: &Subject,
+    places: [Place; 3],
+    damage: impl Fn(ComponentKind, &mut [u8]),
+) -> Vec<Result<Vec<Hit>, SearchError>> {
+    let segment = Segment::open(&subject.out, &mut |file| {
+        let mut bytes = fs::read(&file.path).unwrap();
+        damage(file.kind, &mut bytes);
+        let name = file.path.to_string_lossy();
+        let source: Arc<dyn PageSource> =
+            Arc::new(MemorySource::new(&*name, file.page_size, bytes)?);
+        let place = match file.kind {
+            ComponentKind::Graph => places[0],
+            ComponentKind::Codes(_) => places[1],
+            ComponentKind::Vectors => places[2],
+            ComponentKind::Ids => Resident,
+        };
+        Ok(match place {
+            Resident => Placed::Resident(source),
+            Paged => Placed::Paged(source),
+            Inlined => Placed::Inlined(source),
+        })
+    });
+    let (segment, params) = (segment.unwrap(), SearchParams::default());
+    let mut scratch = Scratch::default();
+    let rows = (0..subject.queries.len()).map(|i| row(&subject.queries, i));
+    rows.map(|query| segment.search(&query, &params, &mut scratch)).collect()
+}
+
+/// What no disk does but anybody may write: records whose pages match their checksums and that
+/// cannot be what they should be.
+#[test]
+fn records_that_cannot_be_are_errors_that_name_the_file() {
+    let subject = subject(Quantizer::RaBitQ { bits: 1 }, Metric::L2, 33);
+    let manifest = Manifest::read(&subject.out).unwrap();
+    let node = manifest.node().unwrap();
+    let first_page = |kind| manifest.sections(kind).last().unwrap().first_page as usize * 512;
+    let codes = manifest.components[1].kind;
+    let (code_bytes, codes_begin) = (manifest.record_bytes_of(codes), first_page(codes));
+    let per_page = 512 / code_bytes;
+    type Damage<'a> = &'a dyn Fn(ComponentKind, &mut [u8]);
+    let strangers: Damage<'_> = &|kind, bytes| {
+        if kind == ComponentKind::Graph {
+            let record_bytes = manifest.record_bytes_of(kind);
+            let layer = &mut bytes[..manifest.sections(kind)[0].pages() as usize * 512];
+            for page in layer.chunks_mut(512) {
+                for record in page.chunks_exact_mut(record_bytes) {
+                    record[..4].copy_from_slice(&1500_u32.to_le_bytes());
+                }
+            }
+        }
+    };
+    let no_numbers: Damage<'_> = &|kind, bytes| {
+        if kind == codes {
+            for page in bytes[codes_begin..].chunks_mut(512) {
+                for code in page.chunks_exact_mut(code_bytes).take(per_page) {
+                    code[code_bytes - 16..].fill(0xFF);
+                }
+            }
+        }
+    };
+    let inlined: Damage<'_> = &|kind, bytes| {
+        if kind == ComponentKind::Vectors {
+            let span = node.record_bytes().div_ceil(512) * 512;
+            for record in bytes.chunks_mut(span) {
+                let slots = node.row_bytes..node.row_bytes + 4;
+                record[slots].copy_from_slice(&0x7FFF_FFFF_u32.to_le_bytes());
+            }
+        }
+    };
+    assert!(node.record_bytes() > 512, "records over several pages are met, too");
+    for (places, damage, file) in [
+        ([Paged, Resident, Paged], strangers, "graph.pages"),
+        ([Resident, Paged, Paged], no_numbers, "codes-rabitq-1.pages"),
+        ([Inlined, Inlined, Paged], inlined, "vectors.pages"),
+    ] {
+        for found in through_damage(&subject, places, damage) {
+            match found {
+                Err(SearchError::Component { path, .. }) => assert!(path.ends_with(file)),
+                other => panic!("{file}: {other:?}"),
+            }
+        }
+    }
+    let none = |_, _: &mut [u8]| {};
+    assert!(through_damage(&subject, [Paged, Paged, Paged], none).iter().all(Result::is_ok));
 }

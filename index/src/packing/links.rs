@@ -10,8 +10,8 @@ use crate::graph::EMPTY;
 
 /// What the nearest neighbour weighs.
 const NEAREST_WEIGHT: u32 = 256;
-/// A neighbour weighs half of the nearest when so many are nearer: on three real sets better than
-/// equal weights by 1 to 2 % of the pages that a query reads.
+/// A neighbour weighs half of the nearest when so many are nearer: on Fashion-MNIST queries read 1.5 %
+/// fewer pages than with equal weights.
 const HALF_AT_RANK: u32 = 8;
 /// Of groups, each names so many at most.
 pub(super) const MAX_NAMED: usize = 24;

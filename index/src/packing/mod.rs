@@ -17,6 +17,8 @@ mod filling;
 mod links;
 mod near;
 mod swaps;
+#[cfg(test)]
+mod tests;
 
 use std::ops::ControlFlow;
 
@@ -25,8 +27,8 @@ pub(crate) use near::Near;
 use links::{Link, Links, MAX_NAMED};
 use near::NEAREST;
 
-/// How many groups make one of the next level. Smaller would be no better at records of 32 a page,
-/// larger is worse for pages of 16 KiB that hold four groups.
+/// How many groups make one of the next level: pages of 16 KiB hold as many of 4 KiB, and smaller
+/// records have theirs together nearly as well.
 const GROUPS_PER_GROUP: usize = 4;
 /// Groups of so many points are packed as they are asked for: more are a page of small vectors,
 /// which holds several groups of fewer.

@@ -27,7 +27,7 @@ const TASK: usize = 256;
 /// For each point its nearest, nearest first.
 pub(crate) struct Near {
     /// [`NEAREST`] a point: ids, then [`EMPTY`].
-    points: Vec<u32>,
+    pub(super) points: Vec<u32>,
 }
 
 /// What finding them needs, kept from one point to the next.

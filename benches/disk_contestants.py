@@ -12,8 +12,9 @@ the index, makes the requests, and only then starts the clock. They are
     Qdrant Edge  graph and codes pinned in memory, originals cold (mapped, read by need)
     DiskANN      product codes in memory, graph and originals in pages of the disk, and as many nodes
                  cached as the memory allows
-    PipeANN      likewise, pipelined reads, no cache; not on PyPI: --pipeann names a folder with its
-                 programs build_disk_index and search_disk_index, built beforehand
+    PipeANN      likewise, with pipelined reads and the graph of a hundredth of the points in memory for
+                 the way in, no cache; not on PyPI: --pipeann names the folder with its programs
+                 (build_disk_index, build_memory_index, search_disk_index, utils/gen_random_slice)
 """
 
 import json
@@ -28,6 +29,8 @@ K = 10
 MOST_EFFORT = 400
 M, EF_CONSTRUCTION = 16, 200
 VAMANA_R, VAMANA_L = 64, 100
+# As PipeANN's own instructions have them.
+PIPE_SAMPLE, PIPE_ENTRY_L = 0.01, 10
 # Threads of a numeric library that wait spinning, or that nobody uses, would cost the peers time and memory.
 ENVIRONMENT = {**os.environ, "KMP_BLOCKTIME": "0", "OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -115,7 +118,7 @@ class Edge:
 class DiskAnn:
     """DiskANN 0.7 of PyPI: beam search over pages that hold a node's links and original."""
 
-    widths = [1, 2, 4, 8]
+    widths = [2, 4, 8]
 
     def __init__(self, kind, metric, folder):
         import diskannpy
@@ -140,7 +143,8 @@ class DiskAnn:
 
     def open(self, queries, threads, cached):
         self.queries, self.threads = queries.astype("f4"), threads
-        self.index = self.library.StaticDiskIndex(str(self.folder), threads, cached)
+        # With room for one thread alone the wheel waits for ever while it loads.
+        self.index = self.library.StaticDiskIndex(str(self.folder), max(2, threads), cached)
 
     def search(self, width, effort):
         return self.index.batch_search(self.queries, K, effort, self.threads, width).identifiers
@@ -214,7 +218,9 @@ class PipeAnn:
     the queries says the same as all of them and the warming up takes no minute.
     """
 
-    widths, QUERIES = [8, 16, 32], 500
+    widths, QUERIES = [8, 32], 500
+    # Each run warms up for seconds: many L at once, and the larger ones where they are needed.
+    LADDERS = [range(10, 30, 1), range(30, 80, 3), range(80, 300, 10)]
 
     def __init__(self, name, data, work, options):
         self.name, self.data = name, data
@@ -233,6 +239,10 @@ class PipeAnn:
         gib = (self.code_bytes + 0.5) * len(self.data.base) / 2**30
         build = [VAMANA_R, VAMANA_L, gib, 64, threads, "l2", 0]
         self.checked(["build_disk_index", "float", base, self.prefix, *build])
+        sample = self.index / "sample"
+        self.checked(["utils/gen_random_slice", "float", base, sample, PIPE_SAMPLE])
+        drawn = [f"{sample}_data.bin", f"{sample}_ids.bin", f"{self.prefix}_mem.index"]
+        self.checked(["build_memory_index", "float", *drawn, 0, 0, VAMANA_R // 2, 64, 1.2, threads, "l2"])
         base.unlink()
 
     def checked(self, words):
@@ -244,15 +254,17 @@ class PipeAnn:
 
     def words(self, width, threads, efforts):
         files = [self.index / "query.bin", self.index / "truth.bin"]
-        return ["search_disk_index", "float", self.prefix, threads, width, *files, K, "l2", 2, 0, *efforts]
+        return ["search_disk_index", "float", self.prefix, threads, width, *files, K, "l2", 2, PIPE_ENTRY_L, *efforts]
 
     def tuned(self, wanted):
         settings = []
         for width in self.widths:
-            efforts = sorted({round(10 * 1.08**step) for step in range(45)})
-            rows = self.rows(self.checked(self.words(width, 1, efforts)))
-            reached = [int(row[0]) for row in rows if row[-1] >= 100 * wanted]
-            settings += [{"width": width, "effort": min(reached)}] if reached else []
+            for efforts in self.LADDERS:
+                rows = self.rows(self.checked(self.words(width, 1, efforts)))
+                reached = [int(row[0]) for row in rows if row[-1] >= 100 * wanted]
+                if reached:
+                    settings.append({"width": width, "effort": min(reached)})
+                    break
         return settings
 
     def rows(self, out):

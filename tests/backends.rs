@@ -17,7 +17,7 @@ use ringpool::storage::{
 use ringpool::uring::Engine;
 use ringpool::{
     Advice, Backend, BuildOptions, EngineChoice, Error, Hit, Index, Memory, MmapOptions,
-    NoProgress, OpenOptions, Quantizer, SearchError, SearchParams, Vectors, build, vectors,
+    NoProgress, OpenOptions, Order, Quantizer, SearchError, SearchParams, Vectors, build, vectors,
 };
 
 /// A folder on the disk that the build is on, since temporary ones may be memory.
@@ -286,7 +286,8 @@ fn one_pool_serves_many_segments() {
 #[test]
 fn a_flipped_byte_is_found_by_verify_and_refused_by_the_search_that_meets_it() {
     let dir = dir();
-    let segment = segment(dir.path(), &BuildOptions::default());
+    let given = BuildOptions { order: Order::Given, ..BuildOptions::default() };
+    let segment = segment(dir.path(), &given);
     let queries = shipped("query.bvecs.gz", 1);
     let sound = Index::open(&segment, &OpenOptions::default()).unwrap();
     let nearest = answers(&sound, &queries, 1)[0][0].id;

@@ -28,8 +28,9 @@ use crate::page_cache;
 /// killed on two processors, with half of it one now and then, with three quarters none was.
 pub const HEADROOM_BYTES: u64 = 1 << 20;
 
-/// What it charges for each thread: its stack in the kernel, and what the scheduler keeps of it.
-pub const HEADROOM_THREAD_BYTES: u64 = 32 << 10;
+/// What it charges for each thread: its stack in the kernel, what the scheduler keeps of it, and a
+/// kilobyte or so for each of the 128 reads that it may have in flight.
+pub const HEADROOM_THREAD_BYTES: u64 = 160 << 10;
 
 /// What is run, and how often.
 pub struct Contest {

@@ -129,7 +129,8 @@ fn every_backend_engine_budget_and_thread_count_gives_the_same_answers() {
 #[test]
 fn places_are_said_and_counted() {
     let shop = Workshop::with_segment();
-    let run = |place| json(&shop.search(&["--place", place, "--memory", "100%", "--json"]));
+    let args = ["search", "segment", "--queries", "query.fvecs", "--memory", "100%", "--json"];
+    let run = |place| json(&shop.ringpool(args.iter().chain(&["--place", place])));
     let all = run("graph=pool,codes=pool");
     assert_eq!(all["place"], "graph=pool,codes=pool,vectors=pool");
     let names: Vec<_> =
@@ -211,7 +212,7 @@ fn build_and_inspect_agree() {
         assert_eq!(component["bytes"], length);
     }
     let text = done(&shop.ringpool(["inspect", "segment"]));
-    for part in ["version 2", "cosine", "vectors", "graph", "in memory", "by page"] {
+    for part in ["version 3", "cosine", "vectors", "graph", "in memory", "by page"] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
 }

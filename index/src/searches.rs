@@ -18,7 +18,7 @@ use crate::{Hit, Patience, SearchError, SearchParams, Segment};
 const MAX_IN_FLIGHT: usize = 1024;
 /// Candidates that are looked up at once by all searches of a thread together, where each has one
 /// at least: few searches look far ahead, and many need not.
-const AHEAD: usize = 32;
+const AHEAD: usize = 16;
 
 /// How long a thread waits at one source before it looks at the others, and whether a search was
 /// cancelled.

@@ -1,16 +1,20 @@
 //! A thread that carries many queries allocates nothing from page to page: not for what is in memory,
-//! not for what is read, not for what others read at that moment.
+//! not for what is read, not for what others read at that moment. Nor does a search, however many
+//! pages its walk comes through.
 
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use ringpool::EngineChoice;
 use ringpool::bufferpool::{Pool, PoolOptions};
 use ringpool::storage::conformance::{Specimen, skipped};
 use ringpool::storage::{DeviceGather, Gather, PageNo, PageSize, PageSource};
 use ringpool::uring::Engine;
+use ringpool::{
+    BuildOptions, EngineChoice, Index, NoProgress, OpenOptions, Patience, Query, Rescore,
+    SearchParams, Searches, Vectors, build,
+};
 
 /// Counts the allocations of a thread.
 struct Counting;
@@ -90,4 +94,48 @@ fn many_batches_at_once_allocate_nothing_once_warm() {
     assert_eq!(allocations(&mut *gather, 400), 0);
     let stats = pool.stats();
     assert!(stats.misses - misses > 10_000 && stats.hits > 1_000, "{stats:?}");
+}
+
+const DIM: usize = 48;
+
+#[test]
+fn a_walk_through_pages_allocates_nothing_from_hop_to_hop_once_warm() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let segment = dir.path().join("segment");
+    let values = |i: usize| ((i * 7919) % 1009) as f32;
+    let base = Vectors::from_f32(DIM, (0..3000 * DIM).map(values).collect()).unwrap();
+    build(&base, &segment, &BuildOptions::default(), &NoProgress).unwrap();
+    let queries: Vec<Vec<f32>> =
+        (0..64).map(|i| (0..DIM).map(|d| values(i * 977 + d * 31)).collect()).collect();
+    for (memory, in_flight) in [("150%", 1), ("150%", 8), ("40%", 8)] {
+        let place = "graph=pool,codes=pool,vectors=pool".parse().unwrap();
+        let memory = Some(memory.parse().unwrap());
+        let options = OpenOptions { memory, place, ..OpenOptions::default() };
+        let index = Index::open(&segment, &options).unwrap();
+        let mut searches = Searches::new(&[index.segment()], in_flight).unwrap();
+        let mut pass = |ef| {
+            let params = SearchParams { k: 10, ef, rescore: Rescore::Times(4.0) };
+            let before = ALLOCATIONS.get();
+            let mut next = queries.iter().zip(0..).map(|(values, number)| Query {
+                number,
+                values,
+                params,
+                patience: Patience::default(),
+            });
+            searches.run(&mut || next.next(), &mut |answer| {
+                assert_eq!(answer.hits.unwrap().len(), 10);
+            });
+            ALLOCATIONS.get() - before
+        };
+        assert!(pass(300) > 0, "the counter counts");
+        for _ in 0..10 {
+            pass(300);
+        }
+        for ef in [40, 300] {
+            let allocations = pass(ef);
+            // What arrives late decides which slot a query has, and a slot grows once more.
+            let few = if in_flight == 1 { 0 } else { queries.len() / 4 };
+            assert!(allocations <= few, "{allocations}, {memory:?}, ef {ef}");
+        }
+    }
 }

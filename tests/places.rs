@@ -6,22 +6,25 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use ringpool::bufferpool::{Pool, PoolOptions};
 use ringpool::storage::conformance;
-use ringpool::storage::{Error as PageError, PageSize};
+use ringpool::storage::{Checksums, Error as PageError, MemoryDevice, MemorySource, PageSize};
 use ringpool::uring::Engine;
 use ringpool::{
-    Answer, Backend, BuildOptions, EngineChoice, Error, Hit, Index, Memory, NoProgress,
-    OpenOptions, Patience, Place, Placement, Quantizer, Query, SearchError, SearchParams, Searches,
-    Vectors, build, vectors,
+    Answer, Backend, BuildOptions, ComponentKind, EngineChoice, Error, Hit, Index, Indexes, Memory,
+    NoProgress, OpenOptions, Patience, Place, Placed, Placement, Quantizer, Query, Rescore,
+    SearchError, SearchParams, Searches, Segment, Vectors, build, vectors,
 };
 
 const DIM: usize = 784;
 const QUERIES: usize = 30;
-const PARAMS: SearchParams = SearchParams { k: 10, ef: 40, rescore: ringpool::Rescore::Times(3.0) };
+const PARAMS: SearchParams = SearchParams { k: 10, ef: 40, rescore: Rescore::Times(3.0) };
 
 /// A segment of 2,000 of the shipped vectors, and some queries.
 struct Subject {
@@ -65,12 +68,16 @@ impl Subject {
 
     /// All queries through `index`, on each thread `in_flight` at a time.
     fn run(&self, index: &Index, in_flight: usize) -> Vec<Result<Vec<Hit>, SearchError>> {
-        self.run_for(index, in_flight, |_| Patience::default())
+        self.run_on(index.segment(), in_flight)
+    }
+
+    fn run_on(&self, segment: &Segment, in_flight: usize) -> Vec<Result<Vec<Hit>, SearchError>> {
+        self.run_for(segment, in_flight, |_| Patience::default())
     }
 
     fn run_for<'p>(
         &'p self,
-        index: &'p Index,
+        segment: &'p Segment,
         in_flight: usize,
         patience: impl Fn(usize) -> Patience<'p>,
     ) -> Vec<Result<Vec<Hit>, SearchError>> {
@@ -82,7 +89,7 @@ impl Subject {
         let answered = &mut |answer: Answer<'_>| {
             found[answer.number as usize] = answer.hits.map(<[Hit]>::to_vec);
         };
-        let mut searches = Searches::new(&[index.segment()], in_flight).unwrap();
+        let mut searches = Searches::new(&[segment], in_flight).unwrap();
         searches.run(&mut || next.next(), answered);
         found
     }
@@ -101,66 +108,68 @@ fn placement(words: &str) -> Placement {
     words.parse().unwrap()
 }
 
-fn inlined() -> BuildOptions {
-    BuildOptions { inlined: Some(Quantizer::Sq8), ..BuildOptions::default() }
-}
+/// In every way: alike, and each component elsewhere.
+const PLACES: [&str; 11] = [
+    "",
+    "graph=pool,codes=pool,vectors=pool",
+    "graph=pool",
+    "codes=pool,vectors=resident",
+    "graph=mmap,codes=mmap,vectors=mmap",
+    "graph=direct,codes=direct,vectors=direct",
+    "graph=direct,codes=pool,vectors=mmap",
+    "graph=mmap,codes=direct,vectors=pool",
+    "graph=inlined,codes=inlined,vectors=pool",
+    "graph=inlined,codes=inlined,vectors=direct",
+    "graph=inlined,codes=inlined,vectors=mmap",
+];
 
 #[test]
 fn ids_and_distances_depend_on_no_place() {
-    let subject = Subject::new(&inlined());
+    let inlined = BuildOptions { inlined: Some(Quantizer::Sq8), ..BuildOptions::default() };
+    let subject = Subject::new(&inlined);
     let expected = subject.expected();
-    let places = [
-        "graph=pool,codes=pool,vectors=pool",
-        "graph=pool",
-        "codes=pool,vectors=resident",
-        "graph=mmap,codes=mmap,vectors=mmap",
-        "graph=direct,codes=direct,vectors=direct",
-        "graph=direct,codes=pool,vectors=mmap",
-        "graph=mmap,codes=direct,vectors=pool",
-        "graph=inlined,codes=inlined,vectors=pool",
-        "graph=inlined,codes=inlined,vectors=direct",
-        "graph=inlined,codes=inlined,vectors=mmap",
-    ];
+    let mut in_flight = [1, 3, 16, 64].into_iter().cycle();
     for engine in engines() {
-        for (nth, words) in places.into_iter().enumerate() {
-            let budgets =
-                if words.contains("=pool") { &["600KiB", "20%", "100%"][..] } else { &["20%"] };
-            for memory in budgets {
-                let memory = Some(memory.parse::<Memory>().unwrap());
-                let place = placement(words);
-                let index =
-                    subject.open(&OpenOptions { engine, memory, place, ..OpenOptions::default() });
-                // Everything is said of an open index.
-                let said = index.placement();
-                assert_eq!(
-                    placement(words),
-                    Placement {
-                        graph: place.graph.and(said.graph),
-                        codes: place.codes.and(said.codes),
-                        vectors: place.vectors.and(said.vectors),
-                    }
-                );
-                let in_flight = [1, 3, 16, 64][(nth + memory.map_or(0, |_| 1)) % 4];
-                for threads in [1, 3] {
-                    thread::scope(|scope| {
-                        for _ in 0..threads {
-                            scope.spawn(|| {
-                                let found = subject.run(&index, in_flight);
-                                let found: Vec<_> = found.into_iter().map(Result::unwrap).collect();
-                                assert!(
-                                    found == expected,
-                                    "{engine} {words} {in_flight} in flight"
-                                );
-                            });
-                        }
-                    });
-                }
-                // And alone, by the other way through the same pages.
+        for words in PLACES {
+            let place = placement(words);
+            let has_pool = place.vectors.is_none() || words.contains("pool");
+            for memory in if has_pool { &["600KiB", "20%", "100%"][..] } else { &["20%"] } {
+                let memory = Some(memory.parse().unwrap());
+                let options = OpenOptions { engine, memory, place, ..OpenOptions::default() };
+                let (index, in_flight) = (subject.open(&options), in_flight.next().unwrap());
+                assert_eq!(index.pool().is_some(), has_pool);
+                let check = || {
+                    let found = subject.run(&index, in_flight).into_iter();
+                    let found: Vec<_> = found.map(Result::unwrap).collect();
+                    assert!(found == expected, "{engine} {words} {memory:?} {in_flight} in flight");
+                };
+                thread::scope(|scope| {
+                    let threads = [scope.spawn(check), scope.spawn(check)];
+                    threads.into_iter().for_each(|thread| thread.join().unwrap());
+                });
+                // And alone, where nothing is in flight beside.
                 let alone = index.search(&subject.queries[0], &PARAMS).unwrap();
                 assert_eq!(alone, expected[0], "{engine} {words}");
             }
         }
     }
+}
+
+#[test]
+fn what_is_not_said_is_where_it_always_was() {
+    let subject = Subject::new(&BuildOptions::default());
+    for (backend, words, all) in [
+        (Backend::Pool, "", "graph=resident,codes=resident,vectors=pool"),
+        (Backend::Memory, "", "graph=resident,codes=resident,vectors=resident"),
+        (Backend::Direct, "graph=pool", "graph=pool,codes=resident,vectors=direct"),
+        (Backend::Mmap, "codes=mmap,vectors=pool", "graph=resident,codes=mmap,vectors=pool"),
+    ] {
+        let place = placement(words);
+        let index = subject.open(&OpenOptions { backend, place, ..OpenOptions::default() });
+        assert_eq!(index.placement().to_string(), all);
+    }
+    let originals = OpenOptions { codes: Some(Quantizer::None), ..OpenOptions::default() };
+    assert_eq!(subject.open(&originals).placement().to_string(), "graph=resident,vectors=pool");
 }
 
 #[test]
@@ -264,6 +273,88 @@ fn a_bad_page_fails_the_queries_that_meet_it_and_no_others() {
     }
 }
 
+/// Somebody has written a graph that leads to points which there are not, and its checksums, too.
+#[test]
+fn a_page_of_neighbours_that_cannot_be_is_told_and_fails_no_others() {
+    let subject = Subject::new(&BuildOptions::default());
+    let expected = subject.expected();
+    let page_bytes = PageSize::KIB_4.bytes();
+    let mut told_apart = false;
+    for page in 0..40 {
+        let opened = Segment::open(&subject.dir(), &mut |file| {
+            let mut bytes = fs::read(&file.path).unwrap();
+            let name = file.path.display().to_string();
+            if file.kind != ComponentKind::Graph {
+                let source = MemorySource::new(name, file.page_size, bytes)?;
+                return Ok(Placed::Resident(Arc::new(source)));
+            }
+            // A neighbour of each point on the page. Slots that are empty are all ones.
+            for slot in bytes[page * page_bytes..][..page_bytes].chunks_mut(4).step_by(32) {
+                slot.copy_from_slice(&2000_u32.to_le_bytes());
+            }
+            let sums = Checksums::of_pages(file.checksums.key(), file.page_size, &bytes);
+            let device = MemoryDevice::new(MemorySource::new(name, file.page_size, bytes)?);
+            let pool = Pool::new(&PoolOptions { memory_bytes: 1 << 20, ..PoolOptions::default() });
+            Ok(Placed::Paged(Arc::new(pool.unwrap().attach(Arc::new(device), Some(sums)).unwrap())))
+        });
+        let segment = opened.unwrap();
+        let mut failed = 0;
+        for (found, expected) in subject.run_on(&segment, 8).iter().zip(&expected) {
+            match found {
+                Ok(found) => assert_eq!(found, expected),
+                Err(SearchError::Component { path, reason }) => {
+                    assert!(path.ends_with("graph.pages") && reason.contains("2000"), "{reason}");
+                    failed += 1;
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+        told_apart |= (1..QUERIES).contains(&failed);
+    }
+    assert!(told_apart, "no page failed some queries");
+}
+
+#[test]
+fn segments_are_searched_as_one() {
+    let options = BuildOptions::default();
+    let subject = Subject::new(&options);
+    let rows = shipped("base.bvecs.gz", 2000);
+    let mut dirs = Vec::new();
+    for (rows, name) in rows.chunks(700).zip(["one", "two", "three"]) {
+        let vectors = Vectors::from_f32(DIM, rows.concat()).unwrap();
+        dirs.push(subject.folder.path().join(name));
+        build(&vectors, dirs.last().unwrap(), &options, &NoProgress).unwrap();
+    }
+    let queries = Vectors::from_f32(DIM, subject.queries.concat()).unwrap();
+    // So many candidates that each walk comes through its whole segment.
+    let params = SearchParams { k: 10, ef: 2000, rescore: Rescore::Times(200.0) };
+    let whole = subject.open(&OpenOptions::default());
+    let exact = whole.segment().exact_search(&queries, 10, &mut |_, _| ControlFlow::Continue(()));
+    let exact = exact.unwrap();
+    for words in ["", "graph=pool,codes=pool", "graph=mmap,vectors=direct"] {
+        let options = OpenOptions { place: placement(words), ..OpenOptions::default() };
+        let indexes = Indexes::open(&dirs, &options).unwrap();
+        assert_eq!(indexes.points(), 2000);
+        for (query, expected) in subject.queries.iter().zip(&exact) {
+            assert_eq!(&indexes.search(query, &params).unwrap(), expected, "{words}");
+        }
+        let all = indexes.exact_search(&queries, 10, &mut |_, _| ControlFlow::Continue(()));
+        assert!(all.unwrap() == exact, "{words}");
+        // One pool for all, and one budget.
+        let pages = |path| fs::metadata(path).unwrap().len();
+        let quarter = indexes.paged_files().iter().map(pages).sum::<u64>() / 4;
+        if words.ends_with("codes=pool") {
+            assert_eq!(indexes.pool().unwrap().stats().memory_bytes, quarter);
+            assert_eq!(indexes.stats().reads, indexes.pool().map(|pool| pool.stats().reads));
+        }
+    }
+    let other = subject.folder.path().join("other");
+    let narrow = Vectors::from_f32(2, vec![1.0; 20]).unwrap();
+    build(&narrow, &other, &options, &NoProgress).unwrap();
+    let unlike = Indexes::open(&[&dirs[0], &other], &OpenOptions::default()).map(drop);
+    assert!(matches!(unlike, Err(Error::Search(SearchError::Unlike { segment: 1 }))), "{unlike:?}");
+}
+
 #[test]
 fn deadlines_and_cancellation_end_what_is_in_flight_and_nothing_else() {
     let subject = Subject::new(&BuildOptions::default());
@@ -278,7 +369,7 @@ fn deadlines_and_cancellation_end_what_is_in_flight_and_nothing_else() {
             1 => Patience::default().unless(&gone),
             _ => Patience::default(),
         };
-        let found = subject.run_for(&index, in_flight, patience);
+        let found = subject.run_for(index.segment(), in_flight, patience);
         for (number, found) in found.into_iter().enumerate() {
             match (number % 3, found) {
                 (0, Err(SearchError::DeadlinePassed)) | (1, Err(SearchError::Cancelled)) => {}

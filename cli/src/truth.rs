@@ -48,7 +48,7 @@ pub struct TruthArgs {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 
-    /// What a segment's pages are read through: pool, mmap or memory
+    /// What a segment's pages are read through: pool, mmap, direct or memory
     #[arg(long, default_value = "pool", conflicts_with = "vectors")]
     backend: Backend,
 

@@ -144,7 +144,8 @@ class DiskAnn:
     def open(self, queries, threads, cached):
         self.queries, self.threads = queries.astype("f4"), threads
         # With room for one thread alone the wheel waits for ever while it loads.
-        self.index = self.library.StaticDiskIndex(str(self.folder), max(2, threads), cached)
+        # The nodes about the entry are cached (2); the other way runs thousands of queries to find some.
+        self.index = self.library.StaticDiskIndex(str(self.folder), max(2, threads), cached, 2)
 
     def search(self, width, effort):
         return self.index.batch_search(self.queries, K, effort, self.threads, width).identifiers

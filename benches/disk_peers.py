@@ -234,7 +234,7 @@ def show(work, data):
             cells += [f"{middle('read_kib'):.0f}", f"{used:.2f}", runs[-1]["setting"]]
             print(f"| {' | '.join(cells)} |")
         for key, value in kept.items():
-            if key.endswith(f" at {at}") and "why" in value:
+            if key.endswith(f" at {at}") and "setting" not in value and "why" in value:
                 print(f"\n{key.removesuffix(f' at {at}')}: {value['why']}")
         print(f"\ncontrol, 64 reads at once: {spread([line['control_iops'] for line in lines if line['at'] == at])} IOPS")
 

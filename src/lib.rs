@@ -145,8 +145,8 @@ pub use ringpool_index::{
     Answer, BuildError, BuildMemory, BuildOptions, BuildReport, CodesError, Component,
     ComponentFile, ComponentKind, Element, ExactProgress, FORMAT_VERSION, Hit, MAX_DIM, MAX_POINTS,
     Manifest, Metric, NoProgress, Order, ParseError, Patience, Phase, Placed, Progress, Quantizer,
-    Query, Rescore, Scratch, SearchError, SearchParams, Searches, Segment, SegmentError, Vectors,
-    VectorsError, build, exact_search, exact_search_while, without_wide_vectors,
+    Query, Rescore, Scratch, SearchError, SearchParams, Searches, Segment, SegmentError, Selection,
+    Vectors, VectorsError, build, exact_search, exact_search_while, without_wide_vectors,
 };
 pub use ringpool_uring::{EngineChoice, Rung};
 pub use verify::verify;

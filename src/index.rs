@@ -1,21 +1,34 @@
 //! An open segment with what it is read through: where pool, engine, mapping and index meet.
+//!
+//! What is open is a snapshot that never changes. A component that moves makes another one, which
+//! shares all else with it; searches end on the one that they began with, and the last of them
+//! takes what has left the pool with it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ringpool_bufferpool::{Pool, PoolFile};
 use ringpool_index::{ComponentKind, Hit, Manifest, Scratch, SearchParams, Segment};
 
-use crate::opening::{Opened, Opening};
+use crate::opening::{EngineReport, Held, Opening};
 use crate::together::{Through, Together};
 use crate::warm::Pooled;
-use crate::{BackendStats, Error, OpenOptions, Placement, shares};
+use crate::{BackendStats, Error, OpenOptions, Placement};
 
-/// A segment that is open for searching. Any number of threads may search it.
+/// A segment that is open for searching. Any number of threads may search it, also while its
+/// components change their places.
 pub struct Index {
-    segment: Segment,
-    placement: Placement,
-    opened: Opened,
+    together: Arc<Together>,
+    open: RwLock<Arc<Open>>,
+}
+
+/// An open segment as it is between two changes.
+#[derive(Clone)]
+pub(crate) struct Open {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) held: Vec<Held>,
+    engine: Option<EngineReport>,
 }
 
 impl Index {
@@ -31,9 +44,7 @@ impl Index {
     /// cannot be where it is put.
     pub fn open(dir: impl AsRef<Path>, options: &OpenOptions) -> Result<Self, Error> {
         let dir = dir.as_ref();
-        let index = Self::open_with(dir, &mut Together::new(&[dir], options, None, None)?)?;
-        shares::promise(std::slice::from_ref(&index))?;
-        Ok(index)
+        Self::open_alone(dir, &Together::new(&[dir], options, None, None)?)
     }
 
     /// Opens as [`open`](Self::open) does, and reads the originals through what `through` makes of
@@ -44,10 +55,10 @@ impl Index {
     pub fn open_through(
         dir: impl AsRef<Path>,
         options: &OpenOptions,
-        through: Through<'_>,
+        through: Through,
     ) -> Result<Self, Error> {
         let dir = dir.as_ref();
-        Self::open_with(dir, &mut Together::new(&[dir], options, None, Some(through))?)
+        Self::open_alone(dir, &Together::new(&[dir], options, None, Some(through))?)
     }
 
     /// Opens the segment in `dir` with its originals in `pool`, and what else `options` put in one.
@@ -66,34 +77,40 @@ impl Index {
         options: &OpenOptions,
     ) -> Result<Self, Error> {
         let dir = dir.as_ref();
-        Self::open_with(dir, &mut Together::new(&[dir], options, Some(pool), None)?)
+        Self::open_alone(dir, &Together::new(&[dir], options, Some(pool), None)?)
     }
 
-    pub(crate) fn open_with(dir: &Path, together: &mut Together<'_>) -> Result<Self, Error> {
+    fn open_alone(dir: &Path, together: &Arc<Together>) -> Result<Self, Error> {
+        let _changing = together.change();
+        let index = Self::open_beside(dir, together)?;
+        together.moved(&[], &index.now().all_pooled())?;
+        Ok(index)
+    }
+
+    /// Opens the segment in `dir` beside what else is open `together`, which is to be told what
+    /// [moved](Together::moved) into the pool.
+    pub(crate) fn open_beside(dir: &Path, together: &Arc<Together>) -> Result<Self, Error> {
         let mut opening = Opening::new(together, &Manifest::read(dir)?)?;
-        // What fails within a component's opener and is no storage error is told from here.
-        let mut refused = None;
-        let segment = Segment::open(dir, &mut |file| {
-            opening.place(file).map_err(|error| match error {
-                Error::Storage(error) => error,
-                other => {
-                    let path: Arc<str> = file.path.display().to_string().into();
-                    let said = ringpool_storage::Error::not_pages(&path, other.to_string());
-                    refused = Some(other);
-                    said
-                }
-            })
-        });
-        if let Some(error) = refused {
-            return Err(error);
-        }
-        let (segment, placement) = (segment?, opening.placement());
-        Ok(Self { segment, placement, opened: opening.end()? })
+        let segment = opening.run(|place| Segment::open(dir, place))?;
+        let (held, engine) = opening.end()?;
+        let open = RwLock::new(Arc::new(Open { segment: Arc::new(segment), held, engine }));
+        Ok(Self { together: together.clone(), open })
     }
 
-    /// The segment, for searching with a scratch of one's own.
-    pub fn segment(&self) -> &Segment {
-        &self.segment
+    /// What is open now.
+    pub(crate) fn now(&self) -> Arc<Open> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What it is open together with.
+    pub(crate) fn together(&self) -> &Arc<Together> {
+        &self.together
+    }
+
+    /// The segment as it is open now, for searching with a scratch of one's own. Components that
+    /// move later do not move in it: who keeps it for long keeps what they were read through.
+    pub fn segment(&self) -> Arc<Segment> {
+        self.now().segment.clone()
     }
 
     /// The points nearest to `query`. A thread that searches often keeps a [`Scratch`] and uses
@@ -102,70 +119,89 @@ impl Index {
     /// # Errors
     /// When the query or a parameter is no use, or a page could not be had.
     pub fn search(&self, query: &[f32], params: &SearchParams) -> Result<Vec<Hit>, Error> {
-        Ok(self.segment.search(query, params, &mut Scratch::default())?)
+        Ok(self.segment().search(query, params, &mut Scratch::default())?)
     }
 
     /// Where its components are. Nothing is said of codes where walks read the originals.
     pub fn placement(&self) -> Placement {
-        self.placement
+        let mut placement = Placement::default();
+        for held in &self.now().held {
+            match held.kind {
+                ComponentKind::Graph => placement.graph = Some(held.place),
+                ComponentKind::Codes(_) => placement.codes = Some(held.place),
+                ComponentKind::Vectors => placement.vectors = Some(held.place),
+                ComponentKind::Ids => {}
+            }
+        }
+        placement
     }
 
     /// What the budget comes to, in bytes. The pool alone keeps it; for the others it says what a
     /// pool would have had.
     pub fn memory_budget_bytes(&self) -> u64 {
-        self.opened.memory_budget_bytes
+        self.together.memory_budget_bytes
     }
 
-    /// The files that are read by page. Where none is, that of the originals.
-    pub fn paged_files(&self) -> &[PathBuf] {
-        &self.opened.paged_files
+    /// The files that are read by page, and that of the originals.
+    pub fn paged_files(&self) -> Vec<PathBuf> {
+        let open = self.now();
+        let paged = open.held.iter().filter(|held| held.is_read_by_page());
+        paged.map(|held| held.path.clone()).collect()
     }
 
     /// The pool, where something is in one.
-    pub fn pool(&self) -> Option<&Pool> {
-        self.opened.pool.as_ref()
+    pub fn pool(&self) -> Option<Pool> {
+        self.now().pooled().next().and_then(|_| self.together.pool())
     }
 
     /// The originals as a file of the pool, where they are in one: for its statistics, and for
     /// its share of the pool.
-    pub fn originals(&self) -> Option<&PoolFile> {
-        self.pooled_originals().map(|pooled| &*pooled.file)
+    pub fn originals(&self) -> Option<Arc<PoolFile>> {
+        self.now().originals().map(|pooled| pooled.file.clone())
     }
 
     /// The components that are in the pool.
-    pub fn pool_files(&self) -> impl Iterator<Item = (ComponentKind, &PoolFile)> {
-        self.opened.pooled.iter().map(|pooled| (pooled.kind, &*pooled.file))
+    pub fn pool_files(&self) -> Vec<(ComponentKind, Arc<PoolFile>)> {
+        self.now().pooled().map(|one| (one.kind, one.file.clone())).collect()
     }
 
-    pub(crate) fn pooled(&self) -> &[Pooled] {
-        &self.opened.pooled
-    }
-
-    pub(crate) fn pooled_originals(&self) -> Option<&Pooled> {
-        self.opened.pooled.iter().find(|pooled| pooled.kind == ComponentKind::Vectors)
-    }
-
-    /// What was done since the index was opened; a pool, also for others.
+    /// What was done since the index was opened, also for those that it was opened together with;
+    /// by a pool, also for others.
     pub fn stats(&self) -> BackendStats {
-        let Opened { engine, pool, .. } = &self.opened;
-        let engine = engine.as_ref();
-        let stats = pool.as_ref().map(Pool::stats);
+        let open = self.now();
+        let engine = open.engine.as_ref();
+        let stats = self.pool().map(|pool| pool.stats());
+        let is_direct = open.held.iter().any(|held| held.place == crate::Place::Direct);
+        // Relaxed: a count.
+        let direct = self.together.direct_reads.load(Ordering::Relaxed);
+        let direct = (is_direct || direct > 0).then_some(direct);
         let pool_reads = stats.map(|stats| stats.reads);
-        let reads = [pool_reads, self.direct_reads()].into_iter().flatten().reduce(|a, b| a + b);
         BackendStats {
             direct_io: engine.map(|engine| engine.direct),
             engine: engine.map(|engine| engine.name.clone()),
             rung: engine.map(|engine| engine.rung),
             engine_reason: engine.map(|engine| format!("{}: {}", engine.rung, engine.reason)),
-            reads,
+            reads: [pool_reads, direct].into_iter().flatten().reduce(|a, b| a + b),
             hits: stats.map(|stats| stats.hits),
             misses: stats.map(|stats| stats.misses),
             evictions: stats.map(|stats| stats.evictions),
         }
     }
+}
 
-    /// Pages that were read straight from the disk, where something is.
-    pub(crate) fn direct_reads(&self) -> Option<u64> {
-        self.opened.unpooled.iter().map(|file| file.reads()).reduce(|a, b| a + b)
+impl Open {
+    /// The components that are in the pool.
+    pub(crate) fn pooled(&self) -> impl Iterator<Item = &Arc<Pooled>> {
+        self.held.iter().filter_map(|held| held.pooled.as_ref())
+    }
+
+    /// The originals, where they are in the pool.
+    pub(crate) fn originals(&self) -> Option<&Pooled> {
+        let is_originals = |one: &&Arc<Pooled>| one.kind == ComponentKind::Vectors;
+        self.pooled().find(is_originals).map(|one| &**one)
+    }
+
+    pub(crate) fn all_pooled(&self) -> Vec<Arc<Pooled>> {
+        self.pooled().cloned().collect()
     }
 }

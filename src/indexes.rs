@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ringpool_bufferpool::Pool;
 use ringpool_index::{
@@ -10,12 +11,20 @@ use ringpool_index::{
 };
 
 use crate::together::Together;
-use crate::{BackendStats, Error, Index, OpenOptions, shares};
+use crate::{BackendStats, Error, Index, OpenOptions};
 
 /// Segments of like vectors that are open together: with one engine, one budget, and one pool for
 /// all that is in one. The ids of the second follow those of the first, and so on.
 pub struct Indexes {
-    indexes: Vec<Index>,
+    together: Arc<Together>,
+    members: RwLock<Arc<[Arc<Index>]>>,
+}
+
+/// Segments as they were open together at one moment. Searches of it see nothing of what changes
+/// later.
+#[derive(Clone)]
+pub struct Snapshot {
+    segments: Vec<Arc<Segment>>,
     /// The first id of each.
     firsts: Vec<u32>,
 }
@@ -29,31 +38,110 @@ impl Indexes {
     /// cannot be searched together; [`Error::TooManyPoints`].
     pub fn open<P: AsRef<Path>>(dirs: &[P], options: &OpenOptions) -> Result<Self, Error> {
         let dirs: Vec<&Path> = dirs.iter().map(AsRef::as_ref).collect();
-        let mut together = Together::new(&dirs, options, None, None)?;
-        let opened = dirs.iter().map(|dir| Index::open_with(dir, &mut together));
-        let indexes = opened.collect::<Result<Vec<_>, _>>()?;
-        shares::promise(&indexes)?;
-        let (mut firsts, mut points) = (Vec::with_capacity(indexes.len()), 0);
-        for index in &indexes {
-            firsts.push(u32::try_from(points).map_err(|_| Error::TooManyPoints { points })?);
-            points += index.segment().manifest().points as u64;
-        }
-        if points > u64::from(u32::MAX) {
-            return Err(Error::TooManyPoints { points });
-        }
-        let together = Self { indexes, firsts };
-        together.searches(1)?; // Whether they are alike.
-        Ok(together)
+        let together = Together::new(&dirs, options, None, None)?;
+        let changing = together.change();
+        let opened = dirs.iter().map(|dir| Index::open_beside(dir, &together).map(Arc::new));
+        let members: Arc<[Arc<Index>]> = opened.collect::<Result<_, _>>()?;
+        Snapshot::of(&members)?.searches(1)?; // Whether they are alike.
+        let pooled: Vec<_> = members.iter().flat_map(|index| index.now().all_pooled()).collect();
+        together.moved(&[], &pooled)?;
+        drop(changing);
+        Ok(Self { together, members: RwLock::new(members) })
     }
 
     /// Each of them.
-    pub fn all(&self) -> &[Index] {
-        &self.indexes
+    pub fn all(&self) -> Arc<[Arc<Index>]> {
+        self.members.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All of them as they are open now, for searching.
+    ///
+    /// # Errors
+    /// [`Error::TooManyPoints`].
+    pub fn snapshot(&self) -> Result<Snapshot, Error> {
+        Snapshot::of(&self.all())
     }
 
     /// How many points they have together.
     pub fn points(&self) -> usize {
-        self.segments().map(|segment| segment.manifest().points).sum()
+        self.all().iter().map(|index| index.segment().manifest().points).sum()
+    }
+
+    /// The points nearest to `query` of all segments. Who searches often keeps the
+    /// [`searches`](Snapshot::searches) of a [snapshot](Self::snapshot).
+    ///
+    /// # Errors
+    /// When the query or a parameter is no use, or a page could not be had.
+    pub fn search(&self, query: &[f32], params: &SearchParams) -> Result<Vec<Hit>, Error> {
+        self.snapshot()?.search(query, params)
+    }
+
+    /// For each query the `k` points nearest to it of all segments, by measuring all, as
+    /// [`Segment::exact_search`] does.
+    ///
+    /// # Errors
+    /// As those of `Segment::exact_search`.
+    pub fn exact_search(
+        &self,
+        queries: &Vectors,
+        k: usize,
+        progress: &mut ExactProgress<'_>,
+    ) -> Result<Vec<Vec<Hit>>, Error> {
+        self.snapshot()?.exact_search(queries, k, progress)
+    }
+
+    /// What the budget comes to, in bytes, as [`Index::memory_budget_bytes`].
+    pub fn memory_budget_bytes(&self) -> u64 {
+        self.together.memory_budget_bytes
+    }
+
+    /// The memory that their resident components take, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        self.all().iter().map(|index| index.segment().resident_bytes()).sum()
+    }
+
+    /// The files that are read by page, as [`Index::paged_files`].
+    pub fn paged_files(&self) -> Vec<PathBuf> {
+        self.all().iter().flat_map(|index| index.paged_files()).collect()
+    }
+
+    /// The pool that they share, where something is in one.
+    pub fn pool(&self) -> Option<Pool> {
+        self.all().iter().find_map(|index| index.pool())
+    }
+
+    /// What was done since they were opened.
+    pub fn stats(&self) -> BackendStats {
+        // What was read, through the pool and past it, is counted for all together.
+        let all = self.all();
+        let speaks = |index: &&Arc<Index>| index.pool().is_some();
+        let index = all.iter().find(speaks).or(all.first());
+        index.map_or_else(BackendStats::default, |index| index.stats())
+    }
+}
+
+impl Snapshot {
+    fn of(indexes: &[Arc<Index>]) -> Result<Self, Error> {
+        let segments: Vec<Arc<Segment>> = indexes.iter().map(|index| index.segment()).collect();
+        let (mut firsts, mut points) = (Vec::with_capacity(segments.len()), 0);
+        for segment in &segments {
+            firsts.push(u32::try_from(points).map_err(|_| Error::TooManyPoints { points })?);
+            points += segment.manifest().points as u64;
+        }
+        if points > u64::from(u32::MAX) {
+            return Err(Error::TooManyPoints { points });
+        }
+        Ok(Self { segments, firsts })
+    }
+
+    /// Each of the segments.
+    pub fn segments(&self) -> &[Arc<Segment>] {
+        &self.segments
+    }
+
+    /// How many points they have together.
+    pub fn points(&self) -> usize {
+        self.segments.iter().map(|segment| segment.manifest().points).sum()
     }
 
     /// The id of a hit, by the segment that [`Answer::segments`] names and its id there.
@@ -75,7 +163,8 @@ impl Indexes {
     /// # Errors
     /// As those of [`Searches::new`].
     pub fn searches(&self, in_flight: usize) -> Result<Searches<'_>, SearchError> {
-        Searches::new(&self.segments().collect::<Vec<_>>(), in_flight)
+        let segments: Vec<&Segment> = self.segments.iter().map(|segment| &**segment).collect();
+        Searches::new(&segments, in_flight)
     }
 
     /// The points nearest to `query` of all segments. Who searches often keeps
@@ -104,7 +193,7 @@ impl Indexes {
     ) -> Result<Vec<Vec<Hit>>, Error> {
         let mut nearest = vec![Vec::new(); queries.len()];
         let (mut done, all) = (0, self.points() as u64);
-        for (segment, number) in self.segments().zip(0..) {
+        for (segment, number) in self.segments.iter().zip(0..) {
             let points = segment.manifest().points as u64;
             let mut further = |own: u64, of: u64| -> ControlFlow<()> {
                 progress(done + own * points / of.max(1), all)
@@ -121,44 +210,12 @@ impl Indexes {
         }
         Ok(nearest)
     }
-
-    /// What the budget comes to, in bytes, as [`Index::memory_budget_bytes`].
-    pub fn memory_budget_bytes(&self) -> u64 {
-        self.indexes.first().map_or(0, Index::memory_budget_bytes)
-    }
-
-    /// The memory that their resident components take, in bytes.
-    pub fn resident_bytes(&self) -> u64 {
-        self.segments().map(Segment::resident_bytes).sum()
-    }
-
-    /// The files that are read by page, as [`Index::paged_files`].
-    pub fn paged_files(&self) -> Vec<PathBuf> {
-        self.indexes.iter().flat_map(Index::paged_files).cloned().collect()
-    }
-
-    /// The pool that they share, where something is in one.
-    pub fn pool(&self) -> Option<&Pool> {
-        self.indexes.iter().find_map(Index::pool)
-    }
-
-    /// What was done since they were opened.
-    pub fn stats(&self) -> BackendStats {
-        let stats = self.indexes.first().map(Index::stats).unwrap_or_default();
-        // The pool is one for all, what is read past it is counted by each.
-        let others = self.indexes.iter().skip(1).filter_map(Index::direct_reads);
-        let reads = stats.reads.into_iter().chain(others).reduce(|a, b| a + b);
-        BackendStats { reads, ..stats }
-    }
-
-    fn segments(&self) -> impl Iterator<Item = &Segment> {
-        self.indexes.iter().map(Index::segment)
-    }
 }
 
 /// One alone.
 impl From<Index> for Indexes {
     fn from(index: Index) -> Self {
-        Self { indexes: vec![index], firsts: vec![0] }
+        let together = index.together().clone();
+        Self { together, members: RwLock::new([Arc::new(index)].into()) }
     }
 }

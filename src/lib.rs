@@ -135,7 +135,7 @@ pub use ringpool_uring as uring;
 pub use backend::{Backend, BackendError, BackendStats, OpenOptions};
 pub use error::Error;
 pub use index::Index;
-pub use indexes::Indexes;
+pub use indexes::{Indexes, Snapshot};
 pub use memory::{Memory, MemoryError};
 pub use placement::{Place, Placement, PlacementError};
 pub use ringpool_compat_mmap::{Advice, MmapOptions, Verify};
@@ -149,6 +149,7 @@ pub use ringpool_index::{
     Vectors, VectorsError, build, exact_search, exact_search_while, without_wide_vectors,
 };
 pub use ringpool_uring::{EngineChoice, Rung};
+pub use together::Through;
 pub use verify::verify;
 
 /// The README's example must compile.

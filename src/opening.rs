@@ -3,36 +3,35 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ringpool_bufferpool::Pool;
 use ringpool_compat_mmap::MmapSource;
-use ringpool_index::{ComponentFile, ComponentKind, Manifest, Placed, Quantizer};
+use ringpool_index::{ComponentFile, ComponentKind, Manifest, Placed, Quantizer, SegmentError};
 use ringpool_storage::{MemorySource, PageNo, PageSource};
 use ringpool_uring::{DirectIo, OpenedFile, Rung};
 
 use crate::together::{Together, walked_by};
 use crate::unpooled::Unpooled;
 use crate::warm::Pooled;
-use crate::{Error, Place, Placement};
+use crate::{Error, Place};
 
 /// Opens one component of a segment after another.
-pub(crate) struct Opening<'t, 'a> {
-    together: &'t mut Together<'a>,
+pub(crate) struct Opening<'t> {
+    together: &'t Together,
     /// What searches are to walk by.
     codes: Quantizer,
-    mapped: Vec<Arc<MmapSource>>,
-    opened: Opened,
+    held: Vec<Held>,
+    engine: Option<EngineReport>,
+    /// What failed within a component's opener and is no storage error.
+    refused: Option<Error>,
 }
 
-/// What an open index keeps beside its segment.
-#[derive(Default)]
-pub(crate) struct Opened {
-    pub(crate) paged_files: Vec<PathBuf>,
-    pub(crate) memory_budget_bytes: u64,
-    pub(crate) pool: Option<Pool>,
-    pub(crate) pooled: Vec<Pooled>,
-    /// What is read straight from the disk.
-    pub(crate) unpooled: Vec<Arc<Unpooled>>,
-    pub(crate) engine: Option<EngineReport>,
+/// What an open index keeps of a component beside its segment.
+#[derive(Clone)]
+pub(crate) struct Held {
+    pub(crate) kind: ComponentKind,
+    pub(crate) place: Place,
+    pub(crate) path: PathBuf,
+    pub(crate) pooled: Option<Arc<Pooled>>,
+    pub(crate) mapped: Option<Arc<MmapSource>>,
 }
 
 /// How pages are read.
@@ -44,93 +43,117 @@ pub(crate) struct EngineReport {
     pub(crate) direct: bool,
 }
 
-impl<'t, 'a> Opening<'t, 'a> {
-    pub(crate) fn new(together: &'t mut Together<'a>, manifest: &Manifest) -> Result<Self, Error> {
-        let codes = walked_by(together.options, manifest)?;
-        Ok(Self { together, codes, mapped: Vec::new(), opened: Opened::default() })
+impl Held {
+    /// Whether searches read it by page, or it is the originals, which a mapping or a pool would.
+    pub(crate) fn is_read_by_page(&self) -> bool {
+        let is_loaded = matches!(self.place, Place::Resident | Place::Inlined);
+        !is_loaded || self.kind == ComponentKind::Vectors
+    }
+}
+
+/// Says where a component's file is to be.
+type Placing<'p> = dyn FnMut(&ComponentFile) -> ringpool_storage::Result<Placed> + 'p;
+
+impl<'t> Opening<'t> {
+    pub(crate) fn new(together: &'t Together, manifest: &Manifest) -> Result<Self, Error> {
+        let codes = walked_by(&together.options, manifest)?;
+        Ok(Self { together, codes, held: Vec::new(), engine: None, refused: None })
     }
 
-    fn place_of(&self, kind: ComponentKind) -> Option<Place> {
-        self.together.place_of(kind, self.codes)
-    }
-
-    /// Where everything goes.
-    pub(crate) fn placement(&self) -> Placement {
-        Placement {
-            graph: self.place_of(ComponentKind::Graph),
-            codes: match self.codes {
-                Quantizer::None => None,
-                codes => self.place_of(ComponentKind::Codes(codes)),
-            },
-            vectors: self.place_of(ComponentKind::Vectors),
+    /// Runs `open` with what places the components that it comes to.
+    pub(crate) fn run<T>(
+        &mut self,
+        open: impl FnOnce(&mut Placing<'_>) -> Result<T, SegmentError>,
+    ) -> Result<T, Error> {
+        let opened = open(&mut |file| {
+            self.place(file).map_err(|error| match error {
+                Error::Storage(error) => error,
+                other => {
+                    let path: Arc<str> = file.path.display().to_string().into();
+                    let said = ringpool_storage::Error::not_pages(&path, other.to_string());
+                    self.refused = Some(other);
+                    said
+                }
+            })
+        });
+        match self.refused.take() {
+            Some(error) => Err(error),
+            None => Ok(opened?),
         }
     }
 
-    pub(crate) fn place(&mut self, file: &ComponentFile) -> Result<Placed, Error> {
-        let Some(place) = self.place_of(file.kind) else { return Ok(Placed::Left) };
+    fn place(&mut self, file: &ComponentFile) -> Result<Placed, Error> {
+        let Some(place) = self.together.place_of(file.kind, self.codes) else {
+            return Ok(Placed::Left);
+        };
+        let (kind, path) = (file.kind, file.path.clone());
+        let mut held = Held { kind, place, path, pooled: None, mapped: None };
+        let placed = self.put(file, place, &mut held)?;
+        self.held.push(held);
+        Ok(placed)
+    }
+
+    fn put(
+        &mut self,
+        file: &ComponentFile,
+        place: Place,
+        held: &mut Held,
+    ) -> Result<Placed, Error> {
         let are_originals = file.kind == ComponentKind::Vectors;
-        if are_originals || !matches!(place, Place::Resident | Place::Inlined) {
-            self.opened.paged_files.push(file.path.clone());
-        }
+        let through = self.together.through.as_ref().filter(|_| are_originals);
         let source: Arc<dyn PageSource> = match place {
             Place::Resident | Place::Inlined => {
-                let source = Arc::new(self.unpooled(file)?);
-                match (self.together.through, place) {
+                let source = Arc::new(self.loading(file)?);
+                match (through, place) {
                     // What is loaded is not asked for by page.
-                    (Some(_), _) if are_originals => Arc::new(in_memory(file, &*source)?),
-                    (_, Place::Inlined) => return Ok(Placed::Inlined(source)),
-                    _ => return Ok(Placed::Resident(source)),
+                    (Some(_), _) => Arc::new(in_memory(file, &*source)?),
+                    (None, Place::Inlined) => return Ok(Placed::Inlined(source)),
+                    (None, _) => return Ok(Placed::Resident(source)),
                 }
             }
-            Place::Pool => self.pooled(file)?,
+            Place::Pool => {
+                let opened = self.together.engine.open(&file.path, file.page_size)?;
+                self.report(&opened);
+                let pooled = self.together.attach(opened.device, file)?;
+                held.pooled.insert(pooled).file.clone()
+            }
             Place::Mmap => {
                 let (path, checksums) = (&file.path, Some(file.checksums.clone()));
                 let mmap = self.together.options.mmap;
                 let source = MmapSource::open(path, file.page_size, checksums, mmap)?;
-                let source = Arc::new(source);
-                self.mapped.push(source.clone());
-                source
+                held.mapped.insert(Arc::new(source)).clone()
             }
             Place::Direct => {
-                let source = Arc::new(self.unpooled(file)?);
-                self.report(source.opened());
-                self.opened.unpooled.push(source.clone());
-                source
+                let reads = self.together.direct_reads.clone();
+                let opened = self.together.engine.open(&file.path, file.page_size)?;
+                self.report(&opened);
+                Arc::new(Unpooled::counting(opened, file.checksums.clone(), reads))
             }
         };
-        Ok(Placed::Paged(match self.together.through.filter(|_| are_originals) {
+        Ok(Placed::Paged(match through {
             Some(through) => through(source),
             None => source,
         }))
     }
 
-    /// What an open segment keeps, once all components were placed and the segment has loaded what
+    /// What an open index keeps, once all components were placed and the segment has loaded what
     /// it keeps of those that are paged: a mapping holds nothing of that any more.
-    pub(crate) fn end(self) -> Result<Opened, Error> {
-        self.mapped.iter().try_for_each(|source| source.let_go())?;
-        let memory_budget_bytes = self.together.memory_budget_bytes;
-        Ok(Opened { memory_budget_bytes, ..self.opened })
+    pub(crate) fn end(self) -> Result<(Vec<Held>, Option<EngineReport>), Error> {
+        let mapped = self.held.iter().filter_map(|held| held.mapped.as_ref());
+        mapped.map(|source| source.let_go()).collect::<Result<(), _>>()?;
+        Ok((self.held, self.engine))
     }
 
-    fn unpooled(&self, file: &ComponentFile) -> Result<Unpooled, Error> {
+    /// A file that is read once, and kept elsewhere.
+    fn loading(&self, file: &ComponentFile) -> Result<Unpooled, Error> {
         let opened = self.together.engine.open(&file.path, file.page_size)?;
-        Ok(Unpooled::new(opened, file.checksums.clone()))
-    }
-
-    fn pooled(&mut self, file: &ComponentFile) -> Result<Arc<dyn PageSource>, Error> {
-        let opened = self.together.engine.open(&file.path, file.page_size)?;
-        self.report(&opened);
-        let (kind, key) = (file.kind, file.checksums.key());
-        let file = self.together.attach(opened.device, file)?;
-        self.opened.pool = self.together.pool.clone();
-        self.opened.pooled.push(Pooled { kind, file: file.clone(), key });
-        Ok(file)
+        Ok(Unpooled::counting(opened, file.checksums.clone(), Arc::default()))
     }
 
     fn report(&mut self, opened: &OpenedFile) {
         let direct = opened.direct_io == DirectIo::Yes;
         let (name, reason) = (opened.engine.to_string(), opened.reason.clone());
-        self.opened.engine = Some(EngineReport { name, rung: opened.rung, reason, direct });
+        self.engine = Some(EngineReport { name, rung: opened.rung, reason, direct });
     }
 }
 

@@ -6,44 +6,59 @@
 //! So the graph is sure of as many frames as it can use, up to half of them, and the codes of up to
 //! half of the rest. What is not sure is fought for by all.
 
-use ringpool_bufferpool::{Pool, Share};
+use std::sync::Arc;
+
+use ringpool_bufferpool::{Pool, PoolError};
 use ringpool_index::ComponentKind;
 use ringpool_storage::PageSource;
 
 use crate::warm::Pooled;
-use crate::{Error, Index};
 
-/// Promises frames of the pool of `indexes`, which were opened together: to the files of a kind by
-/// their length. Where only one kind is in the pool there is nobody to promise them against.
-pub(crate) fn promise(indexes: &[Index]) -> Result<(), Error> {
-    let Some(pool) = indexes.iter().find_map(Index::pool) else { return Ok(()) };
-    let files = indexes.iter().flat_map(Index::pooled);
+/// Promises frames of `pool` to `files`, all that are to be in it: to those of a kind by their
+/// length. Where only one kind is in the pool there is nobody to promise them against. Nothing is
+/// sure any more to those that have `left`.
+pub(crate) fn promise(
+    pool: &Pool,
+    left: &[Arc<Pooled>],
+    files: &[Arc<Pooled>],
+) -> Result<(), PoolError> {
+    let before = left.iter().map(|one| (one, 0));
+    let mut floors: Vec<(&Arc<Pooled>, u64)> = before.chain(floors(pool, files)).collect();
+    // First who has less from now on: what it gives up the others may get.
+    floors.sort_by_key(|(one, floor)| *floor > one.floor_bytes());
+    for (one, floor) in floors {
+        one.set_floor_bytes(floor)?;
+    }
+    Ok(())
+}
+
+/// What each of `files` is to be sure of, in bytes.
+fn floors<'f>(
+    pool: &Pool,
+    files: &'f [Arc<Pooled>],
+) -> impl Iterator<Item = (&'f Arc<Pooled>, u64)> {
     let pages_of = |is_kind: fn(ComponentKind) -> bool| {
-        let those = files.clone().filter(|pooled| is_kind(pooled.kind));
+        let those = files.iter().filter(|pooled| is_kind(pooled.kind));
         those.map(|pooled| pooled.file.page_count()).sum::<u64>()
     };
     let (graph, codes) = (pages_of(is_graph), pages_of(is_codes));
     let all = pages_of(|_| true);
-    if all == graph || all == codes || graph + codes == 0 {
-        return Ok(());
-    }
+    let is_contested = all != graph && all != codes;
     let stats = pool.stats();
     let usable = (stats.frames - stats.retired) as u64;
     let spare = usable.saturating_sub(u64::from(Pool::MIN_FRAMES));
     let to_graph = graph.min(spare / 2);
     let to_codes = codes.min((spare - to_graph) / 2);
-    for Pooled { kind, file, .. } in files {
-        let (promised, of) = match *kind {
-            kind if is_graph(kind) => (to_graph, graph),
-            kind if is_codes(kind) => (to_codes, codes),
-            _ => continue,
+    files.iter().map(move |pooled| {
+        let (promised, of) = match pooled.kind {
+            kind if is_graph(kind) && is_contested => (to_graph, graph),
+            kind if is_codes(kind) && is_contested => (to_codes, codes),
+            _ => (0, 1),
         };
         // Rounded down, so that together they are no more than was promised.
-        let frames = u128::from(promised) * u128::from(file.page_count()) / u128::from(of);
-        let floor_bytes = frames as u64 * Pool::frame_bytes(file.page_size());
-        file.set_share(Share::default().floor_bytes(floor_bytes))?;
-    }
-    Ok(())
+        let frames = u128::from(promised) * u128::from(pooled.file.page_count()) / u128::from(of);
+        (pooled, frames as u64 * Pool::frame_bytes(pooled.file.page_size()))
+    })
 }
 
 fn is_graph(kind: ComponentKind) -> bool {

@@ -1,30 +1,38 @@
-//! What segments that are opened together share: an engine, a budget, and one pool for all of
-//! their components that are to be in one.
+//! What segments that are opened together share for as long as one of them is open: an engine, a
+//! budget, and one pool for all of their components that are in one.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use ringpool_bufferpool::{Pool, PoolError, PoolFile, PoolOptions};
 use ringpool_index::{Component, ComponentFile, ComponentKind, Manifest, Quantizer};
 use ringpool_storage::{PageDevice, PageSize, PageSource};
 use ringpool_uring::Engine;
 
-use crate::{Backend, Error, Memory, OpenOptions, Place};
+use crate::warm::Pooled;
+use crate::{Backend, Error, Memory, OpenOptions, Place, shares};
 
 /// What the originals are read through, made of their backend.
-pub(crate) type Through<'a> = &'a dyn Fn(Arc<dyn PageSource>) -> Arc<dyn PageSource>;
+pub type Through = Arc<dyn Fn(Arc<dyn PageSource>) -> Arc<dyn PageSource> + Send + Sync>;
 
-pub(crate) struct Together<'a> {
-    pub(crate) options: &'a OpenOptions,
-    pub(crate) through: Option<Through<'a>>,
+pub(crate) struct Together {
+    pub(crate) options: OpenOptions,
+    pub(crate) through: Option<Through>,
     pub(crate) engine: Engine,
     /// Once there is something in it.
-    pub(crate) pool: Option<Pool>,
+    pool: Mutex<Option<Pool>>,
+    /// What is in the pool now; what searches still read that began before a change is not.
+    pooled: Mutex<Vec<Weak<Pooled>>>,
     pub(crate) memory_budget_bytes: u64,
     /// What a pool for all that goes there needs at least.
     least_bytes: u64,
     /// Whether the pool is somebody else's.
     is_shared: bool,
+    /// Pages that were read straight from the disk by searches.
+    pub(crate) direct_reads: Arc<AtomicU64>,
+    /// Whoever changes what is open has this.
+    changing: Mutex<()>,
 }
 
 /// How many pages of a segment are where.
@@ -35,22 +43,25 @@ struct Pages {
     originals: u64,
 }
 
-impl<'a> Together<'a> {
-    /// For the segments in `dirs`.
+impl Together {
+    /// For the segments in `dirs`, and for those that come later.
     pub(crate) fn new(
         dirs: &[&Path],
-        options: &'a OpenOptions,
+        options: &OpenOptions,
         shared: Option<&Pool>,
-        through: Option<Through<'a>>,
-    ) -> Result<Self, Error> {
+        through: Option<Through>,
+    ) -> Result<Arc<Self>, Error> {
         let mut together = Self {
-            options,
+            options: *options,
             through,
             engine: Engine::start(options.engine)?,
-            pool: shared.cloned(),
+            pool: Mutex::new(shared.cloned()),
+            pooled: Mutex::default(),
             memory_budget_bytes: 0,
             least_bytes: 0,
             is_shared: shared.is_some(),
+            direct_reads: Arc::default(),
+            changing: Mutex::default(),
         };
         let (mut pages, mut page_size) = (Pages::default(), PageSize::KIB_4);
         for dir in dirs {
@@ -69,11 +80,11 @@ impl<'a> Together<'a> {
             (None, Some(memory)) => memory.resolve(paged_bytes),
             (None, None) => Memory::default_for(paged_bytes).max(together.least_bytes),
         };
-        Ok(together)
+        Ok(Arc::new(together))
     }
 
     fn count(&self, manifest: &Manifest, pages: &mut Pages) -> Result<(), Error> {
-        let codes = walked_by(self.options, manifest)?;
+        let codes = walked_by(&self.options, manifest)?;
         for &Component { kind, pages: count, .. } in &manifest.components {
             let Some(place) = self.place_of(kind, codes) else { continue };
             pages.pooled += if place == Place::Pool { count } else { 0 };
@@ -92,26 +103,58 @@ impl<'a> Together<'a> {
         }
     }
 
+    /// Held by whoever changes what is open, so that changes come one after the other.
+    pub(crate) fn change(&self) -> MutexGuard<'_, ()> {
+        locked(&self.changing)
+    }
+
+    /// The pool, where something is or was in one.
+    pub(crate) fn pool(&self) -> Option<Pool> {
+        locked(&self.pool).clone()
+    }
+
     /// Puts a file into the pool.
     pub(crate) fn attach(
-        &mut self,
+        &self,
         device: Arc<dyn PageDevice>,
         file: &ComponentFile,
-    ) -> Result<Arc<PoolFile>, Error> {
-        let pool = self.pool(file.page_size);
+    ) -> Result<Arc<Pooled>, Error> {
+        let pool = self.pool_of(file.page_size);
         let attached = pool.and_then(|pool| pool.attach(device, Some(file.checksums.clone())));
-        attached.map(Arc::new).map_err(|error| self.too_little(error))
+        let attached: Arc<PoolFile> =
+            attached.map(Arc::new).map_err(|error| self.too_little(error))?;
+        let (kind, key) = (file.kind, file.checksums.key());
+        Ok(Arc::new(Pooled::new(kind, attached, key)))
     }
 
     /// The pool that is shared, or else one for everything that is to be in one.
-    fn pool(&mut self, page_size: PageSize) -> Result<Pool, PoolError> {
-        if let Some(pool) = &self.pool {
+    fn pool_of(&self, page_size: PageSize) -> Result<Pool, PoolError> {
+        let mut pool = locked(&self.pool);
+        if let Some(pool) = &*pool {
             return Ok(pool.clone());
         }
         let memory_bytes = self.memory_budget_bytes;
-        let pool = Pool::new(&PoolOptions { memory_bytes, page_size, ..PoolOptions::default() })?;
-        self.pool = Some(pool.clone());
-        Ok(pool)
+        let new = Pool::new(&PoolOptions { memory_bytes, page_size, ..PoolOptions::default() })?;
+        Ok(pool.insert(new).clone())
+    }
+
+    /// From now on `came` are in the pool, and what `left` is there for old searches alone. The
+    /// frames that are sure are shared out anew, unless the pool is somebody else's.
+    pub(crate) fn moved(&self, left: &[Arc<Pooled>], came: &[Arc<Pooled>]) -> Result<(), Error> {
+        let mut pooled = locked(&self.pooled);
+        let stays = |one: &Weak<Pooled>| {
+            one.strong_count() > 0 && !left.iter().any(|left| one.as_ptr() == Arc::as_ptr(left))
+        };
+        let staying = pooled.iter().filter(|one| stays(one)).cloned();
+        let now: Vec<Weak<Pooled>> = staying.chain(came.iter().map(Arc::downgrade)).collect();
+        let files: Vec<Arc<Pooled>> = now.iter().filter_map(Weak::upgrade).collect();
+        if !self.is_shared
+            && let Some(pool) = self.pool()
+        {
+            shares::promise(&pool, left, &files)?;
+        }
+        *pooled = now;
+        Ok(())
     }
 
     /// What the pool of one file lacks is said for all that are in it.
@@ -124,6 +167,11 @@ impl<'a> Together<'a> {
         let (memory_bytes, minimum_bytes) = (self.memory_budget_bytes, self.least_bytes);
         Error::TooLittleMemory { memory_bytes, minimum_bytes }
     }
+}
+
+/// What these locks guard is whole whatever panicked while one was held.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The codes to walk by: those that are asked for, or the first that there are.

@@ -2,7 +2,7 @@
 //! kept elsewhere, and for who wants to know what a pool is worth.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ringpool_storage::{
     Checksums, DeviceGather, Gather, PageNo, PageSize, PageSource, ReadBuffer, Result,
@@ -19,22 +19,17 @@ pub(crate) struct Unpooled {
     checksums: Checksums,
     /// Those that no visit is using: in the end as many as there were ever visits at once.
     buffers: Mutex<Vec<ReadBuffer>>,
-    reads: AtomicU64,
+    reads: Arc<AtomicU64>,
 }
 
 impl Unpooled {
-    pub(crate) fn new(opened: OpenedFile, checksums: Checksums) -> Self {
-        Self { opened, checksums, buffers: Mutex::default(), reads: AtomicU64::new(0) }
-    }
-
-    /// How many pages were read.
-    pub(crate) fn reads(&self) -> u64 {
-        self.reads.load(Ordering::Relaxed)
-    }
-
-    /// The file as the engine has opened it.
-    pub(crate) fn opened(&self) -> &OpenedFile {
-        &self.opened
+    /// Counts the pages that it reads in `reads`.
+    pub(crate) fn counting(
+        opened: OpenedFile,
+        checksums: Checksums,
+        reads: Arc<AtomicU64>,
+    ) -> Self {
+        Self { opened, checksums, buffers: Mutex::default(), reads }
     }
 
     /// Runs `visit` with a buffer that nobody else uses meanwhile.
@@ -96,7 +91,8 @@ mod tests {
             let open = |specimen: &conformance::Specimen| -> Box<dyn PageSource> {
                 let engine = Engine::start(choice).unwrap();
                 let opened = engine.open(&specimen.path, specimen.page_size).unwrap();
-                Box::new(Unpooled::new(opened, specimen.checksums.clone()))
+                let checksums = specimen.checksums.clone();
+                Box::new(Unpooled::counting(opened, checksums, Arc::default()))
             };
             conformance::sources(dir.path(), &open);
             conformance::gathers(dir.path(), &open);

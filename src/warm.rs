@@ -2,8 +2,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use ringpool_bufferpool::{HotSet, PoolFile, Restoring};
+use ringpool_bufferpool::{HotSet, PoolError, PoolFile, Restoring, Share};
 use ringpool_index::ComponentKind;
 use ringpool_storage::FileKey;
 
@@ -14,6 +15,30 @@ pub(crate) struct Pooled {
     pub(crate) kind: ComponentKind,
     pub(crate) file: Arc<PoolFile>,
     pub(crate) key: FileKey,
+    /// What was promised to it last.
+    floor_bytes: AtomicU64,
+}
+
+impl Pooled {
+    pub(crate) fn new(kind: ComponentKind, file: Arc<PoolFile>, key: FileKey) -> Self {
+        Self { kind, file, key, floor_bytes: AtomicU64::new(0) }
+    }
+
+    /// What it is sure of, as far as it was promised here.
+    pub(crate) fn floor_bytes(&self) -> u64 {
+        self.floor_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Promises it so much. What was promised before is not touched where nothing changes, nor
+    /// what its owner has set meanwhile.
+    pub(crate) fn set_floor_bytes(&self, floor_bytes: u64) -> Result<(), PoolError> {
+        if floor_bytes != self.floor_bytes() {
+            self.file.set_share(Share::default().floor_bytes(floor_bytes))?;
+            // Relaxed: who promises holds a lock.
+            self.floor_bytes.store(floor_bytes, Ordering::Relaxed);
+        }
+        Ok(())
+    }
 }
 
 impl Index {
@@ -24,7 +49,7 @@ impl Index {
     /// # Errors
     /// When the file cannot be written.
     pub fn save_hot_set(&self, path: impl AsRef<Path>) -> Result<bool, Error> {
-        match self.pooled_originals() {
+        match self.now().originals() {
             Some(Pooled { file, key, .. }) => file.hot_set(*key).write(path)?,
             None => return Ok(false),
         }
@@ -38,7 +63,8 @@ impl Index {
     /// When the file cannot be read, is damaged, or belongs to another segment. The index is as
     /// good as before.
     pub fn restore_hot_set(&self, path: impl AsRef<Path>) -> Result<Option<Restoring>, Error> {
-        let Some(Pooled { file, key, .. }) = self.pooled_originals() else {
+        let open = self.now();
+        let Some(Pooled { file, key, .. }) = open.originals() else {
             return Ok(None);
         };
         Ok(Some(file.restore(HotSet::read(path, *key)?)?))

@@ -112,7 +112,8 @@ fn a_walk_through_pages_allocates_nothing_from_hop_to_hop_once_warm() {
         let memory = Some(memory.parse().unwrap());
         let options = OpenOptions { memory, place, ..OpenOptions::default() };
         let index = Index::open(&segment, &options).unwrap();
-        let mut searches = Searches::new(&[index.segment()], in_flight).unwrap();
+        let segment = index.segment();
+        let mut searches = Searches::new(&[&*segment], in_flight).unwrap();
         let mut pass = |ef| {
             let params = SearchParams { k: 10, ef, rescore: Rescore::Times(4.0) };
             let before = ALLOCATIONS.get();

@@ -68,7 +68,7 @@ impl Subject {
 
     /// All queries through `index`, on each thread `in_flight` at a time.
     fn run(&self, index: &Index, in_flight: usize) -> Vec<Result<Vec<Hit>, SearchError>> {
-        self.run_on(index.segment(), in_flight)
+        self.run_on(&index.segment(), in_flight)
     }
 
     fn run_on(&self, segment: &Segment, in_flight: usize) -> Vec<Result<Vec<Hit>, SearchError>> {
@@ -181,7 +181,7 @@ fn one_pool_is_for_all_that_is_in_it_and_its_share_is_of_that() {
     let bytes = |path: &PathBuf| fs::metadata(path).unwrap().len();
     assert_eq!(index.paged_files().len(), 3);
     assert_eq!(index.memory_budget_bytes(), index.paged_files().iter().map(bytes).sum::<u64>() / 2);
-    let in_pool: Vec<String> = index.pool_files().map(|(kind, _)| kind.name()).collect();
+    let in_pool: Vec<String> = index.pool_files().iter().map(|(kind, _)| kind.name()).collect();
     assert_eq!(in_pool.iter().collect::<HashSet<_>>().len(), 3, "{in_pool:?}");
     let all = subject.open(&OpenOptions { memory, ..OpenOptions::default() });
     assert!(index.segment().resident_bytes() < all.segment().resident_bytes() / 10);
@@ -189,7 +189,7 @@ fn one_pool_is_for_all_that_is_in_it_and_its_share_is_of_that() {
     let place = Placement { vectors: Some(Place::Direct), ..place };
     let part = subject.open(&OpenOptions { memory, place, ..OpenOptions::default() });
     assert!(part.memory_budget_bytes() < index.memory_budget_bytes());
-    assert!(part.originals().is_none() && part.pool_files().count() == 2);
+    assert!(part.originals().is_none() && part.pool_files().len() == 2);
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn in_the_fight_for_frames_the_graph_stays() {
         subject.run(&index, 8).into_iter().for_each(|found| assert_eq!(found.unwrap().len(), 10));
     }
     let stats = |name: &str| {
-        let mut files = index.pool_files();
+        let mut files = index.pool_files().into_iter();
         files.find(|(kind, _)| kind.name().starts_with(name)).unwrap().1.stats()
     };
     let (graph, originals) = (stats("graph"), stats("vectors"));
@@ -243,7 +243,7 @@ fn a_bad_page_fails_the_queries_that_meet_it_and_no_others() {
     let expected = subject.expected();
     let place = placement("graph=pool,codes=pool");
     let options = OpenOptions { place, ..OpenOptions::default() };
-    let files = subject.open(&options).paged_files().to_vec();
+    let files = subject.open(&options).paged_files();
     for path in files {
         let pages = fs::metadata(&path).unwrap().len() / PageSize::KIB_4.bytes() as u64;
         let mut told_apart = false;
@@ -369,7 +369,7 @@ fn deadlines_and_cancellation_end_what_is_in_flight_and_nothing_else() {
             1 => Patience::default().unless(&gone),
             _ => Patience::default(),
         };
-        let found = subject.run_for(index.segment(), in_flight, patience);
+        let found = subject.run_for(&index.segment(), in_flight, patience);
         for (number, found) in found.into_iter().enumerate() {
             match (number % 3, found) {
                 (0, Err(SearchError::DeadlinePassed)) | (1, Err(SearchError::Cancelled)) => {}

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 /// Why a command ended without doing its work.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Failure {
     /// The arguments cannot be meant: exit code 2.
     Usage(String),

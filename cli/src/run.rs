@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use ringpool::{
     Answer, BackendStats, Error, Hit, Indexes, Patience, Query, SearchError, SearchParams,
-    Searches, Vectors,
+    Searches, Snapshot, Vectors,
 };
 
 use crate::answers::Answers;
@@ -243,11 +243,15 @@ impl Shared<'_> {
     /// One thread: takes queries until none is left.
     fn run(&self, worker: &mut Worker, ended: &Sender<Result<Instant, Failure>>) {
         // Made before the clock starts, and dropped after the memory is looked at.
-        let mut searches = self.work.indexes.searches(self.work.in_flight);
+        let snapshot = self.work.indexes.snapshot().map_err(|error| Failure::of(&error));
+        let mut searches = snapshot.as_ref().map_err(Failure::clone).and_then(|snapshot| {
+            let searches = snapshot.searches(self.work.in_flight);
+            Ok((snapshot, searches.map_err(|error| Failure::of(&error))?))
+        });
         drop(self.entrance.read().unwrap_or_else(PoisonError::into_inner));
         let result = match &mut searches {
-            Ok(searches) => self.take_queries(worker, searches),
-            Err(error) => Err(Failure::of(error)),
+            Ok((snapshot, searches)) => self.take_queries(worker, snapshot, searches),
+            Err(failure) => Err(failure.clone()),
         };
         if result.is_err() {
             self.stop.store(true, Ordering::Relaxed);
@@ -260,6 +264,7 @@ impl Shared<'_> {
     fn take_queries<'a>(
         &'a self,
         worker: &mut Worker,
+        snapshot: &Snapshot,
         searches: &mut Searches<'a>,
     ) -> Result<(), Failure> {
         let work = self.work;
@@ -283,7 +288,7 @@ impl Shared<'_> {
         let mut answered = |answer: Answer<'_>| {
             work.answered.fetch_add(1, Ordering::Relaxed);
             let one = &mut taken.borrow_mut()[answer.number as usize];
-            if let Err(error) = one.take(answer, work.indexes) {
+            if let Err(error) = one.take(answer, snapshot) {
                 self.stop.store(true, Ordering::Relaxed);
                 failure = failure.take().or(Some(error));
             }
@@ -299,9 +304,9 @@ impl Taken {
         Self { query, since: Instant::now(), hits: Vec::new(), originals: 0, latency_ns: 0 }
     }
 
-    fn take(&mut self, answer: Answer<'_>, indexes: &Indexes) -> Result<(), Failure> {
+    fn take(&mut self, answer: Answer<'_>, snapshot: &Snapshot) -> Result<(), Failure> {
         let originals = answer.originals;
-        let hits = indexes.hits(answer).map_err(|error| {
+        let hits = snapshot.hits(answer).map_err(|error| {
             Failure::new(format!("query {}: {}", self.query, Failure::of(&error)))
         })?;
         self.latency_ns = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX);

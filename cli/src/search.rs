@@ -1,12 +1,14 @@
 //! `ringpool search`: runs queries through one backend and says what it took.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use clap::Args;
 use ringpool::{
-    Advice, Backend, Index, Indexes, MAX_DIM, MmapOptions, OpenOptions, Place, Quantizer, vectors,
+    Advice, Backend, Index, Indexes, MAX_DIM, MmapOptions, OpenOptions, Place, Quantizer, Through,
+    vectors,
 };
 
 use crate::answers::Truth;
@@ -140,13 +142,15 @@ impl Loaded {
         drop(rows);
         let indexes = match noting {
             Some(recorder) => {
-                let through: &dyn Fn(_) -> _ = &|source| recorder.before(source);
+                let recorder = recorder.clone();
+                let through: Through = Arc::new(move |source| recorder.before(source));
                 Index::open_through(query.dir()?, options, through).map(Indexes::from)
             }
             None => Indexes::open(dirs, options),
         };
         let indexes = indexes.map_err(|error| Failure::of(&error))?;
-        let manifest = indexes.all()[0].segment().manifest();
+        let segment = indexes.all()[0].segment();
+        let manifest = segment.manifest();
         if asked_dim != manifest.dim {
             return Err(Failure::new(format!(
                 "{}: queries of {} dimensions, but the vectors in {} have {}: use queries made \
@@ -207,7 +211,8 @@ impl Loaded {
         let (queries, k) = (self.queries.len(), args.query.k as usize);
         let wall_seconds = pass.wall.as_secs_f64();
         // What is said of one is so for all: they are opened alike.
-        let index = &self.indexes.all()[0];
+        let all = self.indexes.all();
+        let index = &all[0];
         let placement = index.placement();
         let places = [placement.graph, placement.codes, placement.vectors];
         let mapped = places.contains(&Some(Place::Mmap));
@@ -257,7 +262,7 @@ impl Loaded {
             place: placement.to_string(),
             resident_bytes: self.indexes.resident_bytes(),
             components: components(&self.indexes),
-            segments: self.indexes.all().len() as u64,
+            segments: all.len() as u64,
             inflight: (!args.exact).then(|| args.query.in_flight(args.backend).into()),
         }
     }
@@ -289,7 +294,7 @@ impl Loaded {
 /// What the pool did for each component that is in it, in all segments.
 fn components(indexes: &Indexes) -> Vec<ComponentReport> {
     let mut reports: Vec<ComponentReport> = Vec::new();
-    for (kind, file) in indexes.all().iter().flat_map(Index::pool_files) {
+    for (kind, file) in indexes.all().iter().flat_map(|index| index.pool_files()) {
         let (stats, component) = (file.stats(), kind.name());
         let at = reports.iter().position(|report| report.component == component);
         let at = at.unwrap_or_else(|| {

@@ -12,22 +12,26 @@ use crate::graph::{Graph, Layer};
 use crate::ids::Ids;
 use crate::layout::Records;
 use crate::originals::Originals;
-use crate::paged::{Node, Paged, UpperCodes};
+use crate::paged::{Paged, UpperCodes};
 use crate::resident::Rows;
+use crate::segment::{OpenCodes, OpenGraph};
 use crate::{ComponentFile, Manifest, Placed, Quantizer, Segment, SegmentError};
 
 /// The components that were taken so far.
 pub(crate) struct Opening {
-    manifest: Manifest,
-    graph: Option<Graph>,
-    paged_links: Option<Paged>,
-    codes: Option<OpenedCodes>,
-    node: Option<Node>,
-    ids: Ids,
-    originals: Option<Originals>,
+    dir: Arc<Path>,
+    manifest: Arc<Manifest>,
+    graph: Option<Arc<OpenGraph>>,
+    /// Those of a segment that was open before.
+    codes: Option<Arc<OpenCodes>>,
+    /// Those that are opened now.
+    taken_codes: Option<TakenCodes>,
+    ids: Arc<Ids>,
+    originals: Option<Arc<Originals>>,
 }
 
-struct OpenedCodes {
+/// Codes before the graph is there.
+struct TakenCodes {
     file: ComponentFile,
     made: Measured,
     /// Those above layer 0, put end to end, where not all are in memory.
@@ -37,9 +41,17 @@ struct OpenedCodes {
 }
 
 impl Opening {
-    pub(crate) fn new(manifest: Manifest) -> Self {
-        let (graph, paged_links, codes, node, originals) = (None, None, None, None, None);
-        Self { manifest, graph, paged_links, codes, node, ids: Ids::Given, originals }
+    pub(crate) fn new(dir: &Path, manifest: Manifest) -> Self {
+        let (graph, codes, taken_codes, originals) = (None, None, None, None);
+        let (manifest, ids) = (Arc::new(manifest), Arc::new(Ids::Given));
+        Self { dir: dir.into(), manifest, graph, codes, taken_codes, ids, originals }
+    }
+
+    /// Begins with all that `segment` has: what is taken from here on replaces it.
+    pub(crate) fn of(segment: &Segment) -> Self {
+        let Segment { dir, manifest, graph, ids, codes, originals } = segment.clone();
+        let (graph, originals) = (Some(graph), Some(originals));
+        Self { dir, manifest, graph, codes, taken_codes: None, ids, originals }
     }
 
     /// Takes one component.
@@ -61,39 +73,33 @@ impl Opening {
     }
 
     /// The segment, once all components were taken.
-    pub(crate) fn end(self, dir: &Path) -> Result<Segment, SegmentError> {
-        let Self { manifest, graph, paged_links, codes, node, ids, originals } = self;
+    pub(crate) fn end(self) -> Result<Segment, SegmentError> {
+        let Self { dir, manifest, graph, codes, taken_codes, ids, originals } = self;
         let (Some(originals), Some(graph)) = (originals, graph) else {
-            return Err(SegmentError::NotASegment { dir: dir.into() });
+            return Err(SegmentError::NotASegment { dir: (*dir).into() });
         };
-        let are_paged = matches!(originals, Originals::Paged(_));
-        let walked_by = codes.as_ref().map(|codes| codes.made.codes.quantizer());
-        if node.is_some() && !(are_paged && walked_by == manifest.inlined) {
-            let reason = "an inlined graph is read with the originals and the codes beside it: let \
-                 originals be paged, and search by the inlined codes";
-            return Err(SegmentError::Placement { path: dir.into(), reason });
-        }
-        let mut segment = Segment {
-            manifest,
-            graph,
-            paged_links,
-            ids,
-            codes: None,
-            paged_codes: None,
-            upper_codes: None,
-            node,
-            originals,
+        let codes = match taken_codes {
+            Some(taken) => Some(Arc::new(taken.above(&graph.layers, &manifest)?)),
+            None => codes,
         };
-        if let Some(codes) = codes {
-            segment.take(codes)?;
-        }
-        Ok(segment)
+        let are_inlined = codes.as_ref().is_some_and(|codes| codes.are_inlined);
+        let is_paged = matches!(*originals, Originals::Paged(_));
+        let segment = Segment { dir, manifest, graph, ids, codes, originals };
+        let reason = if segment.node().is_none() && are_inlined {
+            "inlined codes are read with an inlined graph: let that be inlined, too"
+        } else if segment.node().is_some() && !(is_paged && segment.walks_by_inlined()) {
+            "an inlined graph is read with the originals and the codes beside it: let originals be \
+             paged, and search by the inlined codes"
+        } else {
+            return Ok(segment);
+        };
+        Err(SegmentError::Placement { path: (*segment.dir).into(), reason })
     }
 
     fn take_vectors(&mut self, file: &ComponentFile, placed: Placed) -> Result<(), SegmentError> {
         let records = self.manifest.sections(file.kind)[0];
         let row_bytes = self.manifest.row_bytes();
-        self.originals = Some(match placed {
+        self.originals = Some(Arc::new(match placed {
             Placed::Resident(source) => {
                 Originals::Resident(Rows::load(&*source, &records, row_bytes)?)
             }
@@ -107,7 +113,7 @@ impl Opening {
                 );
             }
             Placed::Left => return refused(file, NEEDED),
-        });
+        }));
         Ok(())
     }
 
@@ -120,7 +126,7 @@ impl Opening {
         if matches!(placed, Placed::Left) {
             return Ok(());
         }
-        if self.codes.is_some() {
+        if self.taken_codes.is_some() {
             return refused(file, "a second set of codes is of no use: leave all but one");
         }
         let are_inlined = matches!(placed, Placed::Inlined(_));
@@ -137,12 +143,9 @@ impl Opening {
             Placed::Resident(source) => {
                 (loaded(&*source)?, load_records(&*source, all)?, None, None)
             }
-            Placed::Paged(source) => {
+            Placed::Paged(source) | Placed::Inlined(source) => {
                 let (parameters, upper) = (loaded(&*source)?, load_records(&*source, upper)?);
                 (parameters, Vec::new(), Some(upper), Some(paged(file, source, *all)))
-            }
-            Placed::Inlined(source) => {
-                (loaded(&*source)?, Vec::new(), Some(load_records(&*source, upper)?), None)
             }
             Placed::Left => return Ok(()),
         };
@@ -150,7 +153,8 @@ impl Opening {
         let shape = Shape { metric: self.manifest.metric, code_bytes };
         let made = Measured::from_sections(quantizer, shape, parameters, codes);
         let made = made.map_err(|reason| damaged(file, reason))?;
-        self.codes = Some(OpenedCodes { file: file.clone(), made, upper, paged, are_inlined });
+        let file = file.clone();
+        self.taken_codes = Some(TakenCodes { file, made, upper, paged, are_inlined });
         Ok(())
     }
 
@@ -159,7 +163,7 @@ impl Opening {
         match placed {
             Placed::Resident(source) => {
                 let ids = Ids::packed(load_words(&*source, &records)?);
-                self.ids = ids.map_err(|reason| damaged(file, reason))?;
+                self.ids = Arc::new(ids.map_err(|reason| damaged(file, reason))?);
                 Ok(())
             }
             Placed::Left => refused(file, NEEDED),
@@ -170,42 +174,49 @@ impl Opening {
     fn take_graph(&mut self, file: &ComponentFile, placed: Placed) -> Result<(), SegmentError> {
         let manifest = &self.manifest;
         let sections = manifest.sections(file.kind);
-        self.graph = Some(match placed {
-            Placed::Resident(source) => load_graph(manifest, file, &*source, &sections, true)?,
+        let load = |source: &dyn PageSource, with_links| {
+            load_graph(manifest, file, source, &sections, with_links)
+        };
+        let (mut paged_links, mut node) = (None, None);
+        let layers = match placed {
+            Placed::Resident(source) => load(&*source, true)?,
             Placed::Paged(source) => {
-                let graph = load_graph(manifest, file, &*source, &sections, false)?;
-                self.paged_links = Some(paged(file, source, sections[0]));
-                graph
+                let layers = load(&*source, false)?;
+                paged_links = Some(paged(file, source, sections[0]));
+                layers
             }
             Placed::Inlined(source) => {
-                self.node = manifest.node();
-                if self.node.is_none() {
+                node = manifest.node();
+                if node.is_none() {
                     return refused(
                         file,
                         "the graph is not inlined in this segment: put it elsewhere",
                     );
                 }
-                load_graph(manifest, file, &*source, &sections, false)?
+                load(&*source, false)?
             }
             Placed::Left => return refused(file, NEEDED),
-        });
+        };
+        self.graph = Some(Arc::new(OpenGraph { layers, paged: paged_links, node }));
         Ok(())
     }
 }
 
+impl TakenCodes {
+    /// These codes for the points of `graph`, once those above layer 0 were checked.
+    fn above(self, graph: &Graph, manifest: &Manifest) -> Result<OpenCodes, SegmentError> {
+        let Self { file, made, upper, paged, are_inlined } = self;
+        let code_bytes = manifest.record_bytes_of(file.kind);
+        let put = |codes| UpperCodes::new(graph, manifest.points, codes, code_bytes);
+        let upper = upper_of(upper.map(put), &made).map_err(|reason| damaged(&file, reason))?;
+        Ok(OpenCodes { made, paged, upper, are_inlined })
+    }
+}
+
 impl Segment {
-    fn take(&mut self, codes: OpenedCodes) -> Result<(), SegmentError> {
-        let OpenedCodes { file, made, upper, paged, are_inlined } = codes;
-        if are_inlined && self.node.is_none() {
-            let reason = "inlined codes are read with an inlined graph: let that be inlined, too";
-            return refused(&file, reason);
-        }
-        let code_bytes = self.manifest.record_bytes_of(file.kind);
-        let put = |codes| UpperCodes::new(&self.graph, self.manifest.points, codes, code_bytes);
-        let upper = upper_of(upper.map(put), &made);
-        self.upper_codes = upper.map_err(|reason| damaged(&file, reason))?;
-        (self.codes, self.paged_codes) = (Some(made), paged);
-        Ok(())
+    /// Whether searches walk by the codes that stand beside the originals, if any do.
+    fn walks_by_inlined(&self) -> bool {
+        self.manifest.inlined == Some(self.walked_by())
     }
 }
 

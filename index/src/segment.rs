@@ -1,4 +1,7 @@
-//! An open segment: graph and codes in memory, originals behind a source.
+//! An open segment: its components, each in memory or behind a source.
+//!
+//! A component is shared by all copies of a segment that has it where it is. So a component moves
+//! by making another segment with it elsewhere, while searches of the one before go on.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +17,9 @@ use crate::originals::Originals;
 use crate::paged::{Node, Paged, UpperCodes};
 use crate::search::{Hit, Scratch, SearchParams};
 use crate::searches::{Query, Searches};
-use crate::{ComponentFile, Manifest, Patience, Quantizer, SearchError, SegmentError, Vectors};
+use crate::{
+    ComponentFile, ComponentKind, Manifest, Patience, Quantizer, SearchError, SegmentError, Vectors,
+};
 
 /// Where a component is while its segment is open.
 pub enum Placed {
@@ -30,20 +35,37 @@ pub enum Placed {
 }
 
 /// An open segment. Any number of threads may search it, each with a [`Scratch`] of its own.
+///
+/// Clones are the same segment; they share everything.
+#[derive(Clone)]
 pub struct Segment {
-    pub(crate) manifest: Manifest,
-    /// Of layer 0 without neighbours where these are paged.
-    pub(crate) graph: Graph,
-    pub(crate) paged_links: Option<Paged>,
-    pub(crate) ids: Ids,
-    /// Without the codes themselves where these are paged.
-    pub(crate) codes: Option<Measured>,
-    pub(crate) paged_codes: Option<Paged>,
-    /// Those of the points above layer 0, where the others are not in memory.
-    pub(crate) upper_codes: Option<UpperCodes>,
+    pub(crate) dir: Arc<Path>,
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) graph: Arc<OpenGraph>,
+    pub(crate) ids: Arc<Ids>,
+    pub(crate) codes: Option<Arc<OpenCodes>>,
+    pub(crate) originals: Arc<Originals>,
+}
+
+/// The graph, wherever its layer 0 is.
+pub(crate) struct OpenGraph {
+    /// Of layer 0 without neighbours where these are not in memory.
+    pub(crate) layers: Graph,
+    /// Layer 0 where it is read by page.
+    pub(crate) paged: Option<Paged>,
     /// What is in each record of the originals, where walks read nothing else.
     pub(crate) node: Option<Node>,
-    pub(crate) originals: Originals,
+}
+
+/// The codes that searches walk by, wherever they are.
+pub(crate) struct OpenCodes {
+    /// Without the codes themselves where these are not in memory.
+    pub(crate) made: Measured,
+    /// Their file where they are not in memory, also where walks find them inlined.
+    pub(crate) paged: Option<Paged>,
+    /// Those of the points above layer 0, where the others are not in memory.
+    pub(crate) upper: Option<UpperCodes>,
+    pub(crate) are_inlined: bool,
 }
 
 impl Segment {
@@ -61,16 +83,35 @@ impl Segment {
     ) -> Result<Self, SegmentError> {
         let manifest = Manifest::read(dir)?;
         let files = manifest.component_files(dir)?;
-        let mut opening = Opening::new(manifest);
+        let mut opening = Opening::new(dir, manifest);
         for file in &files {
             opening.take(file, place(file)?)?;
         }
-        opening.end(dir)
+        opening.end()
+    }
+
+    /// The same segment with the components of these `kinds` opened anew, where `place` says, and
+    /// all others shared. This one stays as it is, for those who search it.
+    ///
+    /// # Errors
+    /// As those of [`open`](Self::open), also when the files at its path are not its own any more.
+    pub fn replaced(
+        &self,
+        kinds: &[ComponentKind],
+        place: &mut dyn FnMut(&ComponentFile) -> ringpool_storage::Result<Placed>,
+    ) -> Result<Self, SegmentError> {
+        let mut opening = Opening::of(self);
+        let moved = self.manifest.components.iter().filter(|one| kinds.contains(&one.kind));
+        for component in moved {
+            let file = ComponentFile::check(&self.dir, component, self.manifest.page_size)?;
+            opening.take(&file, place(&file)?)?;
+        }
+        opening.end()
     }
 
     /// What searches walk by: the codes that were opened, or the originals.
     pub fn walked_by(&self) -> Quantizer {
-        self.codes.as_ref().map_or(Quantizer::None, |made| made.codes.quantizer())
+        self.codes().map_or(Quantizer::None, |made| made.codes.quantizer())
     }
 
     /// What the segment is.
@@ -79,7 +120,7 @@ impl Segment {
     }
 
     pub(crate) fn graph(&self) -> &Graph {
-        &self.graph
+        &self.graph.layers
     }
 
     /// The ids of the points at all places.
@@ -89,35 +130,36 @@ impl Segment {
 
     /// Layer 0 of the graph where it is read by page.
     pub(crate) fn paged_links(&self) -> Option<&Paged> {
-        self.paged_links.as_ref()
+        self.graph.paged.as_ref()
     }
 
     pub(crate) fn codes(&self) -> Option<&Measured> {
-        self.codes.as_ref()
+        self.codes.as_ref().map(|codes| &codes.made)
     }
 
-    /// The codes where they are read by page.
+    /// The codes where walks read them by page.
     pub(crate) fn paged_codes(&self) -> Option<&Paged> {
-        self.paged_codes.as_ref()
+        self.codes.as_ref().filter(|codes| !codes.are_inlined)?.paged.as_ref()
     }
 
     /// Those of the points above layer 0, where the others are not in memory.
     pub(crate) fn upper_codes(&self) -> Option<&UpperCodes> {
-        self.upper_codes.as_ref()
+        self.codes.as_ref()?.upper.as_ref()
     }
 
     /// What is in each record of the originals, where walks read nothing else.
     pub(crate) fn node(&self) -> Option<&Node> {
-        self.node.as_ref()
+        self.graph.node.as_ref()
     }
 
     /// Whether a walk reads no page.
     pub(crate) fn is_walked_in_memory(&self) -> bool {
-        let has_codes = match self.originals {
+        let has_codes = match &*self.originals {
             Originals::Resident(_) => true,
             Originals::Paged(_) => self.codes.is_some(),
         };
-        self.node.is_none() && self.paged_links.is_none() && self.paged_codes.is_none() && has_codes
+        let is_paged = self.paged_links().is_some() || self.paged_codes().is_some();
+        self.node().is_none() && !is_paged && has_codes
     }
 
     pub(crate) fn originals(&self) -> &Originals {
@@ -126,13 +168,13 @@ impl Segment {
 
     /// The memory that the resident components take, in bytes.
     pub fn resident_bytes(&self) -> u64 {
-        let codes = self.codes.as_ref().map_or(0, |made| made.codes.resident_bytes());
-        let originals = match &self.originals {
+        let codes = self.codes().map_or(0, |made| made.codes.resident_bytes());
+        let originals = match &*self.originals {
             Originals::Resident(rows) => rows.resident_bytes(),
             Originals::Paged(_) => 0,
         };
-        let upper = self.upper_codes.as_ref().map_or(0, UpperCodes::resident_bytes);
-        self.graph.resident_bytes() + self.ids.resident_bytes() + codes + upper + originals
+        let upper = self.upper_codes().map_or(0, UpperCodes::resident_bytes);
+        self.graph().resident_bytes() + self.ids.resident_bytes() + codes + upper + originals
     }
 
     /// The `k` points nearest to `query` that the walk finds, nearest first, ties by lower id.

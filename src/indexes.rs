@@ -5,19 +5,22 @@ use std::path::{Path, PathBuf};
 
 use ringpool_bufferpool::Pool;
 use ringpool_index::{
-    Answer, ExactProgress, Hit, Patience, Query, SearchError, SearchParams, Searches, Segment,
-    Vectors,
+    Answer, ExactProgress, Hit, IdSource, Patience, Query, SearchError, SearchParams, Searches,
+    Segment, Vectors,
 };
 
 use crate::together::Together;
 use crate::{BackendStats, Error, Index, OpenOptions, shares};
 
 /// Segments of like vectors that are open together: with one engine, one budget, and one pool for
-/// all that is in one. The ids of the second follow those of the first, and so on.
+/// all that is in one.
+///
+/// Where the ids of all are rows from 0 on, those of the second follow those of the first, and so
+/// on. Where any has other ids, each tells its own.
 pub struct Indexes {
     indexes: Vec<Index>,
-    /// The first id of each.
-    firsts: Vec<u32>,
+    /// What is added to the ids of each.
+    firsts: Vec<u64>,
 }
 
 impl Indexes {
@@ -26,22 +29,14 @@ impl Indexes {
     ///
     /// # Errors
     /// As those of `Index::open`; [`SearchError::Unlike`] and [`SearchError::NoSegments`] when they
-    /// cannot be searched together; [`Error::TooManyPoints`].
+    /// cannot be searched together.
     pub fn open<P: AsRef<Path>>(dirs: &[P], options: &OpenOptions) -> Result<Self, Error> {
         let dirs: Vec<&Path> = dirs.iter().map(AsRef::as_ref).collect();
         let mut together = Together::new(&dirs, options, None, None)?;
         let opened = dirs.iter().map(|dir| Index::open_with(dir, &mut together));
         let indexes = opened.collect::<Result<Vec<_>, _>>()?;
         shares::promise(&indexes)?;
-        let (mut firsts, mut points) = (Vec::with_capacity(indexes.len()), 0);
-        for index in &indexes {
-            firsts.push(u32::try_from(points).map_err(|_| Error::TooManyPoints { points })?);
-            points += index.segment().manifest().points as u64;
-        }
-        if points > u64::from(u32::MAX) {
-            return Err(Error::TooManyPoints { points });
-        }
-        let together = Self { indexes, firsts };
+        let together = Self { firsts: firsts(&indexes), indexes };
         together.searches(1)?; // Whether they are alike.
         Ok(together)
     }
@@ -57,8 +52,14 @@ impl Indexes {
     }
 
     /// The id of a hit, by the segment that [`Answer::segments`] names and its id there.
-    pub fn id(&self, segment: u32, id: u32) -> u32 {
+    pub fn id(&self, segment: u32, id: u64) -> u64 {
         self.firsts[segment as usize] + id
+    }
+
+    /// Whether a point of any has this id, as [`id`](Self::id) gives it.
+    pub fn has_id(&self, id: u64) -> bool {
+        let mut each = self.segments().zip(&self.firsts);
+        each.any(|(segment, first)| id.checked_sub(*first).is_some_and(|id| segment.has_id(id)))
     }
 
     /// The hits of an answer, with ids of all segments together.
@@ -92,7 +93,7 @@ impl Indexes {
     }
 
     /// For each query the `k` points nearest to it of all segments, by measuring all, as
-    /// [`Segment::exact_search`] does.
+    /// [`Segment::exact_search`] does; ties by segment and id.
     ///
     /// # Errors
     /// As those of `Segment::exact_search`.
@@ -116,7 +117,8 @@ impl Indexes {
             }
         }
         for hits in &mut nearest {
-            hits.sort_by(|a, b| a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id)));
+            // Stable: those of a segment come after those of the one before, in order of ids.
+            hits.sort_by(|a, b| a.distance.total_cmp(&b.distance));
             hits.truncate(k);
         }
         Ok(nearest)
@@ -154,6 +156,20 @@ impl Indexes {
     fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.indexes.iter().map(Index::segment)
     }
+}
+
+/// What is added to the ids of each.
+fn firsts(indexes: &[Index]) -> Vec<u64> {
+    let manifests = || indexes.iter().map(|index| index.segment().manifest());
+    if manifests().any(|manifest| manifest.ids != IdSource::Rows { first_id: 0 }) {
+        return vec![0; indexes.len()];
+    }
+    let mut next = 0;
+    let first = |points: usize| {
+        next += points as u64;
+        next - points as u64
+    };
+    manifests().map(|manifest| manifest.points).map(first).collect()
 }
 
 /// One alone.

@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bytemuck::Pod;
 use ringpool_storage::PageSource;
 
 use crate::aligned::Aligned;
 use crate::codes::{self, Measured, Scheme, Shape, with_scheme};
 use crate::component::{ComponentKind, load_records, load_words};
+use crate::deletes::Deletes;
 use crate::graph::{Graph, Layer};
-use crate::ids::Ids;
+use crate::ids::{Ids, check_ids, check_ranks};
 use crate::layout::Records;
 use crate::originals::Originals;
 use crate::paged::{Node, Paged, UpperCodes};
@@ -19,11 +21,13 @@ use crate::{ComponentFile, Manifest, Placed, Quantizer, Segment, SegmentError};
 /// The components that were taken so far.
 pub(crate) struct Opening {
     manifest: Manifest,
+    deletes: Deletes,
     graph: Option<Graph>,
     paged_links: Option<Paged>,
     codes: Option<OpenedCodes>,
     node: Option<Node>,
-    ids: Ids,
+    ranks: Option<Aligned<u32>>,
+    own_ids: Option<Aligned<u64>>,
     originals: Option<Originals>,
 }
 
@@ -37,9 +41,18 @@ struct OpenedCodes {
 }
 
 impl Opening {
-    pub(crate) fn new(manifest: Manifest) -> Self {
-        let (graph, paged_links, codes, node, originals) = (None, None, None, None, None);
-        Self { manifest, graph, paged_links, codes, node, ids: Ids::Given, originals }
+    pub(crate) fn new(manifest: Manifest, deletes: Deletes) -> Self {
+        Self {
+            manifest,
+            deletes,
+            graph: None,
+            paged_links: None,
+            codes: None,
+            node: None,
+            ranks: None,
+            own_ids: None,
+            originals: None,
+        }
     }
 
     /// Takes one component.
@@ -56,13 +69,22 @@ impl Opening {
             ComponentKind::Vectors => self.take_vectors(file, placed),
             ComponentKind::Codes(quantizer) => self.take_codes(file, quantizer, placed),
             ComponentKind::Graph => self.take_graph(file, placed),
-            ComponentKind::Ids => self.take_ids(file, placed),
+            ComponentKind::Ids => {
+                self.ranks = Some(self.words_of_ids(file, placed, check_ranks)?);
+                Ok(())
+            }
+            ComponentKind::OwnIds => {
+                self.own_ids = Some(self.words_of_ids(file, placed, check_ids)?);
+                Ok(())
+            }
         }
     }
 
     /// The segment, once all components were taken.
     pub(crate) fn end(self, dir: &Path) -> Result<Segment, SegmentError> {
-        let Self { manifest, graph, paged_links, codes, node, ids, originals } = self;
+        let Self { manifest, deletes, graph, paged_links, codes, node, ranks, own_ids, originals } =
+            self;
+        let ids = Ids::new(manifest.points, manifest.ids, ranks, own_ids);
         let (Some(originals), Some(graph)) = (originals, graph) else {
             return Err(SegmentError::NotASegment { dir: dir.into() });
         };
@@ -83,6 +105,7 @@ impl Opening {
             upper_codes: None,
             node,
             originals,
+            deletes: Arc::new(deletes),
         };
         if let Some(codes) = codes {
             segment.take(codes)?;
@@ -154,13 +177,17 @@ impl Opening {
         Ok(())
     }
 
-    fn take_ids(&mut self, file: &ComponentFile, placed: Placed) -> Result<(), SegmentError> {
-        let records = self.manifest.sections(file.kind)[0];
+    fn words_of_ids<T: Pod>(
+        &self,
+        file: &ComponentFile,
+        placed: Placed,
+        check: fn(&[T]) -> Result<(), String>,
+    ) -> Result<Aligned<T>, SegmentError> {
         match placed {
             Placed::Resident(source) => {
-                let ids = Ids::packed(load_words(&*source, &records)?);
-                self.ids = ids.map_err(|reason| damaged(file, reason))?;
-                Ok(())
+                let words = load_words(&*source, &self.manifest.sections(file.kind)[0])?;
+                check(&words).map_err(|reason| damaged(file, reason))?;
+                Ok(words)
             }
             Placed::Left => refused(file, NEEDED),
             _ => refused(file, "ids cannot be read by page: keep them resident"),
@@ -261,7 +288,7 @@ fn load_graph(
     let slots = if with_links { load_words(source, &sections[0])? } else { Aligned::zeroed(0) };
     let mut layers = vec![Layer { points: Vec::new(), slots, max_neighbours: 2 * manifest.m }];
     for section in &sections[1..] {
-        let words = load_words(source, section)?;
+        let words = load_words::<u32>(source, section)?;
         let mut points = Vec::with_capacity(section.count as usize);
         let mut slots = Aligned::zeroed(section.count as usize * manifest.m);
         let records = words.chunks(manifest.m + 1).zip(slots.chunks_mut(manifest.m));

@@ -130,7 +130,7 @@ impl Index {
                 ComponentKind::Graph => placement.graph = Some(held.place),
                 ComponentKind::Codes(_) => placement.codes = Some(held.place),
                 ComponentKind::Vectors => placement.vectors = Some(held.place),
-                ComponentKind::Ids => {}
+                ComponentKind::Ids | ComponentKind::OwnIds => {}
             }
         }
         placement

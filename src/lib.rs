@@ -120,6 +120,7 @@ mod indexes;
 mod memory;
 mod opening;
 mod placement;
+mod rewrite;
 mod shares;
 mod together;
 mod unpooled;
@@ -138,15 +139,18 @@ pub use index::Index;
 pub use indexes::{Indexes, Snapshot};
 pub use memory::{Memory, MemoryError};
 pub use placement::{Place, Placement, PlacementError};
+pub use rewrite::{Compaction, delete};
 pub use ringpool_compat_mmap::{Advice, MmapOptions, Verify};
 #[doc(hidden)]
 pub use ringpool_index::bench_seam;
 pub use ringpool_index::{
-    Answer, BuildError, BuildMemory, BuildOptions, BuildReport, CodesError, Component,
-    ComponentFile, ComponentKind, Element, ExactProgress, FORMAT_VERSION, Hit, MAX_DIM, MAX_POINTS,
-    Manifest, Metric, NoProgress, Order, ParseError, Patience, Phase, Placed, Progress, Quantizer,
-    Query, Rescore, Scratch, SearchError, SearchParams, Searches, Segment, SegmentError, Selection,
-    Vectors, VectorsError, build, exact_search, exact_search_while, without_wide_vectors,
+    Answer, Attached, BuildError, BuildMemory, BuildOptions, BuildReport, CodesError, CompactError,
+    CompactReport, Component, ComponentFile, ComponentKind, DeleteError, DeleteReport, Element,
+    ExactProgress, FORMAT_VERSION, GivenIds, Hit, IdSource, MAX_DIM, MAX_ID, MAX_POINTS, Manifest,
+    Metric, NoProgress, Order, ParseError, Patience, Phase, Placed, Progress, Quantizer, Query,
+    Rescore, Scratch, SearchError, SearchParams, Searches, Segment, SegmentError, Selection,
+    Vectors, VectorsError, build, build_with, exact_search, exact_search_while,
+    without_wide_vectors,
 };
 pub use ringpool_uring::{EngineChoice, Rung};
 pub use together::Through;

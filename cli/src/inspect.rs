@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ringpool::{
-    Backend, ComponentKind, FORMAT_VERSION, Index, Manifest, OpenOptions, Place, Placement,
-    Quantizer,
+    Backend, ComponentKind, FORMAT_VERSION, IdSource, Index, Manifest, OpenOptions, Place,
+    Placement, Quantizer,
 };
 use serde::Serialize;
 
@@ -50,6 +50,9 @@ struct Contents {
     inline: Option<String>,
     seed: u64,
     order: String,
+    /// `rows` where ids are the rows' numbers, from `first_id` on, or `given`.
+    ids: &'static str,
+    first_id: Option<u64>,
     components: Vec<ComponentLine>,
     /// Of each set of codes, where it was to be measured.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,6 +105,10 @@ pub fn execute(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
         let opened = components.iter().filter(|line| line.place.is_some());
         opened.filter(|line| line.resident == is_resident).map(|line| line.bytes).sum()
     };
+    let first_id = match manifest.ids {
+        IdSource::Rows { first_id } => Some(first_id),
+        IdSource::Given => None,
+    };
     let contents = Contents {
         version: FORMAT_VERSION,
         metric: manifest.metric.to_string(),
@@ -114,6 +121,8 @@ pub fn execute(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
         inline: manifest.inlined.map(|codes| codes.to_string()),
         seed: manifest.seed,
         order: manifest.order.to_string(),
+        ids: if first_id.is_some() { "rows" } else { "given" },
+        first_id,
         resident_bytes: bytes_where(true),
         paged_bytes: bytes_where(false),
         components,
@@ -170,6 +179,10 @@ fn text(args: &InspectArgs, contents: &Contents) -> String {
             ),
         ),
         ("order", contents.order.clone()),
+        (
+            "ids",
+            contents.first_id.map_or("given".into(), |first_id| format!("rows from {first_id} on")),
+        ),
         ("codes", codes(&contents.quantize)),
         ("inlined", contents.inline.clone().unwrap_or_else(|| "nothing".into())),
         ("kept in memory", table::bytes(contents.resident_bytes)),

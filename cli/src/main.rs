@@ -1,4 +1,4 @@
-//! The `ringpool` command: makes segments, searches them through a pool, a mapping or plain
+//! The `ringpool` command: makes segments, deletes from them and compacts them, searches them through a pool, a mapping or plain
 //! memory, compares the three under the same memory, finds the parameters that reach a recall,
 //! makes vectors and their true neighbours, checks what is on disk, measures disks, and replays
 //! traces of page numbers.
@@ -10,9 +10,11 @@ mod answers;
 mod build;
 mod cgroup;
 mod child;
+mod compact;
 mod compare;
 mod console;
 mod contest;
+mod delete;
 mod demo;
 mod failure;
 mod generate;
@@ -79,6 +81,8 @@ enum Command {
     Generate(generate::GenerateArgs),
     Build(build::BuildArgs),
     Search(search::SearchArgs),
+    Delete(delete::DeleteArgs),
+    Compact(compact::CompactArgs),
     Compare(compare::CompareArgs),
     Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
@@ -111,6 +115,8 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Generate(args) => generate::execute(args, &console),
         Command::Build(args) => build::execute(args, &console),
         Command::Search(args) => search::execute(args, &console),
+        Command::Delete(args) => delete::execute(args, &console),
+        Command::Compact(args) => compact::execute(args, &console),
         Command::Compare(args) => compare::execute(args, &console),
         Command::Inspect(args) => inspect::execute(args, &console),
         Command::Verify(args) => verify::execute(args, &console),

@@ -243,16 +243,11 @@ impl Shared<'_> {
     /// One thread: takes queries until none is left.
     fn run(&self, worker: &mut Worker, ended: &Sender<Result<Instant, Failure>>) {
         // Made before the clock starts, and dropped after the memory is looked at.
-        let snapshot = self.work.indexes.snapshot().map_err(|error| Failure::of(&error));
-        let mut searches = snapshot.as_ref().map_err(Failure::clone).and_then(|snapshot| {
-            let searches = snapshot.searches(self.work.in_flight);
-            Ok((snapshot, searches.map_err(|error| Failure::of(&error))?))
-        });
+        let snapshot = self.work.indexes.snapshot();
+        let searches = snapshot.searches(self.work.in_flight).map_err(|error| Failure::of(&error));
         drop(self.entrance.read().unwrap_or_else(PoisonError::into_inner));
-        let result = match &mut searches {
-            Ok((snapshot, searches)) => self.take_queries(worker, snapshot, searches),
-            Err(failure) => Err(failure.clone()),
-        };
+        let result =
+            searches.and_then(|mut searches| self.take_queries(worker, &snapshot, &mut searches));
         if result.is_err() {
             self.stop.store(true, Ordering::Relaxed);
         }

@@ -47,7 +47,8 @@ pub struct SearchArgs {
     #[arg(long, value_enum, default_value = "as-is")]
     temperature: Temperature,
 
-    /// Write the ids found, k a query, -1 where there are fewer (.ivecs)
+    /// Write the ids found, k a query, -1 where there are fewer: .ivecs for ids up to 2^31 - 1, or
+    /// .npy, of u64; each also with .gz
     #[arg(long, value_name = "FILE")]
     ids_out: Option<PathBuf>,
 
@@ -161,9 +162,8 @@ impl Loaded {
                 manifest.dim
             )));
         }
-        let (points, k) = (indexes.points(), query.k as usize);
-        let truth = query.truth.as_ref();
-        let truth = truth.map(|path| Truth::read(path, asked, points, k)).transpose()?;
+        let (truth, k) = (query.truth.as_ref(), query.k as usize);
+        let truth = truth.map(|path| Truth::read(path, asked, &indexes, k)).transpose()?;
         Ok(Self { indexes, queries, truth })
     }
 

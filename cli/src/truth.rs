@@ -44,7 +44,8 @@ pub struct TruthArgs {
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_DIM as i64))]
     k: u32,
 
-    /// Where their ids go, nearest first, ties by lower id, -1 where there are fewer (.ivecs)
+    /// Where their ids go, nearest first, ties by lower id, -1 where there are fewer: .ivecs for ids
+    /// up to 2^31 - 1, or .npy, of u64; each also with .gz
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 
@@ -75,7 +76,7 @@ struct Found {
 pub fn execute(args: &TruthArgs, console: &Console) -> Result<(), Failure> {
     let started = Instant::now();
     // First of all: who named a file that nobody could write need not wait for it.
-    vectors::expect_ivecs(&args.out).map_err(|error| Failure::of(&error))?;
+    vectors::expect_ids_file(&args.out).map_err(|error| Failure::of(&error))?;
     let queries = read(&args.queries)?;
     let k = args.k as usize;
     let base = measure(args, &queries, k, console)?;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
+use crate::attached::Ranked;
 use crate::codes::{Measured, Rows, Scheme, with_scheme};
 use crate::component::ComponentKind;
 use crate::graph::{self, ByteSpace, EMPTY, Graph, GraphOptions, RowSpace, Space};
@@ -14,8 +15,8 @@ use crate::packing::{self, Near};
 use crate::paged::{Node, UpperCodes};
 use crate::write::{Gate, Section, Staging};
 use crate::{
-    BuildError, BuildOptions, Component, Manifest, Metric, Order, Phase, Progress, Quantizer,
-    Vectors,
+    Attached, BuildError, BuildOptions, Component, Manifest, Metric, Order, Phase, Progress,
+    Quantizer, Vectors,
 };
 
 /// What a build made, and how long it took.
@@ -55,12 +56,27 @@ pub fn build(
     options: &BuildOptions,
     progress: &dyn Progress,
 ) -> Result<BuildReport, BuildError> {
-    build_gated(vectors, out, options, progress, &|_| Ok(()))
+    build_with(vectors, &Attached::default(), out, options, progress)
+}
+
+/// [`build`] of vectors with what is attached to them.
+///
+/// # Errors
+/// As those of `build`, and when what is attached does not go with the vectors, or with itself.
+pub fn build_with(
+    vectors: &Vectors,
+    attached: &Attached<'_>,
+    out: &Path,
+    options: &BuildOptions,
+    progress: &dyn Progress,
+) -> Result<BuildReport, BuildError> {
+    build_gated(vectors, attached, out, options, progress, &|_| Ok(()))
 }
 
 /// The same, with a gate before each step on disk.
 pub(crate) fn build_gated(
     vectors: &Vectors,
+    attached: &Attached<'_>,
     out: &Path,
     options: &BuildOptions,
     progress: &dyn Progress,
@@ -70,12 +86,13 @@ pub(crate) fn build_gated(
     if vectors.is_empty() {
         return Err(BuildError::Empty);
     }
+    let ids = Ranked::new(attached.ids, vectors.len())?;
     // First of all: who has no room for the result need not wait for it.
     let staging = Staging::begin(out, gate)?;
     let threads = options.threads;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|e| BuildError::Threads { threads, reason: e.to_string() })?;
-    let made = pool.install(|| make(vectors, options, progress))?;
+    let made = pool.install(|| make(vectors, ids, options, progress))?;
     let begun = Instant::now();
     let manifest = write(vectors, &made, options, progress, staging)?;
     let pages = manifest.components.iter().map(|component| component.pages);
@@ -99,6 +116,7 @@ struct Made {
     graph: Graph,
     /// For each place its point, where points are packed.
     order: Option<Vec<u32>>,
+    ids: Ranked,
     linked_points: usize,
     codes_time: Duration,
     graph_time: Duration,
@@ -123,6 +141,7 @@ impl Made {
 
 fn make(
     vectors: &Vectors,
+    ids: Ranked,
     options: &BuildOptions,
     progress: &dyn Progress,
 ) -> Result<Made, BuildError> {
@@ -153,7 +172,7 @@ fn make(
         graph = graph.placed(order);
     }
     let packing_time = near_time + begun.elapsed();
-    Ok(Made { codes, graph, order, linked_points, codes_time, graph_time, packing_time })
+    Ok(Made { codes, graph, order, ids, linked_points, codes_time, graph_time, packing_time })
 }
 
 fn grow<S: Space>(
@@ -201,7 +220,7 @@ fn write(
     progress: &dyn Progress,
     staging: Staging<'_>,
 ) -> Result<Manifest, BuildError> {
-    let mut manifest = describe(vectors, &made.graph, options);
+    let mut manifest = describe(vectors, made, options);
     let total = manifest.components.iter().map(|component| component.pages).sum::<u64>()
         * options.page_size.bytes() as u64;
     let mut done = 0;
@@ -267,7 +286,21 @@ fn contents_of<'a>(
             let layer_0 = bytemuck::cast_slice(&made.graph.layers[0].slots).into();
             std::iter::once(layer_0).chain(upper).map(|bytes| (bytes, None)).collect()
         }
-        ComponentKind::Ids => vec![(bytemuck::cast_slice(order.unwrap_or_default()).into(), None)],
+        ComponentKind::Ids => vec![(ranks(vectors.len(), made), None)],
+        ComponentKind::OwnIds => vec![(bytemuck::cast_slice(&made.ids.own).into(), None)],
+    }
+}
+
+/// The rank of the id of the point at each place.
+fn ranks(points: usize, made: &Made) -> Cow<'_, [u8]> {
+    match (&made.order, &made.ids.ranks) {
+        // A row is its own rank.
+        (Some(order), None) => bytemuck::cast_slice(order).into(),
+        _ => {
+            let places = 0..points as u32;
+            let ranks: Vec<u32> = places.map(|at| made.ids.rank(made.point_at(at))).collect();
+            bytemuck::cast_slice(&ranks).to_vec().into()
+        }
     }
 }
 
@@ -301,7 +334,8 @@ fn nodes(node: &Node, inlined: Option<Quantizer>, vectors: &Vectors, made: &Made
 }
 
 /// The manifest, but for the checksums.
-fn describe(vectors: &Vectors, graph: &Graph, options: &BuildOptions) -> Manifest {
+fn describe(vectors: &Vectors, made: &Made, options: &BuildOptions) -> Manifest {
+    let graph = &made.graph;
     let mut manifest = Manifest {
         required_features: Vec::new(),
         optional_features: Vec::new(),
@@ -315,6 +349,7 @@ fn describe(vectors: &Vectors, graph: &Graph, options: &BuildOptions) -> Manifes
         inlined: options.inlined,
         seed: options.seed,
         order: options.order,
+        ids: made.ids.source,
         page_size: options.page_size,
         entry_point: graph.entry_point,
         layers: graph.layers.iter().map(graph::Layer::len).collect(),

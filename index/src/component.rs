@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use bytemuck::Pod;
 use ringpool_storage::{Checksums, FileKey, PageNo, PageSize, PageSource};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
@@ -24,8 +25,11 @@ pub enum ComponentKind {
     Codes(Quantizer),
     /// The graph.
     Graph,
-    /// The id of the point at each place, where points are packed.
+    /// The rank of the id of the point at each place, where that is not the place.
     Ids,
+    /// The ids in ascending order, where they were given.
+    #[serde(rename = "own-ids")]
+    OwnIds,
 }
 
 impl ComponentKind {
@@ -36,6 +40,7 @@ impl ComponentKind {
             Self::Codes(quantizer) => quantizer.component_name(),
             Self::Graph => "graph".into(),
             Self::Ids => "ids".into(),
+            Self::OwnIds => "own-ids".into(),
         }
     }
 }
@@ -47,6 +52,7 @@ impl fmt::Display for ComponentKind {
             Self::Codes(quantizer) => f.pad(&format!("component of the {quantizer} codes")),
             Self::Graph => f.pad("component of the graph"),
             Self::Ids => f.pad("component of the ids"),
+            Self::OwnIds => f.pad("component of the ids that were given"),
         }
     }
 }
@@ -158,12 +164,12 @@ pub(crate) fn load_records(
     Ok(bytes)
 }
 
-/// The same for records of 32-bit numbers.
-pub(crate) fn load_words(
+/// The same for records of plain numbers.
+pub(crate) fn load_words<T: Pod>(
     source: &dyn PageSource,
     records: &Records,
-) -> Result<Aligned<u32>, ringpool_storage::Error> {
-    let mut words = Aligned::zeroed(records.bytes() as usize / 4);
+) -> Result<Aligned<T>, ringpool_storage::Error> {
+    let mut words = Aligned::zeroed(records.bytes() as usize / size_of::<T>());
     load_into(source, records, bytemuck::cast_slice_mut(&mut words))?;
     Ok(words)
 }

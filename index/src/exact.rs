@@ -57,7 +57,7 @@ pub fn exact_search_while(
     progress: &mut ExactProgress<'_>,
 ) -> Result<Vec<Vec<Hit>>, SearchError> {
     let row_bytes = base.dim() * base.element().bytes();
-    let mut best = Best::new(queries, base.dim(), base.element(), metric, k, &Ids::Given)?;
+    let mut best = Best::new(queries, base.dim(), base.element(), metric, k, &Ids::ROWS)?;
     let at_once = best.rows_at_once(row_bytes);
     best.offer_all(base.len(), at_once, |place| base.row_bytes(place as usize), progress)?;
     Ok(best.into_hits())
@@ -223,7 +223,7 @@ impl<'a> Best<'a> {
     fn into_hits(self) -> Vec<Vec<Hit>> {
         let ids = self.ids;
         let hits = |(_, best): (RowQuery, Candidates)| {
-            let hits = best.iter().map(|(distance, place)| Hit { id: ids.of(place), distance });
+            let hits = best.iter().map(|(distance, place)| Hit { id: ids.id(place), distance });
             hits.collect()
         };
         self.queries.into_iter().map(hits).collect()

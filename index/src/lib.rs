@@ -21,6 +21,7 @@
 compile_error!("ringpool-index needs a little-endian 64-bit machine");
 
 mod aligned;
+mod attached;
 mod batch;
 #[doc(hidden)]
 pub mod bench_seam;
@@ -29,7 +30,9 @@ mod build_memory;
 mod candidates;
 mod codes;
 mod codes_error;
+mod compact;
 mod component;
+mod deletes;
 mod distance;
 mod element;
 mod error;
@@ -48,9 +51,11 @@ mod originals;
 mod packing;
 mod paged;
 mod patience;
+mod points;
 mod prefetch;
 mod progress;
 mod quantizer;
+mod removal;
 mod rescore;
 mod resident;
 mod row_pages;
@@ -59,6 +64,7 @@ mod searches;
 mod segment;
 mod selection;
 mod task;
+mod tombstones;
 mod vectors;
 mod visited;
 mod write;
@@ -66,19 +72,26 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use build::{BuildReport, build};
+pub use attached::{Attached, GivenIds};
+pub use build::{BuildReport, build, build_with};
 pub use build_memory::BuildMemory;
 pub use codes_error::CodesError;
+pub use compact::{CompactReport, Compaction, compact};
 pub use component::{ComponentFile, ComponentKind};
+pub use deletes::DeleteReport;
 pub use element::Element;
-pub use error::{BuildError, ParseError, SearchError, SegmentError, VectorsError};
+pub use error::{
+    BuildError, CompactError, DeleteError, ParseError, SearchError, SegmentError, VectorsError,
+};
 pub use exact::{ExactProgress, exact_search, exact_search_while};
+pub use ids::{IdSource, MAX_ID};
 pub use isa::without_wide_vectors;
 pub use manifest::{Component, FORMAT_VERSION, Manifest};
 pub use metric::Metric;
 pub use options::BuildOptions;
 pub use order::Order;
 pub use patience::Patience;
+pub use points::{OpenSource, delete};
 pub use progress::{NoProgress, Phase, Progress};
 pub use quantizer::Quantizer;
 pub use search::{Hit, Rescore, Scratch, SearchParams};

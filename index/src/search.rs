@@ -8,8 +8,8 @@ use crate::{Patience, SearchError, Segment};
 /// A point that was found, and how far it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hit {
-    /// The point: the vector's number in the order in which vectors were given.
-    pub id: u32,
+    /// The point's id: by default the vector's number in the order in which vectors were given.
+    pub id: u64,
     /// Its distance from the query under the segment's metric. Smaller is nearer.
     pub distance: f32,
 }
@@ -130,7 +130,7 @@ impl Scratch {
             }
         }
         *originals = task.originals();
-        hits.extend(task.nearest().iter().map(|scored| scored.hit()));
+        hits.extend(task.nearest().iter().map(|scored| scored.hit(segment)));
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use ringpool_storage::{AtOnce, Gather, PageSource};
 use crate::graph::walk::WalkScratch;
 use crate::originals::{Originals, PageScratch};
 use crate::paged::{Paged, PagedWalk, Sources, WIDTH};
+use crate::rescore::Scored;
 use crate::task::Task;
 use crate::{Hit, Patience, SearchError, SearchParams, Segment};
 
@@ -269,7 +270,10 @@ impl<'a> Searches<'a> {
             Some(error) => Err(error),
             None => {
                 let nearest = slot.task.nearest();
-                self.hits.extend(nearest.iter().map(|scored| scored.hit()));
+                let sides = &self.sides;
+                let hit =
+                    |scored: &Scored| scored.hit(sides[scored.point.segment as usize].segment);
+                self.hits.extend(nearest.iter().map(hit));
                 self.segments.extend(nearest.iter().map(|scored| scored.point.segment));
                 Ok(&*self.hits)
             }

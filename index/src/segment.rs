@@ -3,12 +3,14 @@
 //! A component is shared by all copies of a segment that has it where it is. So a component moves
 //! by making another segment with it elsewhere, while searches of the one before go on.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
 use ringpool_storage::PageSource;
 
 use crate::codes::Measured;
+use crate::deletes::Deletes;
 use crate::exact::{ExactProgress, exact_in};
 use crate::graph::Graph;
 use crate::ids::Ids;
@@ -18,7 +20,8 @@ use crate::paged::{Node, Paged, UpperCodes};
 use crate::search::{Hit, Scratch, SearchParams};
 use crate::searches::{Query, Searches};
 use crate::{
-    ComponentFile, ComponentKind, Manifest, Patience, Quantizer, SearchError, SegmentError, Vectors,
+    ComponentFile, ComponentKind, DeleteError, DeleteReport, Manifest, Patience, Quantizer,
+    SearchError, SegmentError, Selection, Vectors,
 };
 
 /// Where a component is while its segment is open.
@@ -45,6 +48,8 @@ pub struct Segment {
     pub(crate) ids: Arc<Ids>,
     pub(crate) codes: Option<Arc<OpenCodes>>,
     pub(crate) originals: Arc<Originals>,
+    /// Which points are deleted.
+    pub(crate) deletes: Arc<Deletes>,
 }
 
 /// The graph, wherever its layer 0 is.
@@ -81,9 +86,10 @@ impl Segment {
         dir: &Path,
         place: &mut dyn FnMut(&ComponentFile) -> ringpool_storage::Result<Placed>,
     ) -> Result<Self, SegmentError> {
-        let manifest = Manifest::read(dir)?;
+        let (manifest, seal) = Manifest::read_sealed(dir)?;
         let files = manifest.component_files(dir)?;
-        let mut opening = Opening::new(dir, manifest);
+        let deletes = Deletes::open(dir, seal, manifest.points)?;
+        let mut opening = Opening::new(dir, manifest, deletes);
         for file in &files {
             opening.take(file, place(file)?)?;
         }
@@ -166,6 +172,66 @@ impl Segment {
         &self.originals
     }
 
+    /// The id of the point at this place; none past the last.
+    pub fn id_of(&self, place: u32) -> Option<u64> {
+        ((place as usize) < self.manifest.points).then(|| self.ids.id(place))
+    }
+
+    /// Whether a point has this id.
+    pub fn has_id(&self, id: u64) -> bool {
+        self.ids.rank_of(id).is_some()
+    }
+
+    /// The place of the point with this id, if there is one. In a packed segment it is looked for
+    /// among all, four bytes a point: of many ids ask for [`places_of`](Self::places_of).
+    pub fn place_of(&self, id: u64) -> Option<u32> {
+        self.ids.place_of(id)
+    }
+
+    /// The places of the points that have one of these ids, in any order. Ids that no point has
+    /// are left out.
+    pub fn places_of(&self, ids: &[u64]) -> Selection {
+        self.ids.places_of(ids, self.manifest.points)
+    }
+
+    /// The places of the points whose ids are in this range.
+    pub fn places_within(&self, ids: RangeInclusive<u64>) -> Selection {
+        self.ids.places_within(ids, self.manifest.points)
+    }
+
+    /// The places of the deleted points, which no search finds; none where no point ever was. What
+    /// was asked for stays as it is, whatever is deleted meanwhile.
+    pub fn deleted(&self) -> Option<Arc<Selection>> {
+        self.deletes.dead()
+    }
+
+    /// How many points are not deleted.
+    pub fn live_points(&self) -> usize {
+        self.deletes.live()
+    }
+
+    /// Deletes the points with these ids: for good once it returns, and for searches of this
+    /// segment that begin afterwards. Ids that no point has, or whose points are deleted already,
+    /// are counted. Others who have the segment open see it after
+    /// [`reload_deletes`](Self::reload_deletes). The points' bytes stay until the segment is
+    /// [compacted](crate::compact).
+    ///
+    /// # Errors
+    /// When the folder cannot be written to, the disk is full, another writer does not end, or the
+    /// system refuses a step: then what was deleted before is deleted, and nothing else.
+    pub fn delete(&self, ids: &[u64]) -> Result<DeleteReport, DeleteError> {
+        self.deletes.delete(&self.ids, ids, &|_| Ok(()))
+    }
+
+    /// Reads what others have deleted since the segment was opened.
+    ///
+    /// # Errors
+    /// When the file of deleted points is not what was written for this segment; what is deleted
+    /// then stays as it was.
+    pub fn reload_deletes(&self) -> Result<(), SegmentError> {
+        self.deletes.reload()
+    }
+
     /// The memory that the resident components take, in bytes.
     pub fn resident_bytes(&self) -> u64 {
         let codes = self.codes().map_or(0, |made| made.codes.resident_bytes());
@@ -174,7 +240,8 @@ impl Segment {
             Originals::Paged(_) => 0,
         };
         let upper = self.upper_codes().map_or(0, UpperCodes::resident_bytes);
-        self.graph().resident_bytes() + self.ids.resident_bytes() + codes + upper + originals
+        let ids = self.ids.resident_bytes() + self.deletes.resident_bytes();
+        self.graph().resident_bytes() + ids + codes + upper + originals
     }
 
     /// The `k` points nearest to `query` that the walk finds, nearest first, ties by lower id.

@@ -48,6 +48,11 @@ impl Selection {
         word.is_some_and(|word| word >> (place % 64) & 1 == 1)
     }
 
+    /// The memory that it takes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        size_of_val(&*self.words) as u64
+    }
+
     /// Selects the point at `place`; returns whether it was not selected before.
     ///
     /// # Panics

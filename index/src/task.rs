@@ -161,7 +161,7 @@ impl Task {
         found: impl Iterator<Item = (f32, u32)>,
         told: &dyn Fn(u32) -> Option<Told>,
     ) {
-        let point = |place| Point { segment: number, id: segment.ids().of(place), place };
+        let point = |place| Point { segment: number, rank: segment.ids().rank(place), place };
         let Some(made) = segment.codes().filter(|_| self.params.rescore != Rescore::Off) else {
             let scored = found.map(|(distance, place)| Scored { point: point(place), distance });
             return self.scored.extend(scored.take(self.params.k));
@@ -321,8 +321,9 @@ fn own_error<S: Scheme>(
 }
 
 impl Scored {
-    pub(crate) fn hit(&self) -> Hit {
-        Hit { id: self.point.id, distance: self.distance }
+    /// As a hit in `segment`, which it is of.
+    pub(crate) fn hit(&self, segment: &Segment) -> Hit {
+        Hit { id: segment.ids().of_rank(self.point.rank), distance: self.distance }
     }
 }
 

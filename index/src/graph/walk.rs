@@ -69,7 +69,7 @@ impl WalkScratch {
             scorer.score(&self.fresh[..fresh], best.0, &mut self.distances)?;
             let scored = self.distances.iter().zip(&self.fresh);
             let nearest = scored.fold(best, |best, (&distance, &point)| {
-                let tie = || ids.of(point).cmp(&ids.of(best.1));
+                let tie = || ids.rank(point).cmp(&ids.rank(best.1));
                 let nearer = distance.total_cmp(&best.0).then_with(tie).is_lt();
                 if nearer { (distance, point) } else { best }
             });

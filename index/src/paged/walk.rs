@@ -168,7 +168,7 @@ impl PagedWalk {
         let mut nearest = best;
         for &point in &expansion.neighbours {
             let Some(told) = memo.visit(point, UPPER) else { continue };
-            let tie = || from.ids.of(point).cmp(&from.ids.of(nearest.1));
+            let tie = || from.ids.rank(point).cmp(&from.ids.rank(nearest.1));
             if told.distance.total_cmp(&nearest.0).then_with(tie).is_lt() {
                 nearest = (told.distance, point);
             }

@@ -1,9 +1,12 @@
 //! Tests of whole segments, from vectors to hits.
 
 mod codes_error;
+mod compact;
+mod deletes;
 mod ending;
 mod exact;
 mod hostile;
+mod ids;
 mod late;
 mod mutated;
 mod orders;
@@ -94,9 +97,10 @@ fn in_memory(file: &ComponentFile) -> ringpool_storage::Result<Arc<dyn PageSourc
 fn placed(file: &ComponentFile, source: Arc<dyn PageSource>) -> ringpool_storage::Result<Placed> {
     Ok(match file.kind {
         ComponentKind::Vectors => Placed::Paged(source),
-        ComponentKind::Codes(_) | ComponentKind::Graph | ComponentKind::Ids => {
-            Placed::Resident(source)
-        }
+        ComponentKind::Codes(_)
+        | ComponentKind::Graph
+        | ComponentKind::Ids
+        | ComponentKind::OwnIds => Placed::Resident(source),
     })
 }
 

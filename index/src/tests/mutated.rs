@@ -400,7 +400,9 @@ fn judge(dir: &Path, draw: &mut Draw) -> Outcome {
         Ok(match file.kind {
             ComponentKind::Vectors if resident => Placed::Resident(in_memory(file)?),
             ComponentKind::Vectors => Placed::Paged(in_memory(file)?),
-            ComponentKind::Graph | ComponentKind::Ids => Placed::Resident(in_memory(file)?),
+            ComponentKind::Graph | ComponentKind::Ids | ComponentKind::OwnIds => {
+                Placed::Resident(in_memory(file)?)
+            }
             ComponentKind::Codes(_) if others == 0 => {
                 others = usize::MAX;
                 Placed::Resident(in_memory(file)?)

@@ -58,7 +58,7 @@ impl Subject {
                 ComponentKind::Graph => places[0],
                 ComponentKind::Codes(_) => places[1],
                 ComponentKind::Vectors => places[2],
-                ComponentKind::Ids => Resident,
+                ComponentKind::Ids | ComponentKind::OwnIds => Resident,
             };
             Ok(match place {
                 Resident => Placed::Resident(source),
@@ -138,7 +138,7 @@ fn through_damage(
             ComponentKind::Graph => places[0],
             ComponentKind::Codes(_) => places[1],
             ComponentKind::Vectors => places[2],
-            ComponentKind::Ids => Resident,
+            ComponentKind::Ids | ComponentKind::OwnIds => Resident,
         };
         Ok(match place {
             Resident => Placed::Resident(source),

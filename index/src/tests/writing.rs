@@ -7,7 +7,7 @@ use std::{fs, io};
 
 use super::{Cancel, as_element, clustered, open};
 use crate::build::build_gated;
-use crate::{BuildError, BuildOptions, Element, NoProgress, Phase, Vectors, build};
+use crate::{Attached, BuildError, BuildOptions, Element, NoProgress, Phase, Vectors, build};
 
 fn few() -> Vectors {
     as_element(10, &clustered(2100, 10, 5, false, 21), Element::U8)
@@ -35,7 +35,7 @@ fn the_nth_refusal_leaves_nothing() {
                 0 => Err(kind.into()),
                 _ => Ok(()),
             };
-            match build_gated(&base, &out, &quick(), &NoProgress, &gate) {
+            match build_gated(&base, &Attached::default(), &out, &quick(), &NoProgress, &gate) {
                 Ok(_) => break,
                 Err(BuildError::DiskFull { .. }) => assert_eq!(kind, io::ErrorKind::StorageFull),
                 Err(BuildError::Io { source, .. }) => assert_eq!(source.kind(), kind),
@@ -74,7 +74,7 @@ fn a_panic_leaves_nothing() {
         "sync" => std::panic::resume_unwind(Box::new("on purpose")),
         _ => Ok(()),
     };
-    let build = || build_gated(&few(), &out, &quick(), &NoProgress, &gate);
+    let build = || build_gated(&few(), &Attached::default(), &out, &quick(), &NoProgress, &gate);
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(build)).is_err());
     assert_eq!(entries(parent.path()), 0);
 }
@@ -107,7 +107,7 @@ fn a_folder_that_appears_meanwhile_is_not_replaced() {
         "rename" => fs::create_dir(&out),
         _ => Ok(()),
     };
-    let refused = build_gated(&few(), &out, &quick(), &NoProgress, &gate);
+    let refused = build_gated(&few(), &Attached::default(), &out, &quick(), &NoProgress, &gate);
     assert!(matches!(refused, Err(BuildError::Exists { .. })), "{refused:?}");
     assert_eq!((entries(parent.path()), entries(&out)), (1, 0));
 }

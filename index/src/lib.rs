@@ -29,6 +29,7 @@ mod build_memory;
 mod candidates;
 mod codes;
 mod codes_error;
+mod columns;
 mod component;
 mod distance;
 mod element;
@@ -69,6 +70,10 @@ mod tests;
 pub use build::{BuildReport, build};
 pub use build_memory::BuildMemory;
 pub use codes_error::CodesError;
+pub use columns::{
+    Columns, ColumnsError, Field, FieldType, MAX_FIELD_NAME_BYTES, MAX_FIELDS, MAX_KEYWORD_BYTES,
+    MAX_TEXT_BYTES, Value, parse_timestamp,
+};
 pub use component::{ComponentFile, ComponentKind};
 pub use element::Element;
 pub use error::{BuildError, ParseError, SearchError, SegmentError, VectorsError};

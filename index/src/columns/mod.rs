@@ -1,0 +1,20 @@
+//! Scalar fields: what points have beside their vectors, kept on pages like everything else.
+//!
+//! A field is a component of its segment, its column: the values of all points in the order of
+//! places, so that what is near in space is near on disk here, too. An index of a field is another
+//! component. Both are read by page, from whatever source they were opened with.
+
+mod cells;
+mod error;
+mod field;
+mod given;
+mod test;
+mod timestamp;
+mod value;
+
+pub use error::ColumnsError;
+pub use field::{Field, FieldType, MAX_FIELD_NAME_BYTES, MAX_FIELDS};
+pub use given::{Columns, MAX_KEYWORD_BYTES, MAX_TEXT_BYTES};
+pub(crate) use test::Test;
+pub use timestamp::parse_timestamp;
+pub use value::Value;

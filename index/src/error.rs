@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::{Element, MAX_DIM, MAX_POINTS};
+use crate::{Element, FilterError, MAX_DIM, MAX_POINTS};
 
 /// A word that names none of the choices.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -280,6 +280,9 @@ pub enum SearchError {
     /// Fewer candidates than hits, or no number.
     #[error("oversample {0} is not possible: use a number of at least 1")]
     Oversample(f32),
+    /// A filter that does not go with the fields of a segment.
+    #[error(transparent)]
+    Filter(Box<FilterError>),
     /// Whoever asked has lost interest.
     #[error("the search was cancelled")]
     Cancelled,

@@ -35,6 +35,7 @@ mod distance;
 mod element;
 mod error;
 mod exact;
+mod filter;
 mod graph;
 mod ids;
 mod isa;
@@ -78,6 +79,10 @@ pub use component::{ComponentFile, ComponentKind};
 pub use element::Element;
 pub use error::{BuildError, ParseError, SearchError, SegmentError, VectorsError};
 pub use exact::{ExactProgress, exact_search, exact_search_while};
+pub use filter::{
+    FieldRef, Filter, FilterError, FilterProblem, Literal, MAX_FILTER_BYTES, MAX_FILTER_DEPTH,
+    MAX_FILTER_TESTS, MAX_FILTER_VALUES, field,
+};
 pub use isa::without_wide_vectors;
 pub use manifest::{Component, FORMAT_VERSION, Manifest};
 pub use metric::Metric;

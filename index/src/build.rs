@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 
 use crate::codes::{Measured, Rows, Scheme, with_scheme};
+use crate::columns::{self, Laid};
 use crate::component::ComponentKind;
 use crate::graph::{self, ByteSpace, EMPTY, Graph, GraphOptions, RowSpace, Space};
 use crate::packing::{self, Near};
 use crate::paged::{Node, UpperCodes};
 use crate::write::{Gate, Section, Staging};
 use crate::{
-    BuildError, BuildOptions, Component, Manifest, Metric, Order, Phase, Progress, Quantizer,
-    Vectors,
+    Attached, BuildError, BuildOptions, Column, Component, Manifest, Metric, Order, Phase,
+    Progress, Quantizer, Vectors,
 };
 
 /// What a build made, and how long it took.
@@ -55,12 +56,27 @@ pub fn build(
     options: &BuildOptions,
     progress: &dyn Progress,
 ) -> Result<BuildReport, BuildError> {
-    build_gated(vectors, out, options, progress, &|_| Ok(()))
+    build_with(vectors, &Attached::default(), out, options, progress)
+}
+
+/// [`build`] of vectors with what is attached to them.
+///
+/// # Errors
+/// As those of `build`, and when what is attached does not go with the vectors, or with itself.
+pub fn build_with(
+    vectors: &Vectors,
+    attached: &Attached<'_>,
+    out: &Path,
+    options: &BuildOptions,
+    progress: &dyn Progress,
+) -> Result<BuildReport, BuildError> {
+    build_gated(vectors, attached, out, options, progress, &|_| Ok(()))
 }
 
 /// The same, with a gate before each step on disk.
 pub(crate) fn build_gated(
     vectors: &Vectors,
+    attached: &Attached<'_>,
     out: &Path,
     options: &BuildOptions,
     progress: &dyn Progress,
@@ -70,6 +86,7 @@ pub(crate) fn build_gated(
     if vectors.is_empty() {
         return Err(BuildError::Empty);
     }
+    attached.check(vectors.len())?;
     // First of all: who has no room for the result need not wait for it.
     let staging = Staging::begin(out, gate)?;
     let threads = options.threads;
@@ -77,7 +94,8 @@ pub(crate) fn build_gated(
     let pool = pool.map_err(|e| BuildError::Threads { threads, reason: e.to_string() })?;
     let made = pool.install(|| make(vectors, options, progress))?;
     let begun = Instant::now();
-    let manifest = write(vectors, &made, options, progress, staging)?;
+    let columns = lay(attached, &made, out)?;
+    let manifest = write(vectors, &made, &columns, options, progress, staging)?;
     let pages = manifest.components.iter().map(|component| component.pages);
     Ok(BuildReport {
         layers: manifest.layers.clone(),
@@ -194,14 +212,30 @@ fn expect_finite(vectors: &Vectors) -> Result<(), BuildError> {
     rows.find_map_first(wrong).map_or(Ok(()), Err)
 }
 
+/// The columns in the order of places.
+fn lay<'a>(
+    attached: &Attached<'a>,
+    made: &'a Made,
+    out: &Path,
+) -> Result<Vec<Laid<'a>>, BuildError> {
+    let Some(columns) = attached.columns else { return Ok(Vec::new()) };
+    let rows = columns::Rows { points: columns.rows(), order: made.order.as_deref() };
+    let laid = columns.iter().map(|(field, cells)| Laid::lay(field, cells, rows));
+    laid.collect::<Result<_, _>>().map_err(|source| {
+        let (path, doing) = (out.into(), "lay out the columns");
+        BuildError::Io { path, doing, source }
+    })
+}
+
 fn write(
     vectors: &Vectors,
     made: &Made,
+    columns: &[Laid<'_>],
     options: &BuildOptions,
     progress: &dyn Progress,
     staging: Staging<'_>,
 ) -> Result<Manifest, BuildError> {
-    let mut manifest = describe(vectors, &made.graph, options);
+    let mut manifest = describe(vectors, &made.graph, columns, options);
     let total = manifest.components.iter().map(|component| component.pages).sum::<u64>()
         * options.page_size.bytes() as u64;
     let mut done = 0;
@@ -212,7 +246,7 @@ fn write(
     let mut components = std::mem::take(&mut manifest.components);
     for component in &mut components {
         let records = manifest.sections(component.kind).into_iter();
-        let contents = contents_of(component.kind, &manifest, vectors, made);
+        let contents = contents_of(component.kind, &manifest, vectors, made, columns);
         debug_assert_eq!(records.len(), contents.len());
         let sections: Vec<Section<'_>> = records
             .zip(contents)
@@ -234,8 +268,13 @@ fn contents_of<'a>(
     manifest: &Manifest,
     vectors: &'a Vectors,
     made: &'a Made,
+    columns: &[Laid<'_>],
 ) -> Vec<Contents<'a>> {
     let order = made.order.as_deref();
+    let laid = |number: u16, sections: fn(&Laid<'_>) -> Vec<Vec<u8>>| {
+        let sections = columns.get(usize::from(number)).map_or_else(Vec::new, sections);
+        sections.into_iter().map(|bytes| (bytes.into(), None)).collect()
+    };
     match kind {
         ComponentKind::Vectors => match manifest.node() {
             None => vec![(vectors.bytes().into(), order)],
@@ -268,6 +307,8 @@ fn contents_of<'a>(
             std::iter::once(layer_0).chain(upper).map(|bytes| (bytes, None)).collect()
         }
         ComponentKind::Ids => vec![(bytemuck::cast_slice(order.unwrap_or_default()).into(), None)],
+        ComponentKind::Column(number) => laid(number, |laid| laid.sections()),
+        ComponentKind::ColumnIndex(number) => laid(number, |laid| laid.index_sections()),
     }
 }
 
@@ -301,7 +342,12 @@ fn nodes(node: &Node, inlined: Option<Quantizer>, vectors: &Vectors, made: &Made
 }
 
 /// The manifest, but for the checksums.
-fn describe(vectors: &Vectors, graph: &Graph, options: &BuildOptions) -> Manifest {
+fn describe(
+    vectors: &Vectors,
+    graph: &Graph,
+    columns: &[Laid<'_>],
+    options: &BuildOptions,
+) -> Manifest {
     let mut manifest = Manifest {
         required_features: Vec::new(),
         optional_features: Vec::new(),
@@ -318,6 +364,7 @@ fn describe(vectors: &Vectors, graph: &Graph, options: &BuildOptions) -> Manifes
         page_size: options.page_size,
         entry_point: graph.entry_point,
         layers: graph.layers.iter().map(graph::Layer::len).collect(),
+        columns: columns.iter().map(|laid| laid.column.clone()).collect::<Vec<Column>>(),
         components: Vec::new(),
     };
     let contents = crc32c::crc32c(vectors.bytes());

@@ -26,6 +26,11 @@ pub enum ComponentKind {
     Graph,
     /// The id of the point at each place, where points are packed.
     Ids,
+    /// The values of a field, by its number among the manifest's columns.
+    Column(u16),
+    /// The index of a field, by the same number.
+    #[serde(rename = "column-index")]
+    ColumnIndex(u16),
 }
 
 impl ComponentKind {
@@ -36,6 +41,8 @@ impl ComponentKind {
             Self::Codes(quantizer) => quantizer.component_name(),
             Self::Graph => "graph".into(),
             Self::Ids => "ids".into(),
+            Self::Column(number) => format!("column-{number}"),
+            Self::ColumnIndex(number) => format!("column-{number}-index"),
         }
     }
 }
@@ -47,6 +54,10 @@ impl fmt::Display for ComponentKind {
             Self::Codes(quantizer) => f.pad(&format!("component of the {quantizer} codes")),
             Self::Graph => f.pad("component of the graph"),
             Self::Ids => f.pad("component of the ids"),
+            Self::Column(number) => f.pad(&format!("component of column {number}")),
+            Self::ColumnIndex(number) => {
+                f.pad(&format!("component of the index of column {number}"))
+            }
         }
     }
 }

@@ -21,6 +21,7 @@
 compile_error!("ringpool-index needs a little-endian 64-bit machine");
 
 mod aligned;
+mod attached;
 mod batch;
 #[doc(hidden)]
 pub mod bench_seam;
@@ -68,12 +69,13 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use build::{BuildReport, build};
+pub use attached::Attached;
+pub use build::{BuildReport, build, build_with};
 pub use build_memory::BuildMemory;
 pub use codes_error::CodesError;
 pub use columns::{
-    Columns, ColumnsError, Field, FieldType, MAX_FIELD_NAME_BYTES, MAX_FIELDS, MAX_KEYWORD_BYTES,
-    MAX_TEXT_BYTES, Value, parse_timestamp,
+    Column, ColumnIndex, Columns, ColumnsError, Field, FieldType, MAX_FIELD_NAME_BYTES, MAX_FIELDS,
+    MAX_KEYWORD_BYTES, MAX_TEXT_BYTES, Value, parse_timestamp, values_of,
 };
 pub use component::{ComponentFile, ComponentKind};
 pub use element::Element;

@@ -7,6 +7,7 @@ use ringpool_storage::PageSource;
 
 use crate::aligned::Aligned;
 use crate::codes::{self, Measured, Scheme, Shape, with_scheme};
+use crate::columns::OpenColumn;
 use crate::component::{ComponentKind, load_records, load_words};
 use crate::graph::{Graph, Layer};
 use crate::ids::Ids;
@@ -14,7 +15,7 @@ use crate::layout::Records;
 use crate::originals::Originals;
 use crate::paged::{Node, Paged, UpperCodes};
 use crate::resident::Rows;
-use crate::{ComponentFile, Manifest, Placed, Quantizer, Segment, SegmentError};
+use crate::{Column, ComponentFile, Manifest, Placed, Quantizer, Segment, SegmentError};
 
 /// The components that were taken so far.
 pub(crate) struct Opening {
@@ -25,6 +26,7 @@ pub(crate) struct Opening {
     node: Option<Node>,
     ids: Ids,
     originals: Option<Originals>,
+    columns: Vec<OpenColumn>,
 }
 
 struct OpenedCodes {
@@ -39,7 +41,8 @@ struct OpenedCodes {
 impl Opening {
     pub(crate) fn new(manifest: Manifest) -> Self {
         let (graph, paged_links, codes, node, originals) = (None, None, None, None, None);
-        Self { manifest, graph, paged_links, codes, node, ids: Ids::Given, originals }
+        let columns = manifest.columns.iter().map(OpenColumn::closed).collect();
+        Self { manifest, graph, paged_links, codes, node, ids: Ids::Given, originals, columns }
     }
 
     /// Takes one component.
@@ -57,12 +60,22 @@ impl Opening {
             ComponentKind::Codes(quantizer) => self.take_codes(file, quantizer, placed),
             ComponentKind::Graph => self.take_graph(file, placed),
             ComponentKind::Ids => self.take_ids(file, placed),
+            ComponentKind::Column(number) | ComponentKind::ColumnIndex(number) => {
+                let sections = self.manifest.sections(file.kind);
+                match (self.columns.get_mut(usize::from(number)), file.kind) {
+                    (Some(column), ComponentKind::Column(_)) => {
+                        column.take_values(file, placed, sections)
+                    }
+                    (Some(column), _) => column.take_index(file, placed, sections),
+                    (None, _) => Ok(()),
+                }
+            }
         }
     }
 
     /// The segment, once all components were taken.
     pub(crate) fn end(self, dir: &Path) -> Result<Segment, SegmentError> {
-        let Self { manifest, graph, paged_links, codes, node, ids, originals } = self;
+        let Self { manifest, graph, paged_links, codes, node, ids, originals, columns } = self;
         let (Some(originals), Some(graph)) = (originals, graph) else {
             return Err(SegmentError::NotASegment { dir: dir.into() });
         };
@@ -74,6 +87,7 @@ impl Opening {
             return Err(SegmentError::Placement { path: dir.into(), reason });
         }
         let mut segment = Segment {
+            fields: manifest.columns.iter().map(Column::field).collect(),
             manifest,
             graph,
             paged_links,
@@ -83,6 +97,7 @@ impl Opening {
             upper_codes: None,
             node,
             originals,
+            columns,
         };
         if let Some(codes) = codes {
             segment.take(codes)?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ringpool_storage::PageSource;
 
 use crate::codes::Measured;
+use crate::columns::OpenColumn;
 use crate::exact::{ExactProgress, exact_in};
 use crate::graph::Graph;
 use crate::ids::Ids;
@@ -14,7 +15,9 @@ use crate::originals::Originals;
 use crate::paged::{Node, Paged, UpperCodes};
 use crate::search::{Hit, Scratch, SearchParams};
 use crate::searches::{Query, Searches};
-use crate::{ComponentFile, Manifest, Patience, Quantizer, SearchError, SegmentError, Vectors};
+use crate::{
+    ComponentFile, Field, Manifest, Patience, Quantizer, SearchError, SegmentError, Vectors,
+};
 
 /// Where a component is while its segment is open.
 pub enum Placed {
@@ -44,12 +47,16 @@ pub struct Segment {
     /// What is in each record of the originals, where walks read nothing else.
     pub(crate) node: Option<Node>,
     pub(crate) originals: Originals,
+    pub(crate) fields: Vec<Field>,
+    /// One for each field.
+    pub(crate) columns: Vec<OpenColumn>,
 }
 
 impl Segment {
     /// Opens the segment in `dir`. `place` says for each component where it is to be, and gives the
     /// source that it is read through. Graph, ids and codes are resident; at most one set of codes is
-    /// opened, and searches walk by it, or by the originals where all are left.
+    /// opened, and searches walk by it, or by the originals where all are left. Searches need no
+    /// field; one that is left cannot be read.
     ///
     /// # Errors
     /// When the manifest or a file is not as it was written, when a source cannot be opened or
@@ -76,6 +83,11 @@ impl Segment {
     /// What the segment is.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The fields that its points have, in the order of the manifest.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
     }
 
     pub(crate) fn graph(&self) -> &Graph {
@@ -132,7 +144,13 @@ impl Segment {
             Originals::Paged(_) => 0,
         };
         let upper = self.upper_codes.as_ref().map_or(0, UpperCodes::resident_bytes);
-        self.graph.resident_bytes() + self.ids.resident_bytes() + codes + upper + originals
+        let columns = self.columns.iter().map(OpenColumn::resident_bytes).sum::<u64>();
+        self.graph.resident_bytes()
+            + self.ids.resident_bytes()
+            + codes
+            + upper
+            + originals
+            + columns
     }
 
     /// The `k` points nearest to `query` that the walk finds, nearest first, ties by lower id.

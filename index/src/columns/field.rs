@@ -101,9 +101,7 @@ impl Field {
     }
 
     /// Passes where the fields of a segment can be these.
-    pub(crate) fn check_all<'f>(
-        fields: impl ExactSizeIterator<Item = &'f Self>,
-    ) -> Result<(), ColumnsError> {
+    pub(crate) fn check_all(fields: &[Self]) -> Result<(), ColumnsError> {
         if fields.len() > MAX_FIELDS {
             return Err(ColumnsError::TooManyFields { fields: fields.len() });
         }
@@ -164,15 +162,15 @@ mod tests {
 
     #[test]
     fn fields_are_checked_together() {
-        let field = |name| Field::new(name, FieldType::I64);
-        let check = |fields: &[Field]| Field::check_all(fields.iter());
+        let field = |name: &str| Field::new(name, FieldType::I64);
+        let check = Field::check_all;
         assert_eq!(check(&[field("a"), field("b")]), Ok(()));
         assert_eq!(check(&[field("a"), field("a")]), Err(ColumnsError::Twice { name: "a".into() }));
         assert_eq!(check(&[field("id")]), Err(ColumnsError::Reserved));
         assert_eq!(check(&[field("")]), Err(ColumnsError::Name { name: "".into() }));
         let text = Field { indexed: true, ..Field::new("t", FieldType::Text) };
         assert_eq!(check(&[text]), Err(ColumnsError::TextIndexed { name: "t".into() }));
-        let many: Vec<Field> = (0..=MAX_FIELDS).map(|i| field(format!("f{i}").as_str())).collect();
+        let many: Vec<Field> = (0..=MAX_FIELDS).map(|i| field(&format!("f{i}"))).collect();
         assert_eq!(check(&many[1..]), Ok(()));
         assert_eq!(check(&many), Err(ColumnsError::TooManyFields { fields: 1025 }));
     }

@@ -36,7 +36,7 @@ impl Columns {
     /// When a name is none or taken, text is to be indexed, or there are more fields than
     /// [`MAX_FIELDS`](crate::MAX_FIELDS).
     pub fn new(fields: Vec<Field>) -> Result<Self, ColumnsError> {
-        Field::check_all(fields.iter())?;
+        Field::check_all(&fields)?;
         let cells = fields.iter().map(Cells::of).collect();
         Ok(Self { fields, cells, rows: 0 })
     }
@@ -72,6 +72,19 @@ impl Columns {
     /// The memory that they take, nearly.
     pub fn resident_bytes(&self) -> u64 {
         self.cells.iter().map(Cells::resident_bytes).sum()
+    }
+
+    /// What a build needs for them, with themselves: bitmaps of all that have an index, and the
+    /// largest column as it goes to its pages, with its values sorted.
+    pub(crate) fn build_bytes(&self) -> u64 {
+        /// A place in a bitmap, two bytes and its share of what is around it.
+        const BITMAP_BYTES: u64 = 4;
+        /// A key, a place, the value, and both as they are written.
+        const SORTED_BYTES: u64 = 24 + 12;
+        let indexed = self.fields.iter().filter(|field| field.indexed).count() as u64;
+        let largest = self.cells.iter().map(Cells::resident_bytes).max().unwrap_or(0);
+        let rows = self.rows as u64;
+        self.resident_bytes() + largest + rows * (indexed * BITMAP_BYTES + SORTED_BYTES)
     }
 
     /// Each field and its values.

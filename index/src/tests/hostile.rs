@@ -11,8 +11,8 @@ use ringpool_storage::{Checksums, FileKey};
 use super::{as_element, clustered, in_memory, open, open_resident, row, search_all};
 use crate::manifest::MANIFEST;
 use crate::{
-    BuildOptions, ComponentKind, Element, Hit, Manifest, Metric, NoProgress, Quantizer,
-    SearchParams, Segment, SegmentError, Vectors, build,
+    BuildOptions, ComponentKind, Element, FORMAT_VERSION, Hit, Manifest, Metric, NoProgress,
+    Quantizer, SearchParams, Segment, SegmentError, Vectors, build,
 };
 
 struct Specimen {
@@ -144,7 +144,7 @@ fn rewrite_manifest(dir: &Path, from: &str, to: &str) {
     assert!(json.contains(from), "{from} in {json}");
     let json = json.replacen(from, to, 1);
     let crc = crc32c::crc32c(json.as_bytes());
-    fs::write(path, format!("ringpool-segment 3 crc32c={crc:08x}\n{json}")).unwrap();
+    fs::write(path, format!("ringpool-segment {FORMAT_VERSION} crc32c={crc:08x}\n{json}")).unwrap();
 }
 
 #[test]
@@ -205,9 +205,9 @@ fn another_version_is_named() {
     let (_parent, dir) = copy();
     let text = fs::read_to_string(dir.join(MANIFEST)).unwrap();
     for (found, newer) in
-        [("4", true), ("2", false), ("0", false), ("x", false), ("3 ", false), ("+3", false)]
+        [("5", true), ("3", false), ("0", false), ("x", false), ("4 ", false), ("+4", false)]
     {
-        let changed = text.replacen("segment 3", &format!("segment {found}"), 1);
+        let changed = text.replacen("segment 4", &format!("segment {found}"), 1);
         fs::write(dir.join(MANIFEST), changed).unwrap();
         let error = open(&dir).unwrap_err();
         assert_eq!(newer, matches!(error, SegmentError::NewerVersion { .. }), "{error}");
@@ -309,7 +309,7 @@ proptest! {
     fn any_bytes_are_no_manifest(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         prop_assert!(Manifest::parse(Path::new("M"), &bytes).is_err());
         let crc = crc32c::crc32c(&bytes);
-        let mut sealed = format!("ringpool-segment 3 crc32c={crc:08x}\n").into_bytes();
+        let mut sealed = format!("ringpool-segment {FORMAT_VERSION} crc32c={crc:08x}\n").into_bytes();
         sealed.extend(bytes);
         prop_assert!(Manifest::parse(Path::new("M"), &sealed).is_err());
     }

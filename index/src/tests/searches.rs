@@ -58,7 +58,9 @@ impl Subject {
                 ComponentKind::Graph => places[0],
                 ComponentKind::Codes(_) => places[1],
                 ComponentKind::Vectors => places[2],
-                ComponentKind::Ids => Resident,
+                ComponentKind::Ids | ComponentKind::Column(_) | ComponentKind::ColumnIndex(_) => {
+                    Resident
+                }
             };
             Ok(match place {
                 Resident => Placed::Resident(source),
@@ -138,7 +140,9 @@ fn through_damage(
             ComponentKind::Graph => places[0],
             ComponentKind::Codes(_) => places[1],
             ComponentKind::Vectors => places[2],
-            ComponentKind::Ids => Resident,
+            ComponentKind::Ids | ComponentKind::Column(_) | ComponentKind::ColumnIndex(_) => {
+                Resident
+            }
         };
         Ok(match place {
             Resident => Placed::Resident(source),

@@ -107,6 +107,7 @@ impl Placement {
             ComponentKind::Graph => self.graph.unwrap_or(Place::Resident),
             ComponentKind::Codes(_) => self.codes.unwrap_or(Place::Resident),
             ComponentKind::Vectors => self.vectors.unwrap_or(backend.into()),
+            ComponentKind::Column(_) | ComponentKind::ColumnIndex(_) => backend.into(),
             ComponentKind::Ids | ComponentKind::OwnIds => Place::Resident,
         }
     }

@@ -23,6 +23,7 @@ fn open_stuck(dir: &std::path::Path, codes: Quantizer) -> (Segment, Arc<FaultyDe
     let segment = Segment::open(dir, &mut |file| {
         Ok(match file.kind {
             ComponentKind::Codes(quantizer) if quantizer != codes => Placed::Left,
+            ComponentKind::Column(_) | ComponentKind::ColumnIndex(_) => Placed::Left,
             ComponentKind::Codes(_)
             | ComponentKind::Graph
             | ComponentKind::Ids

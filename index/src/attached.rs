@@ -1,13 +1,15 @@
 //! What goes into a segment beside the vectors.
 
-use crate::BuildError;
 use crate::ids::{IdSource, MAX_ID};
+use crate::{BuildError, Columns, ColumnsError};
 
 /// What a segment's points have besides their vectors.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Attached<'a> {
     /// Their ids.
     pub ids: GivenIds<'a>,
+    /// The values of their fields.
+    pub columns: Option<&'a Columns>,
 }
 
 /// The ids of vectors.
@@ -28,7 +30,7 @@ impl Default for GivenIds<'_> {
 impl<'a> From<GivenIds<'a>> for Attached<'a> {
     /// These ids and nothing else.
     fn from(ids: GivenIds<'a>) -> Self {
-        Self { ids }
+        Self { ids, columns: None }
     }
 }
 
@@ -36,9 +38,18 @@ impl Attached<'_> {
     /// What a build needs for these beyond what [`BuildOptions::memory`](crate::BuildOptions::memory)
     /// tells, in bytes.
     pub fn memory_bytes(&self) -> u64 {
-        match self.ids {
+        let ids = match self.ids {
             GivenIds::From(_) => 0,
             GivenIds::Each(ids) => ids.len() as u64 * Ranked::BYTES_PER_ID,
+        };
+        ids + self.columns.map_or(0, Columns::build_bytes)
+    }
+
+    /// Passes where there are fields for so many vectors, or none at all.
+    pub(crate) fn check(&self, points: usize) -> Result<(), ColumnsError> {
+        match self.columns.map(Columns::rows).filter(|&rows| rows != points) {
+            Some(rows) => Err(ColumnsError::Rows { rows, points }),
+            None => Ok(()),
         }
     }
 }

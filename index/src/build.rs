@@ -9,14 +9,15 @@ use rayon::prelude::*;
 
 use crate::attached::Ranked;
 use crate::codes::{Measured, Rows, Scheme, with_scheme};
+use crate::columns::{self, Laid};
 use crate::component::ComponentKind;
 use crate::graph::{self, ByteSpace, EMPTY, Graph, GraphOptions, RowSpace, Space};
 use crate::packing::{self, Near};
 use crate::paged::{Node, UpperCodes};
 use crate::write::{Gate, Section, Staging};
 use crate::{
-    Attached, BuildError, BuildOptions, Component, Manifest, Metric, Order, Phase, Progress,
-    Quantizer, Vectors,
+    Attached, BuildError, BuildOptions, Column, Component, Manifest, Metric, Order, Phase,
+    Progress, Quantizer, Vectors,
 };
 
 /// What a build made, and how long it took.
@@ -87,6 +88,7 @@ pub(crate) fn build_gated(
         return Err(BuildError::Empty);
     }
     let ids = Ranked::new(attached.ids, vectors.len())?;
+    attached.check(vectors.len())?;
     // First of all: who has no room for the result need not wait for it.
     let staging = Staging::begin(out, gate)?;
     let threads = options.threads;
@@ -94,7 +96,8 @@ pub(crate) fn build_gated(
     let pool = pool.map_err(|e| BuildError::Threads { threads, reason: e.to_string() })?;
     let made = pool.install(|| make(vectors, ids, options, progress))?;
     let begun = Instant::now();
-    let manifest = write(vectors, &made, options, progress, staging)?;
+    let columns = lay(attached, &made, out)?;
+    let manifest = write(vectors, &made, &columns, options, progress, staging)?;
     let pages = manifest.components.iter().map(|component| component.pages);
     Ok(BuildReport {
         layers: manifest.layers.clone(),
@@ -213,14 +216,30 @@ fn expect_finite(vectors: &Vectors) -> Result<(), BuildError> {
     rows.find_map_first(wrong).map_or(Ok(()), Err)
 }
 
+/// The columns in the order of places.
+fn lay<'a>(
+    attached: &Attached<'a>,
+    made: &'a Made,
+    out: &Path,
+) -> Result<Vec<Laid<'a>>, BuildError> {
+    let Some(columns) = attached.columns else { return Ok(Vec::new()) };
+    let rows = columns::Rows { points: columns.rows(), order: made.order.as_deref() };
+    let laid = columns.iter().map(|(field, cells)| Laid::lay(field, cells, rows));
+    laid.collect::<Result<_, _>>().map_err(|source| {
+        let (path, doing) = (out.into(), "lay out the columns");
+        BuildError::Io { path, doing, source }
+    })
+}
+
 fn write(
     vectors: &Vectors,
     made: &Made,
+    columns: &[Laid<'_>],
     options: &BuildOptions,
     progress: &dyn Progress,
     staging: Staging<'_>,
 ) -> Result<Manifest, BuildError> {
-    let mut manifest = describe(vectors, made, options);
+    let mut manifest = describe(vectors, made, columns, options);
     let total = manifest.components.iter().map(|component| component.pages).sum::<u64>()
         * options.page_size.bytes() as u64;
     let mut done = 0;
@@ -231,7 +250,7 @@ fn write(
     let mut components = std::mem::take(&mut manifest.components);
     for component in &mut components {
         let records = manifest.sections(component.kind).into_iter();
-        let contents = contents_of(component.kind, &manifest, vectors, made);
+        let contents = contents_of(component.kind, &manifest, vectors, made, columns);
         debug_assert_eq!(records.len(), contents.len());
         let sections: Vec<Section<'_>> = records
             .zip(contents)
@@ -253,8 +272,13 @@ fn contents_of<'a>(
     manifest: &Manifest,
     vectors: &'a Vectors,
     made: &'a Made,
+    columns: &[Laid<'_>],
 ) -> Vec<Contents<'a>> {
     let order = made.order.as_deref();
+    let laid = |number: u16, sections: fn(&Laid<'_>) -> Vec<Vec<u8>>| {
+        let sections = columns.get(usize::from(number)).map_or_else(Vec::new, sections);
+        sections.into_iter().map(|bytes| (bytes.into(), None)).collect()
+    };
     match kind {
         ComponentKind::Vectors => match manifest.node() {
             None => vec![(vectors.bytes().into(), order)],
@@ -288,6 +312,8 @@ fn contents_of<'a>(
         }
         ComponentKind::Ids => vec![(ranks(vectors.len(), made), None)],
         ComponentKind::OwnIds => vec![(bytemuck::cast_slice(&made.ids.own).into(), None)],
+        ComponentKind::Column(number) => laid(number, |laid| laid.sections()),
+        ComponentKind::ColumnIndex(number) => laid(number, |laid| laid.index_sections()),
     }
 }
 
@@ -334,7 +360,12 @@ fn nodes(node: &Node, inlined: Option<Quantizer>, vectors: &Vectors, made: &Made
 }
 
 /// The manifest, but for the checksums.
-fn describe(vectors: &Vectors, made: &Made, options: &BuildOptions) -> Manifest {
+fn describe(
+    vectors: &Vectors,
+    made: &Made,
+    columns: &[Laid<'_>],
+    options: &BuildOptions,
+) -> Manifest {
     let graph = &made.graph;
     let mut manifest = Manifest {
         required_features: Vec::new(),
@@ -353,6 +384,7 @@ fn describe(vectors: &Vectors, made: &Made, options: &BuildOptions) -> Manifest 
         page_size: options.page_size,
         entry_point: graph.entry_point,
         layers: graph.layers.iter().map(graph::Layer::len).collect(),
+        columns: columns.iter().map(|laid| laid.column.clone()).collect::<Vec<Column>>(),
         components: Vec::new(),
     };
     let contents = crc32c::crc32c(vectors.bytes());

@@ -30,6 +30,11 @@ pub enum ComponentKind {
     /// The ids in ascending order, where they were given.
     #[serde(rename = "own-ids")]
     OwnIds,
+    /// The values of a field, by its number among the manifest's columns.
+    Column(u16),
+    /// The index of a field, by the same number.
+    #[serde(rename = "column-index")]
+    ColumnIndex(u16),
 }
 
 impl ComponentKind {
@@ -41,6 +46,8 @@ impl ComponentKind {
             Self::Graph => "graph".into(),
             Self::Ids => "ids".into(),
             Self::OwnIds => "own-ids".into(),
+            Self::Column(number) => format!("column-{number}"),
+            Self::ColumnIndex(number) => format!("column-{number}-index"),
         }
     }
 }
@@ -53,6 +60,10 @@ impl fmt::Display for ComponentKind {
             Self::Graph => f.pad("component of the graph"),
             Self::Ids => f.pad("component of the ids"),
             Self::OwnIds => f.pad("component of the ids that were given"),
+            Self::Column(number) => f.pad(&format!("component of column {number}")),
+            Self::ColumnIndex(number) => {
+                f.pad(&format!("component of the index of column {number}"))
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Element, MAX_DIM, MAX_ID, MAX_POINTS};
+use crate::{ColumnsError, Element, FieldType, FilterError, MAX_DIM, MAX_ID, MAX_POINTS};
 
 /// A word that names none of the choices.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -133,6 +133,9 @@ pub enum BuildError {
         /// How many vectors there are.
         rows: usize,
     },
+    /// The fields of the points cannot be.
+    #[error(transparent)]
+    Columns(#[from] ColumnsError),
     /// A segment is never overwritten.
     #[error("{out} exists already: choose another name or remove it first", out = .out.display())]
     Exists {
@@ -433,6 +436,9 @@ pub enum SearchError {
     /// Fewer candidates than hits, or no number.
     #[error("oversample {0} is not possible: use a number of at least 1")]
     Oversample(f32),
+    /// A filter that does not go with the fields of a segment.
+    #[error(transparent)]
+    Filter(Box<FilterError>),
     /// Whoever asked has lost interest.
     #[error("the search was cancelled")]
     Cancelled,
@@ -459,6 +465,40 @@ pub enum SearchError {
         threads: usize,
         /// The system's own answer.
         reason: String,
+    },
+    /// A field that the segment does not have.
+    #[error("there is no field {field} in a segment of {fields}: fields count from 0")]
+    NoSuchField {
+        /// Which one.
+        field: usize,
+        /// How many it has.
+        fields: usize,
+    },
+    /// A point that the segment does not have.
+    #[error("there is no place {place} in a segment of {points} points: places count from 0")]
+    NoSuchPlace {
+        /// Which one.
+        place: u32,
+        /// How many points it has.
+        points: usize,
+    },
+    /// A field whose column was left out.
+    #[error("field {name:?} was left out when the segment was opened: give its column a place")]
+    FieldNotOpened {
+        /// The field.
+        name: String,
+    },
+    /// A field is compared with what is of another type.
+    #[error(
+        "field {name:?} is {field_type} and cannot be compared with {found}: compare it with its own type"
+    )]
+    FieldType {
+        /// The field.
+        name: String,
+        /// The field's type.
+        field_type: FieldType,
+        /// What it was to be compared with.
+        found: FieldType,
     },
     /// A page could not be had.
     #[error(transparent)]

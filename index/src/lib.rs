@@ -30,6 +30,7 @@ mod build_memory;
 mod candidates;
 mod codes;
 mod codes_error;
+mod columns;
 mod compact;
 mod component;
 mod deletes;
@@ -37,6 +38,7 @@ mod distance;
 mod element;
 mod error;
 mod exact;
+mod filter;
 mod graph;
 mod ids;
 mod isa;
@@ -76,6 +78,10 @@ pub use attached::{Attached, GivenIds};
 pub use build::{BuildReport, build, build_with};
 pub use build_memory::BuildMemory;
 pub use codes_error::CodesError;
+pub use columns::{
+    Column, ColumnIndex, Columns, ColumnsError, Field, FieldType, MAX_FIELD_NAME_BYTES, MAX_FIELDS,
+    MAX_KEYWORD_BYTES, MAX_TEXT_BYTES, Value, parse_timestamp, values_of,
+};
 pub use compact::{CompactReport, Compaction, compact};
 pub use component::{ComponentFile, ComponentKind};
 pub use deletes::DeleteReport;
@@ -84,6 +90,10 @@ pub use error::{
     BuildError, CompactError, DeleteError, ParseError, SearchError, SegmentError, VectorsError,
 };
 pub use exact::{ExactProgress, exact_search, exact_search_while};
+pub use filter::{
+    FieldRef, Filter, FilterError, FilterProblem, Literal, MAX_FILTER_BYTES, MAX_FILTER_DEPTH,
+    MAX_FILTER_TESTS, MAX_FILTER_VALUES, field,
+};
 pub use ids::{IdSource, MAX_ID};
 pub use isa::without_wide_vectors;
 pub use manifest::{Component, FORMAT_VERSION, Manifest};

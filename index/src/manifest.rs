@@ -16,6 +16,7 @@ use ringpool_storage::PageSize;
 use serde::{Deserialize, Serialize};
 
 use crate::codes;
+use crate::columns::Column;
 use crate::component::{open_regular, read_at_most};
 use crate::graph::MAX_LAYERS;
 use crate::layout::Records;
@@ -23,8 +24,8 @@ use crate::options::{MAX_EF_CONSTRUCTION, MAX_M};
 use crate::paged::{Node, UpperCodes};
 use crate::quantizer::expect_possible;
 use crate::{
-    ComponentFile, ComponentKind, Element, IdSource, MAX_DIM, MAX_ID, MAX_POINTS, Metric, Order,
-    Quantizer, SegmentError,
+    ComponentFile, ComponentKind, Element, Field, IdSource, MAX_DIM, MAX_ID, MAX_POINTS, Metric,
+    Order, Quantizer, SegmentError,
 };
 
 /// The format that this crate writes, and the newest that it reads.
@@ -32,8 +33,9 @@ pub const FORMAT_VERSION: u64 = 4;
 
 /// The manifest's file name.
 pub(crate) const MANIFEST: &str = "MANIFEST";
-/// No manifest is longer: the longest that is written has a few kilobytes.
-const MAX_MANIFEST_BYTES: u64 = 64 * 1024;
+/// No manifest is longer. Most have a few kilobytes; a column has up to 800 bytes with its two
+/// components, and there are at most 1,024 of these.
+const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 const FIRST_WORD: &str = "ringpool-segment ";
 /// Features without which a segment cannot be read and that this crate knows: none yet.
 const KNOWN_FEATURES: [&str; 0] = [];
@@ -78,6 +80,8 @@ pub struct Manifest {
     pub entry_point: u32,
     /// How many points each layer of the graph has, layer 0 first.
     pub layers: Vec<usize>,
+    /// The columns of the fields that points have.
+    pub columns: Vec<Column>,
     /// The components, each a file of pages and one of checksums.
     pub components: Vec<Component>,
 }
@@ -214,6 +218,7 @@ impl Manifest {
         if let Some(inlined) = self.inlined.filter(|inlined| !self.quantizers.contains(inlined)) {
             return Err(format!("{inlined} codes are inlined, and are none of the segment's"));
         }
+        self.check_columns()?;
         let kinds = self.components.iter().map(|component| component.kind);
         if !kinds.eq(self.kinds()) {
             let names = self.kinds().into_iter().map(ComponentKind::name);
@@ -229,6 +234,12 @@ impl Manifest {
             Some(last) if last <= MAX_ID => Ok(()),
             _ => Err(format!("the first id is {first_id}, and the last would be above {MAX_ID}")),
         }
+    }
+
+    fn check_columns(&self) -> Result<(), String> {
+        let fields: Vec<Field> = self.columns.iter().map(Column::field).collect();
+        Field::check_all(&fields).map_err(|e| e.to_string())?;
+        self.columns.iter().try_for_each(|column| column.check(self.points))
     }
 
     fn check_component(&self, component: &Component) -> Result<(), String> {
@@ -255,7 +266,11 @@ impl Manifest {
         let are_given = self.ids == IdSource::Given;
         let ranks = (are_given || self.order == Order::Packed).then_some(ComponentKind::Ids);
         let ids = ranks.into_iter().chain(are_given.then_some(ComponentKind::OwnIds));
-        first.chain(codes).chain([ComponentKind::Graph]).chain(ids).collect()
+        let columns = (0..).zip(&self.columns).flat_map(|(number, column)| {
+            let index = column.index.map(|_| ComponentKind::ColumnIndex(number));
+            std::iter::once(ComponentKind::Column(number)).chain(index)
+        });
+        first.chain(codes).chain([ComponentKind::Graph]).chain(ids).chain(columns).collect()
     }
 
     /// The records of each of a component's sections, one section after the other.
@@ -274,6 +289,13 @@ impl Manifest {
                 let upper = upper.map(|&count| (4 * (1 + self.m), count));
                 let layer_0 = (self.record_bytes_of(kind), self.points);
                 std::iter::once(layer_0).chain(upper).collect()
+            }
+            ComponentKind::Column(number) => {
+                self.column(number).map_or_else(Vec::new, |column| column.sections(self.points))
+            }
+            ComponentKind::ColumnIndex(number) => {
+                let column = self.column(number);
+                column.map_or_else(Vec::new, |column| column.index_sections(self.points))
             }
         };
         let mut first_page = 0;
@@ -300,6 +322,24 @@ impl Manifest {
             ComponentKind::Graph => 4 * 2 * self.m,
             ComponentKind::Ids => 4,
             ComponentKind::OwnIds => 8,
+            ComponentKind::Column(number) => self.column(number).map_or(0, Column::record_bytes),
+            ComponentKind::ColumnIndex(number) => {
+                self.column(number).map_or(0, Column::index_record_bytes)
+            }
+        }
+    }
+
+    fn column(&self, number: u16) -> Option<&Column> {
+        self.columns.get(usize::from(number))
+    }
+
+    /// The field whose values or whose index a component is.
+    pub fn field_of(&self, kind: ComponentKind) -> Option<&str> {
+        match kind {
+            ComponentKind::Column(number) | ComponentKind::ColumnIndex(number) => {
+                self.column(number).map(|column| &*column.name)
+            }
+            _ => None,
         }
     }
 

@@ -8,6 +8,7 @@ use ringpool_storage::PageSource;
 
 use crate::aligned::Aligned;
 use crate::codes::{self, Measured, Scheme, Shape, with_scheme};
+use crate::columns::OpenColumn;
 use crate::component::{ComponentKind, load_records, load_words};
 use crate::deletes::Deletes;
 use crate::graph::{Graph, Layer};
@@ -17,7 +18,7 @@ use crate::originals::Originals;
 use crate::paged::{Paged, UpperCodes};
 use crate::resident::Rows;
 use crate::segment::{OpenCodes, OpenGraph};
-use crate::{ComponentFile, Manifest, Placed, Quantizer, Segment, SegmentError};
+use crate::{Column, ComponentFile, Manifest, Placed, Quantizer, Segment, SegmentError};
 
 /// The components that were taken so far.
 pub(crate) struct Opening {
@@ -34,6 +35,7 @@ pub(crate) struct Opening {
     ranks: Option<Aligned<u32>>,
     own_ids: Option<Aligned<u64>>,
     originals: Option<Arc<Originals>>,
+    columns: Vec<OpenColumn>,
 }
 
 /// Codes before the graph is there.
@@ -50,6 +52,7 @@ impl Opening {
     pub(crate) fn new(dir: &Path, manifest: Manifest, deletes: Deletes) -> Self {
         Self {
             dir: dir.into(),
+            columns: manifest.columns.iter().map(OpenColumn::closed).collect(),
             manifest: Arc::new(manifest),
             deletes: Arc::new(deletes),
             graph: None,
@@ -64,7 +67,8 @@ impl Opening {
 
     /// Begins with all that `segment` has: what is taken from here on replaces it.
     pub(crate) fn of(segment: &Segment) -> Self {
-        let Segment { dir, manifest, graph, ids, codes, originals, deletes } = segment.clone();
+        let Segment { dir, manifest, graph, ids, codes, originals, deletes, columns, .. } =
+            segment.clone();
         Self {
             dir,
             manifest,
@@ -76,6 +80,7 @@ impl Opening {
             ranks: None,
             own_ids: None,
             originals: Some(originals),
+            columns,
         }
     }
 
@@ -101,13 +106,25 @@ impl Opening {
                 self.own_ids = Some(self.words_of_ids(file, placed, check_ids)?);
                 Ok(())
             }
+            ComponentKind::Column(number) | ComponentKind::ColumnIndex(number) => {
+                let sections = self.manifest.sections(file.kind);
+                match (self.columns.get_mut(usize::from(number)), file.kind) {
+                    (Some(column), ComponentKind::Column(_)) => {
+                        column.take_values(file, placed, sections)
+                    }
+                    (Some(column), _) => column.take_index(file, placed, sections),
+                    (None, _) => Ok(()),
+                }
+            }
         }
     }
 
     /// The segment, once all components were taken.
     pub(crate) fn end(self) -> Result<Segment, SegmentError> {
-        let Self { dir, manifest, deletes, graph, codes, taken_codes, originals, .. } = self;
-        let new_ids = || Arc::new(Ids::new(manifest.points, manifest.ids, self.ranks, self.own_ids));
+        let Self { dir, manifest, deletes, graph, codes, taken_codes, originals, columns, .. } =
+            self;
+        let new_ids =
+            || Arc::new(Ids::new(manifest.points, manifest.ids, self.ranks, self.own_ids));
         let ids = self.ids.unwrap_or_else(new_ids);
         let (Some(originals), Some(graph)) = (originals, graph) else {
             return Err(SegmentError::NotASegment { dir: (*dir).into() });
@@ -118,7 +135,9 @@ impl Opening {
         };
         let are_inlined = codes.as_ref().is_some_and(|codes| codes.are_inlined);
         let is_paged = matches!(*originals, Originals::Paged(_));
-        let segment = Segment { dir, manifest, graph, ids, codes, originals, deletes };
+        let fields = manifest.columns.iter().map(Column::field).collect();
+        let segment =
+            Segment { dir, manifest, graph, ids, codes, originals, deletes, fields, columns };
         let reason = if segment.node().is_none() && are_inlined {
             "inlined codes are read with an inlined graph: let that be inlined, too"
         } else if segment.node().is_some() && !(is_paged && segment.walks_by_inlined()) {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ringpool_storage::PageSource;
 
 use crate::codes::Measured;
+use crate::columns::OpenColumn;
 use crate::deletes::Deletes;
 use crate::exact::{ExactProgress, exact_in};
 use crate::graph::Graph;
@@ -20,7 +21,7 @@ use crate::paged::{Node, Paged, UpperCodes};
 use crate::search::{Hit, Scratch, SearchParams};
 use crate::searches::{Query, Searches};
 use crate::{
-    ComponentFile, ComponentKind, DeleteError, DeleteReport, Manifest, Patience, Quantizer,
+    ComponentFile, ComponentKind, DeleteError, DeleteReport, Field, Manifest, Patience, Quantizer,
     SearchError, SegmentError, Selection, Vectors,
 };
 
@@ -50,6 +51,9 @@ pub struct Segment {
     pub(crate) originals: Arc<Originals>,
     /// Which points are deleted.
     pub(crate) deletes: Arc<Deletes>,
+    pub(crate) fields: Arc<[Field]>,
+    /// One for each field.
+    pub(crate) columns: Vec<OpenColumn>,
 }
 
 /// The graph, wherever its layer 0 is.
@@ -76,7 +80,8 @@ pub(crate) struct OpenCodes {
 impl Segment {
     /// Opens the segment in `dir`. `place` says for each component where it is to be, and gives the
     /// source that it is read through. Graph, ids and codes are resident; at most one set of codes is
-    /// opened, and searches walk by it, or by the originals where all are left.
+    /// opened, and searches walk by it, or by the originals where all are left. Searches need no
+    /// field; one that is left cannot be read.
     ///
     /// # Errors
     /// When the manifest or a file is not as it was written, when a source cannot be opened or
@@ -123,6 +128,11 @@ impl Segment {
     /// What the segment is.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The fields that its points have, in the order of the manifest.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
     }
 
     pub(crate) fn graph(&self) -> &Graph {
@@ -241,7 +251,8 @@ impl Segment {
         };
         let upper = self.upper_codes().map_or(0, UpperCodes::resident_bytes);
         let ids = self.ids.resident_bytes() + self.deletes.resident_bytes();
-        self.graph().resident_bytes() + ids + codes + upper + originals
+        let columns = self.columns.iter().map(OpenColumn::resident_bytes).sum::<u64>();
+        self.graph().resident_bytes() + ids + codes + upper + originals + columns
     }
 
     /// The `k` points nearest to `query` that the walk finds, nearest first, ties by lower id.

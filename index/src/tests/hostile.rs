@@ -11,8 +11,8 @@ use ringpool_storage::{Checksums, FileKey};
 use super::{as_element, clustered, in_memory, open, open_resident, row, search_all};
 use crate::manifest::MANIFEST;
 use crate::{
-    BuildOptions, ComponentKind, Element, Hit, Manifest, Metric, NoProgress, Quantizer,
-    SearchParams, Segment, SegmentError, Vectors, build,
+    BuildOptions, ComponentKind, Element, FORMAT_VERSION, Hit, Manifest, Metric, NoProgress,
+    Quantizer, SearchParams, Segment, SegmentError, Vectors, build,
 };
 
 struct Specimen {
@@ -144,7 +144,7 @@ fn rewrite_manifest(dir: &Path, from: &str, to: &str) {
     assert!(json.contains(from), "{from} in {json}");
     let json = json.replacen(from, to, 1);
     let crc = crc32c::crc32c(json.as_bytes());
-    fs::write(path, format!("ringpool-segment 4 crc32c={crc:08x}\n{json}")).unwrap();
+    fs::write(path, format!("ringpool-segment {FORMAT_VERSION} crc32c={crc:08x}\n{json}")).unwrap();
 }
 
 #[test]
@@ -309,7 +309,7 @@ proptest! {
     fn any_bytes_are_no_manifest(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         prop_assert!(Manifest::parse(Path::new("M"), &bytes).is_err());
         let crc = crc32c::crc32c(&bytes);
-        let mut sealed = format!("ringpool-segment 4 crc32c={crc:08x}\n").into_bytes();
+        let mut sealed = format!("ringpool-segment {FORMAT_VERSION} crc32c={crc:08x}\n").into_bytes();
         sealed.extend(bytes);
         prop_assert!(Manifest::parse(Path::new("M"), &sealed).is_err());
     }

@@ -1,6 +1,7 @@
 //! Tests of whole segments, from vectors to hits.
 
 mod codes_error;
+mod columns;
 mod compact;
 mod deletes;
 mod ending;
@@ -96,7 +97,9 @@ fn in_memory(file: &ComponentFile) -> ringpool_storage::Result<Arc<dyn PageSourc
 /// Originals are paged; the first codes and the graph are resident.
 fn placed(file: &ComponentFile, source: Arc<dyn PageSource>) -> ringpool_storage::Result<Placed> {
     Ok(match file.kind {
-        ComponentKind::Vectors => Placed::Paged(source),
+        ComponentKind::Vectors | ComponentKind::Column(_) | ComponentKind::ColumnIndex(_) => {
+            Placed::Paged(source)
+        }
         ComponentKind::Codes(_)
         | ComponentKind::Graph
         | ComponentKind::Ids

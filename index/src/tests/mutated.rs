@@ -399,7 +399,9 @@ fn judge(dir: &Path, draw: &mut Draw) -> Outcome {
     let opened = Segment::open(dir, &mut |file| {
         Ok(match file.kind {
             ComponentKind::Vectors if resident => Placed::Resident(in_memory(file)?),
-            ComponentKind::Vectors => Placed::Paged(in_memory(file)?),
+            ComponentKind::Vectors | ComponentKind::Column(_) | ComponentKind::ColumnIndex(_) => {
+                Placed::Paged(in_memory(file)?)
+            }
             ComponentKind::Graph | ComponentKind::Ids | ComponentKind::OwnIds => {
                 Placed::Resident(in_memory(file)?)
             }

@@ -58,7 +58,10 @@ impl Subject {
                 ComponentKind::Graph => places[0],
                 ComponentKind::Codes(_) => places[1],
                 ComponentKind::Vectors => places[2],
-                ComponentKind::Ids | ComponentKind::OwnIds => Resident,
+                ComponentKind::Ids
+                | ComponentKind::OwnIds
+                | ComponentKind::Column(_)
+                | ComponentKind::ColumnIndex(_) => Resident,
             };
             Ok(match place {
                 Resident => Placed::Resident(source),
@@ -138,7 +141,10 @@ fn through_damage(
             ComponentKind::Graph => places[0],
             ComponentKind::Codes(_) => places[1],
             ComponentKind::Vectors => places[2],
-            ComponentKind::Ids | ComponentKind::OwnIds => Resident,
+            ComponentKind::Ids
+            | ComponentKind::OwnIds
+            | ComponentKind::Column(_)
+            | ComponentKind::ColumnIndex(_) => Resident,
         };
         Ok(match place {
             Resident => Placed::Resident(source),

@@ -130,7 +130,10 @@ impl Index {
                 ComponentKind::Graph => placement.graph = Some(held.place),
                 ComponentKind::Codes(_) => placement.codes = Some(held.place),
                 ComponentKind::Vectors => placement.vectors = Some(held.place),
-                ComponentKind::Ids | ComponentKind::OwnIds => {}
+                ComponentKind::Ids
+                | ComponentKind::OwnIds
+                | ComponentKind::Column(_)
+                | ComponentKind::ColumnIndex(_) => {}
             }
         }
         placement

@@ -152,10 +152,9 @@ impl fmt::Display for FilterError {
             FilterProblem::UnknownField { nearest } => {
                 write!(f, "no field is called {found}: is it {nearest}?")
             }
-            FilterProblem::WrongType { field, field_type, expected } => write!(
-                f,
-                "found {found}, but {field} is of type {field_type}: expected {expected}"
-            ),
+            FilterProblem::WrongType { field, field_type, expected } => {
+                write!(f, "found {found}, but {field} is of type {field_type}: expected {expected}")
+            }
             FilterProblem::NoTimestamp { field } => write!(
                 f,
                 "found {found}, but {field} is of type timestamp: expected a time as \

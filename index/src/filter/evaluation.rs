@@ -5,8 +5,8 @@
 
 use std::ops::Bound;
 
-use super::binding::{Asked, IdTest, Plan, bind};
 use super::Filter;
+use super::binding::{Asked, IdTest, Plan, bind};
 use crate::columns::Test;
 use crate::{Field, Patience, SearchError, Selection};
 

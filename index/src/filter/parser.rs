@@ -129,7 +129,9 @@ impl Parser<'_> {
         if self.take_word("not")? {
             return match self.take_word("in")? {
                 true => Ok(Some(Condition::In { constants: self.list()?, negated: true })),
-                false => Err(self.unexpected("in: a not before other tests stands before the field")),
+                false => {
+                    Err(self.unexpected("in: a not before other tests stands before the field"))
+                }
             };
         }
         if self.take_word("in")? {

@@ -4,6 +4,7 @@ mod codes_error;
 mod columns;
 mod ending;
 mod exact;
+mod filters;
 mod hostile;
 mod late;
 mod mutated;

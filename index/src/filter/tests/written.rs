@@ -25,9 +25,8 @@ fn literal() -> impl Strategy<Value = Kind> {
 }
 
 fn condition() -> impl Strategy<Value = Condition> {
-    let constant = || {
-        literal().prop_map(|kind| Constant { literal: Literal(kind), at: Default::default() })
-    };
+    let constant =
+        || literal().prop_map(|kind| Constant { literal: Literal(kind), at: Default::default() });
     prop_oneof![
         (prop::sample::select(Comparison::ALL.to_vec()), constant())
             .prop_map(|(comparison, constant)| Condition::Compare(comparison, constant)),
@@ -57,9 +56,46 @@ fn expression() -> impl Strategy<Value = Expression> {
 /// Words of the language, and others, in any order.
 fn nearly_filters() -> impl Strategy<Value = String> {
     let words = vec![
-        "and", "or", "not", "in", "between", "starts", "with", "is", "null", "true", "false", "a",
-        "id", "(", ")", ",", "=", "!=", "<", "<=", ">", ">=", "!", "3", "-1.5", "1e400", "'x'",
-        "\"\\u{41}\"", "'", "\"", "`", "\\", "é", "\u{2028}", "==", "\n", "9e", "-", "\u{0}", ".",
+        "and",
+        "or",
+        "not",
+        "in",
+        "between",
+        "starts",
+        "with",
+        "is",
+        "null",
+        "true",
+        "false",
+        "a",
+        "id",
+        "(",
+        ")",
+        ",",
+        "=",
+        "!=",
+        "<",
+        "<=",
+        ">",
+        ">=",
+        "!",
+        "3",
+        "-1.5",
+        "1e400",
+        "'x'",
+        "\"\\u{41}\"",
+        "'",
+        "\"",
+        "`",
+        "\\",
+        "é",
+        "\u{2028}",
+        "==",
+        "\n",
+        "9e",
+        "-",
+        "\u{0}",
+        ".",
     ];
     let word = prop::sample::select(words);
     let spaced = (word, prop::sample::select(vec!["", " ", "  "]));

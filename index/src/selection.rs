@@ -20,7 +20,7 @@ impl Selection {
     /// All of `points` points.
     pub fn all(points: usize) -> Self {
         let mut words = vec![u64::MAX; points.div_ceil(64)];
-        if let Some(last) = words.last_mut().filter(|_| points % 64 > 0) {
+        if let Some(last) = words.last_mut().filter(|_| !points.is_multiple_of(64)) {
             *last = (1 << (points % 64)) - 1;
         }
         Self { words, points, len: points }

@@ -48,9 +48,10 @@ mod exact;
 mod expression;
 mod lexer;
 mod parser;
+mod segment;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::str::FromStr;

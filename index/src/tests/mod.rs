@@ -6,6 +6,7 @@ mod compact;
 mod deletes;
 mod ending;
 mod exact;
+mod filters;
 mod hostile;
 mod ids;
 mod late;

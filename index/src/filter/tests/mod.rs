@@ -1,5 +1,6 @@
 //! Tests of filters, from text to selections over points that are rows in memory.
 
+pub(crate) mod drawn;
 mod errors;
 mod evaluating;
 mod parsing;
@@ -14,7 +15,7 @@ fn parsed(text: &str) -> Filter {
 }
 
 /// One field of each type, those of them nullable that have an even number.
-fn fields() -> Vec<Field> {
+pub(crate) fn fields() -> Vec<Field> {
     vec![
         Field::new("label", FieldType::I64).or_null(),
         Field::new("price", FieldType::F64),

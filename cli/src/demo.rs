@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ringpool::{Advice, BuildOptions, EngineChoice, Memory, Placement, Verify, vectors};
+use ringpool::{Advice, Attached, BuildOptions, EngineChoice, Memory, Placement, Verify, vectors};
 
 use crate::console::Console;
 use crate::contest::{Contest, Contestant};
@@ -58,7 +58,7 @@ pub fn execute(args: &DemoArgs, console: &Console) -> Result<(), Failure> {
     unpack(&files)?;
     let base = files.join(BASE);
     let rows = vectors::read(&base).map_err(|error| Failure::of(&error))?.to_f32();
-    build::build(&rows, &base, &dir, &BuildOptions::default(), console)?;
+    build::build(&rows, &Attached::default(), &base, &dir, &BuildOptions::default(), console)?;
     drop(rows);
     let contest = Contest {
         query: query(&dir, &files),

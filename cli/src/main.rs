@@ -15,6 +15,7 @@ mod console;
 mod contest;
 mod demo;
 mod failure;
+mod fields;
 mod generate;
 mod inspect;
 mod interrupt;

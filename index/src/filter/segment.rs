@@ -42,16 +42,10 @@ impl Matching for Segment {
     }
 
     fn with_ids(&self, test: &IdTest) -> Selection {
-        let points = self.manifest().points;
-        let passes = |place: u32| match (u64::from(self.ids().of(place)), test) {
-            (id, IdTest::OneOf(ids)) => ids.binary_search(&id).is_ok(),
-            (id, IdTest::Within(ids)) => ids.contains(&id),
-        };
-        let mut found = Selection::none(points);
-        (0..points as u32).filter(|&place| passes(place)).for_each(|place| {
-            found.insert(place);
-        });
-        found
+        match test {
+            IdTest::OneOf(ids) => self.places_of(ids),
+            IdTest::Within(ids) => self.places_within(ids.clone()),
+        }
     }
 
     fn with_values(

@@ -28,7 +28,7 @@ fn built(rows: &[Vec<Value>], order: Order, out: &Path) {
     rows.iter().for_each(|row| columns.push_row(row).unwrap());
     let base = as_element(4, &clustered(rows.len(), 4, 5, false, 3), Element::F32);
     let options = BuildOptions { m: 4, ef_construction: 10, order, ..BuildOptions::default() };
-    let attached = Attached { columns: Some(&columns) };
+    let attached = Attached { columns: Some(&columns), ..Attached::default() };
     build_with(&base, &attached, out, &options, &NoProgress).unwrap();
 }
 
@@ -58,7 +58,7 @@ fn what_is_selected_is_what_passes_in_every_order_and_place() {
             let selection = segment.select(&filter, &Patience::default());
             let selection = selection.unwrap_or_else(|error| panic!("{filter}: {error}"));
             let mut ids: Vec<u64> =
-                selection.iter().map(|place| segment.ids().of(place).into()).collect();
+                selection.iter().map(|place| segment.ids().rank(place).into()).collect();
             ids.sort_unstable();
             assert_eq!(ids, expected, "{filter}");
         }

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::console::Console;
 use crate::failure::Failure;
+use crate::fields::{self, FieldFlags, FieldLine};
 use crate::interrupt::Interrupt;
 use crate::options::page_size;
 use crate::progress::Bar;
@@ -39,6 +40,9 @@ pub struct BuildArgs {
     /// Id of the first vector; each has the next
     #[arg(long, default_value_t = 0, value_name = "N")]
     first_id: u64,
+
+    #[command(flatten)]
+    fields: FieldFlags,
 
     /// What near means: l2, ip or cosine
     #[arg(long, default_value = "l2")]
@@ -116,6 +120,8 @@ struct Built {
     seed: u64,
     order: String,
     page_size_bytes: usize,
+    /// What points have beside their vectors.
+    fields: Vec<FieldLine>,
     bytes: u64,
     /// What the build was to need at most, as `--build-memory` counts it.
     memory_needed_bytes: u64,
@@ -154,7 +160,10 @@ pub fn execute(args: &BuildArgs, console: &Console) -> Result<(), Failure> {
     }
     let given = vectors::read(&args.vectors).map_err(|error| Failure::of(&error))?;
     let (rows, dim, element) = (given.len() as u64, given.dim(), given.element());
-    let memory_needed_bytes = expect_room(args, &options, &attached, Shape { rows, dim, element })?;
+    let fields = args.fields.read(given.len(), console)?;
+    let attached = Attached { columns: fields.as_ref().map(|file| &file.columns), ..attached };
+    let shape = Shape { rows, dim, element };
+    let memory_needed_bytes = expect_room(args, &options, &attached, shape)?;
     let rows = match args.element {
         StoredElement::AsGiven => Ok(given),
         StoredElement::F32 => Ok(given.to_f32()),
@@ -180,6 +189,7 @@ pub fn execute(args: &BuildArgs, console: &Console) -> Result<(), Failure> {
         seed: manifest.seed,
         order: manifest.order.to_string(),
         page_size_bytes: args.page_size.bytes(),
+        fields: fields::lines(&manifest),
         bytes: bytes.sum(),
         memory_needed_bytes,
         peak_rss_bytes: process::peak_rss_bytes(),
@@ -210,16 +220,17 @@ fn expect_room(
     let possible = options.check(shape.dim);
     possible.map_err(|error| Failure::Usage(error.to_string()))?;
     let needed = options.memory(shape.dim, points, element);
-    let peak_bytes = needed.peak_bytes() + attached.memory_bytes();
+    let attached_bytes = attached.memory_bytes();
+    let peak_bytes = needed.peak_bytes() + attached_bytes;
     let Some(memory) = args.build_memory else { return Ok(peak_bytes) };
     let bound = memory.resolve(Memory::left_bytes().unwrap_or(0));
     if peak_bytes <= bound {
         return Ok(peak_bytes);
     }
-    let bound_of_vectors = bound.saturating_sub(attached.memory_bytes());
-    let fits = options.points_within(shape.dim, points, element, bound_of_vectors);
+    let left = bound.saturating_sub(attached_bytes);
+    let fits = options.points_within(shape.dim, points, element, left);
     Err(Failure::new(format!(
-        "{}: building {} vectors needs {} (vectors {}, codes {}, graph {}, the rest beside them), \
+        "{}: building {} vectors needs {} (vectors {}, codes {}, graph {}, fields {}, the rest beside them), \
          more than the {} of --build-memory, in which {} of them fit: build fewer at a time, with a \
          smaller --m, fewer --quantize or fewer --threads, or give more memory",
         args.vectors.display(),
@@ -228,6 +239,7 @@ fn expect_room(
         table::bytes(needed.vectors_bytes),
         table::bytes(needed.codes_bytes),
         table::bytes(needed.graph_bytes),
+        table::bytes(attached_bytes),
         table::bytes(bound),
         table::count(fits as u64)
     )))
@@ -302,9 +314,14 @@ fn text(built: &Built) -> String {
         0 => String::new(),
         points => format!("; {} that nothing led to were linked", table::count(points)),
     };
+    let fields = match built.fields.len() {
+        0 => String::new(),
+        1 => " and a field".into(),
+        fields => format!(" and {fields} fields"),
+    };
     format!(
-        "{}: {} points of {} dimensions ({}, {}), {} in pages of {}, built in {} and {} of memory \
-         (at most {} was to be needed){linked}",
+        "{}: {} points of {} dimensions ({}, {}){fields}, {} in pages of {}, built in {} and {} of \
+         memory (at most {} was to be needed){linked}",
         built.out.display(),
         table::count(built.points),
         built.dimensions,

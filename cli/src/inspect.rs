@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::console::Console;
 use crate::failure::Failure;
+use crate::fields::{self, FieldLine};
 use crate::options::PLACE_HELP;
 use crate::table;
 
@@ -54,6 +55,8 @@ struct Contents {
     ids: &'static str,
     first_id: Option<u64>,
     components: Vec<ComponentLine>,
+    /// What points have beside their vectors.
+    fields: Vec<FieldLine>,
     /// Of each set of codes, where it was to be measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     codes_error: Option<Vec<ErrorLine>>,
@@ -126,6 +129,7 @@ pub fn execute(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
         resident_bytes: bytes_where(true),
         paged_bytes: bytes_where(false),
         components,
+        fields: fields::lines(&manifest),
         codes_error: args.measure.then(|| measure(args, &manifest)).transpose()?,
     };
     console.show(&contents, |contents| text(args, contents))
@@ -200,7 +204,7 @@ fn text(args: &InspectArgs, contents: &Contents) -> String {
     };
     let rows: Vec<_> = contents.components.iter().map(row).collect();
     format!(
-        "{}\n\n{}\n{}{}",
+        "{}\n\n{}\n{}{}{}",
         args.dir.display(),
         table::pairs(&facts),
         table::columns(
@@ -208,6 +212,7 @@ fn text(args: &InspectArgs, contents: &Contents) -> String {
             2..6,
             &rows
         ),
+        fields::text(&contents.fields),
         contents.codes_error.as_deref().map_or_else(String::new, errors)
     )
 }

@@ -17,6 +17,7 @@ mod contest;
 mod delete;
 mod demo;
 mod failure;
+mod fields;
 mod filtering;
 mod found;
 mod generate;

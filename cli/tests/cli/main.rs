@@ -3,6 +3,7 @@
 
 mod comparing;
 mod damage;
+mod fields;
 mod interrupted;
 mod making;
 mod output;

@@ -80,9 +80,11 @@ impl Opening {
             ids,
             codes: None,
             paged_codes: None,
+            inlined_codes: None,
             upper_codes: None,
             node,
             originals,
+            deleted: None,
         };
         if let Some(codes) = codes {
             segment.take(codes)?;
@@ -137,12 +139,9 @@ impl Opening {
             Placed::Resident(source) => {
                 (loaded(&*source)?, load_records(&*source, all)?, None, None)
             }
-            Placed::Paged(source) => {
+            Placed::Paged(source) | Placed::Inlined(source) => {
                 let (parameters, upper) = (loaded(&*source)?, load_records(&*source, upper)?);
                 (parameters, Vec::new(), Some(upper), Some(paged(file, source, *all)))
-            }
-            Placed::Inlined(source) => {
-                (loaded(&*source)?, Vec::new(), Some(load_records(&*source, upper)?), None)
             }
             Placed::Left => return Ok(()),
         };
@@ -204,7 +203,11 @@ impl Segment {
         let put = |codes| UpperCodes::new(&self.graph, self.manifest.points, codes, code_bytes);
         let upper = upper_of(upper.map(put), &made);
         self.upper_codes = upper.map_err(|reason| damaged(&file, reason))?;
-        (self.codes, self.paged_codes) = (Some(made), paged);
+        self.codes = Some(made);
+        match are_inlined {
+            true => self.inlined_codes = paged,
+            false => self.paged_codes = paged,
+        }
         Ok(())
     }
 }

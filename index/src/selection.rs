@@ -48,6 +48,12 @@ impl Selection {
         word.is_some_and(|word| word >> (place % 64) & 1 == 1)
     }
 
+    /// A bit for each of the 64 points from `64 * number` on; none past the last point.
+    #[inline]
+    pub(crate) fn word(&self, number: usize) -> u64 {
+        self.words.get(number).copied().unwrap_or(0)
+    }
+
     /// Selects the point at `place`; returns whether it was not selected before.
     ///
     /// # Panics

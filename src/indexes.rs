@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use ringpool_bufferpool::Pool;
 use ringpool_index::{
     Answer, ExactProgress, Hit, IdSource, Patience, Query, SearchError, SearchParams, Searches,
-    Segment, Vectors,
+    Segment, Selection, Vectors,
 };
 
 use crate::together::Together;
@@ -142,6 +142,11 @@ impl Snapshot {
         Self { segments, firsts }
     }
 
+    /// What is added to the ids of each.
+    pub(crate) fn firsts(&self) -> &[u64] {
+        &self.firsts
+    }
+
     /// Each of the segments.
     pub fn segments(&self) -> &[Arc<Segment>] {
         &self.segments
@@ -206,6 +211,24 @@ impl Snapshot {
         k: usize,
         progress: &mut ExactProgress<'_>,
     ) -> Result<Vec<Vec<Hit>>, Error> {
+        self.exact_search_among(queries, k, None, progress)
+    }
+
+    /// The same among the points of one selection for each segment, where there are any.
+    ///
+    /// # Errors
+    /// As those of [`Segment::exact_search_among`]; [`SearchError::Selections`].
+    pub fn exact_search_among(
+        &self,
+        queries: &Vectors,
+        k: usize,
+        among: Option<&[Selection]>,
+        progress: &mut ExactProgress<'_>,
+    ) -> Result<Vec<Vec<Hit>>, Error> {
+        let expected = self.segments.len();
+        if let Some(found) = among.map(<[_]>::len).filter(|&found| found != expected) {
+            return Err(SearchError::Selections { expected, found }.into());
+        }
         let mut nearest = vec![Vec::new(); queries.len()];
         let (mut done, all) = (0, self.points() as u64);
         for (segment, number) in self.segments.iter().zip(0..) {
@@ -213,7 +236,8 @@ impl Snapshot {
             let mut further = |own: u64, of: u64| -> ControlFlow<()> {
                 progress(done + own * points / of.max(1), all)
             };
-            let found = segment.exact_search(queries, k, &mut further)?;
+            let selection = among.map(|among| &among[number as usize]);
+            let found = segment.exact_search_among(queries, k, selection, &mut further)?;
             done += points;
             for (nearest, found) in nearest.iter_mut().zip(found) {
                 nearest.extend(found.iter().map(|hit| Hit { id: self.id(number, hit.id), ..*hit }));

@@ -117,7 +117,7 @@ pub fn execute(args: &TuneArgs, console: &Console) -> Result<(), Failure> {
         engine: EngineChoice::default(),
         mmap: MmapOptions::default(),
     };
-    let loaded = Loaded::load(&query, &options, None)?;
+    let loaded = Loaded::load(&query, &options, None, None)?;
     let tuned = tune(args, query, &loaded, console)?;
     if let Some(path) = &args.html {
         report::write_tuning(path, &tuned)?;
@@ -206,6 +206,7 @@ impl<'a> Passes<'a> {
             indexes,
             queries,
             params: SearchParams { k, ef: setting.ef, rescore },
+            among: None,
             in_flight: self.args.query().in_flight(self.args.backend).into(),
             interrupt: &self.console.interrupt,
             answered: AtomicU64::new(0),

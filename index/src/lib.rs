@@ -57,7 +57,6 @@ mod points;
 mod prefetch;
 mod progress;
 mod quantizer;
-mod removal;
 mod rescore;
 mod resident;
 mod row_pages;

@@ -188,7 +188,8 @@ impl Snapshot {
     /// When the query or a parameter is no use, or a page could not be had.
     pub fn search(&self, query: &[f32], params: &SearchParams) -> Result<Vec<Hit>, Error> {
         let (params, patience) = (*params, Patience::default());
-        let mut queries = std::iter::once(Query { number: 0, values: query, params, patience });
+        let mut queries =
+            std::iter::once(Query { number: 0, values: query, params, among: None, patience });
         let mut found = Ok(Vec::new());
         self.searches(1)?.run(&mut || queries.next(), &mut |answer| found = self.hits(answer));
         Ok(found?)

@@ -18,6 +18,8 @@ mod delete;
 mod demo;
 mod failure;
 mod fields;
+mod filtering;
+mod found;
 mod generate;
 mod inspect;
 mod interrupt;
@@ -41,7 +43,7 @@ mod truth;
 mod tune;
 mod verify;
 
-use std::io::{Write, stderr};
+use std::io::{IsTerminal, Write, stderr};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -101,6 +103,9 @@ fn main() -> ExitCode {
         Err(failure) => {
             // Nothing is left to tell it to when stderr is closed as well.
             let _ = writeln!(stderr(), "error: {failure}");
+            if let Some(carets) = failure.carets().filter(|_| stderr().is_terminal()) {
+                let _ = writeln!(stderr(), "\n{carets}");
+            }
             ExitCode::from(failure.exit_code())
         }
     }

@@ -277,7 +277,7 @@ impl Shared<'_> {
             let (mut taken, values) = (taken.borrow_mut(), work.queries.row(query));
             let number = taken.len() as u64;
             taken.push(Taken::now(query));
-            Some(Query { number, values, params: work.params, patience })
+            Some(Query { number, values, params: work.params, among: None, patience })
         };
         let mut failure = None;
         let mut answered = |answer: Answer<'_>| {

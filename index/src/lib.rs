@@ -58,7 +58,6 @@ mod points;
 mod prefetch;
 mod progress;
 mod quantizer;
-mod removal;
 mod rescore;
 mod resident;
 mod row_pages;

@@ -84,7 +84,14 @@ fn subjects() -> Vec<Files> {
             BuildOptions { metric, m: 3, page_size, quantizers, order, ..BuildOptions::default() };
         // Where there are few components there are fields, one of each type.
         let columns = options.quantizers.is_empty().then_some(&columns);
-        build_with(&base, &Attached { columns, ..Attached::default() }, &out, &options, &NoProgress).unwrap();
+        build_with(
+            &base,
+            &Attached { columns, ..Attached::default() },
+            &out,
+            &options,
+            &NoProgress,
+        )
+        .unwrap();
         let entries = fs::read_dir(&out).unwrap().map(Result::unwrap);
         let file = |entry: fs::DirEntry| {
             (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())

@@ -6,12 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use ringpool::config::Oversample;
 use ringpool::{Advice, BuildOptions, EngineChoice, Memory, Placement, Verify, vectors};
 
 use crate::console::Console;
 use crate::contest::{Contest, Contestant};
 use crate::failure::Failure;
-use crate::options::{Oversample, QueryOptions, Switch};
+use crate::options::{QueryOptions, Switch};
+use crate::settings::Elsewhere;
 use crate::{build, compare, report};
 
 /// Build from the shipped vectors, search through pool and mmap, write report.html
@@ -106,6 +108,7 @@ fn query(dir: &Path, files: &Path) -> QueryOptions {
         mmap_verify: Verify::default(),
         engine: EngineChoice::default(),
         truth: Some(files.join(TRUTH)),
+        elsewhere: Elsewhere::default(),
     }
 }
 

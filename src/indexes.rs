@@ -10,8 +10,9 @@ use ringpool_index::{
     Segment, Selection, Vectors,
 };
 
+use crate::moving::place_all;
 use crate::together::Together;
-use crate::{BackendStats, Error, Index, OpenOptions};
+use crate::{BackendStats, Error, Index, OpenOptions, Placement};
 
 /// Segments of like vectors that are open together: with one engine, one budget, and one pool for
 /// all that is in one.
@@ -56,8 +57,7 @@ impl Indexes {
         let opened = dirs.iter().map(|dir| Index::open_beside(dir, &together).map(Arc::new));
         let members: Arc<[Arc<Index>]> = opened.collect::<Result<_, _>>()?;
         Snapshot::of(&members, tell_own_ids).searches(1)?; // Whether they are alike.
-        let pooled: Vec<_> = members.iter().flat_map(|index| index.now().all_pooled()).collect();
-        together.moved(&[], &pooled)?;
+        together.share_out(&[], members.iter().flat_map(|index| index.now().claims()).collect())?;
         drop(changing);
         Ok(Self { together, members: RwLock::new(members), tell_own_ids })
     }
@@ -105,9 +105,25 @@ impl Indexes {
         self.snapshot().exact_search(queries, k, progress)
     }
 
+    /// Changes where components are in all of them, as [`Index::place`] does in one: in all, or,
+    /// where one cannot, in none.
+    ///
+    /// # Errors
+    /// As those of `Index::place`.
+    pub fn place(&self, changes: &Placement) -> Result<(), Error> {
+        let all = self.all();
+        let indexes: Vec<&Index> = all.iter().map(|index| &**index).collect();
+        place_all(&self.together, &indexes, changes)
+    }
+
+    /// Whether searches read any of them by page.
+    pub fn is_read_by_page(&self) -> bool {
+        self.all().iter().any(|index| index.is_read_by_page())
+    }
+
     /// What the budget comes to, in bytes, as [`Index::memory_budget_bytes`].
     pub fn memory_budget_bytes(&self) -> u64 {
-        self.together.memory_budget_bytes
+        self.together.memory_budget_bytes()
     }
 
     /// The memory that their resident components take, in bytes.

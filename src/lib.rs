@@ -116,12 +116,17 @@
 mod backend;
 mod chosen;
 pub mod columns;
+pub mod config;
 mod error;
 mod index;
 mod indexes;
 mod memory;
+mod moving;
 mod opening;
+mod parts;
+mod place;
 mod placement;
+mod plan;
 mod rewrite;
 mod shares;
 mod together;
@@ -141,7 +146,10 @@ pub use error::Error;
 pub use index::Index;
 pub use indexes::{Indexes, Snapshot};
 pub use memory::{Memory, MemoryError};
-pub use placement::{Place, Placement, PlacementError};
+pub use parts::{ByPart, Part, Said};
+pub use place::{Place, Portion};
+pub use placement::{Placement, PlacementError, Profile};
+pub use plan::{Plan, Planned};
 pub use rewrite::{Compaction, delete};
 pub use ringpool_compat_mmap::{Advice, MmapOptions, Verify};
 #[doc(hidden)]
@@ -152,6 +160,7 @@ pub use ringpool_index::{
 pub use ringpool_uring::{EngineChoice, Rung};
 pub use together::Through;
 pub use verify::verify;
+pub use warm::{Warm, WarmUp};
 
 /// The README's example must compile.
 #[cfg(doctest)]

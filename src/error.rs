@@ -1,5 +1,9 @@
 //! What goes wrong when a segment is opened, searched or verified.
 
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use ringpool_bufferpool::{HotSetError, PoolError};
 use ringpool_index::{CompactError, DeleteError, Quantizer, SearchError, SegmentError};
 
@@ -92,6 +96,34 @@ pub enum Error {
     /// A page or a file that could not be had.
     #[error(transparent)]
     Storage(#[from] ringpool_storage::Error),
+    /// A folder of segments that cannot be read.
+    #[error("{}: cannot be read: {source}; it should be a folder with segments in it", .dir.display())]
+    Folder {
+        /// The folder.
+        dir: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// A folder with more segments than can be open at once.
+    #[error("{}: more than {most} segments are in it: compact some into one", .dir.display())]
+    TooManySegments {
+        /// The folder.
+        dir: PathBuf,
+        /// The most.
+        most: usize,
+    },
+    /// A segment that is to be opened a second time.
+    #[error("{}: is open already among these segments", .dir.display())]
+    OpenAlready {
+        /// The segment.
+        dir: PathBuf,
+    },
+    /// A segment that is to be closed and is not open.
+    #[error("{}: is not open among these segments", .dir.display())]
+    NotOpen {
+        /// The segment.
+        dir: PathBuf,
+    },
     /// The caller has cancelled what it asked for.
     #[error("cancelled")]
     Cancelled,

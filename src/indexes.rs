@@ -180,8 +180,13 @@ impl Snapshot {
 
     /// Whether a point of any has this id, as [`id`](Self::id) gives it.
     pub fn has_id(&self, id: u64) -> bool {
-        let mut each = self.segments.iter().zip(&self.firsts);
-        each.any(|(segment, first)| id.checked_sub(*first).is_some_and(|id| segment.has_id(id)))
+        (0..self.segments.len() as u32).any(|segment| self.own_id(segment, id).is_some())
+    }
+
+    /// The id that a segment has for the point of this id, if the point is one of its own.
+    pub(crate) fn own_id(&self, segment: u32, id: u64) -> Option<u64> {
+        let own = id.checked_sub(self.firsts[segment as usize])?;
+        self.segments[segment as usize].has_id(own).then_some(own)
     }
 
     /// The hits of an answer, with ids of all segments together.

@@ -115,6 +115,7 @@
 
 mod backend;
 mod chosen;
+mod collection;
 pub mod columns;
 pub mod config;
 mod error;
@@ -142,6 +143,7 @@ pub use ringpool_uring as uring;
 
 pub use backend::{Backend, BackendError, BackendStats, OpenOptions};
 pub use chosen::PlaceOf;
+pub use collection::{Refreshed, segments_in};
 pub use error::Error;
 pub use index::Index;
 pub use indexes::{Indexes, Snapshot};

@@ -9,7 +9,7 @@ use crate::write::Gate;
 use crate::{DeleteError, Manifest, SegmentError, Selection};
 
 /// What a call to delete has done. Ids that were given twice count once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeleteReport {
     /// Points that were there and are deleted now.

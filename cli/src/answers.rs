@@ -59,7 +59,7 @@ impl Truth {
     /// # Errors
     /// When it is the truth of something else.
     pub fn read(path: &Path, queries: usize, indexes: &Indexes, k: usize) -> Result<Self, Failure> {
-        let points = indexes.points();
+        let points = indexes.live_points();
         let rows = vectors::read_ids(path).map_err(|error| Failure::of(&error))?;
         let shown = path.display();
         if rows.len() != queries {

@@ -44,6 +44,10 @@ struct Contents {
     element: String,
     dimensions: usize,
     points: u64,
+    /// Of these not deleted.
+    live: u64,
+    /// And deleted: they take their room until the segment is compacted.
+    deleted: u64,
     m: usize,
     ef_construction: usize,
     quantize: Vec<String>,
@@ -85,6 +89,7 @@ struct ComponentLine {
 pub fn execute(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
     let manifest = Manifest::read(&args.dir).map_err(|error| Failure::of(&error))?;
     let files = manifest.component_files(&args.dir).map_err(|error| Failure::of(&error))?;
+    let live = ringpool::live_points(&args.dir).map_err(|error| Failure::of(&error))?;
     let codes = args.codes.or(manifest.quantizers.first().copied());
     let place = |kind| match kind {
         ComponentKind::Codes(others) if Some(others) != codes => None,
@@ -118,6 +123,8 @@ pub fn execute(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
         element: manifest.element.to_string(),
         dimensions: manifest.dim,
         points: manifest.points as u64,
+        live: live as u64,
+        deleted: (manifest.points - live) as u64,
         m: manifest.m,
         ef_construction: manifest.ef_construction,
         quantize: manifest.quantizers.iter().map(ToString::to_string).collect(),
@@ -173,6 +180,10 @@ fn text(args: &InspectArgs, contents: &Contents) -> String {
                 contents.dimensions,
                 contents.element
             ),
+        ),
+        (
+            "deleted",
+            format!("{}, {} are left", table::count(contents.deleted), table::count(contents.live)),
         ),
         ("metric", contents.metric.clone()),
         (

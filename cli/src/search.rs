@@ -223,7 +223,7 @@ impl Loaded {
             None | Some(Place::Resident | Place::Inlined) => "memory".into(),
             Some(paged) => paged.to_string(),
         };
-        let points = self.indexes.points();
+        let points = self.indexes.live_points();
         let recall = self.truth.as_ref().map(|truth| pass.answers.recall(truth, k, points));
         let held = page_cache::held_bytes(&self.indexes.paged_files());
         RunReport {

@@ -85,7 +85,7 @@ pub use columns::{
 };
 pub use compact::{CompactReport, Compaction, compact};
 pub use component::{ComponentFile, ComponentKind};
-pub use deletes::DeleteReport;
+pub use deletes::{DeleteReport, live_points};
 pub use element::Element;
 pub use error::{
     BuildError, CompactError, DeleteError, ParseError, SearchError, SegmentError, VectorsError,

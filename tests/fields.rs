@@ -54,14 +54,19 @@ fn values_are_those_that_were_given_through_every_backend() {
         for first in (0..POINTS as u32).step_by(37) {
             let places = (first..first + 20).filter(|&place| (place as usize) < POINTS);
             let points: Vec<_> = places.map(|place| (place as usize % 2, place)).collect();
-            let asked: Vec<_> = points.iter().map(|&(seed, place)| (&*segments[seed], place)).collect();
+            let asked: Vec<_> =
+                points.iter().map(|&(seed, place)| (&*segments[seed], place)).collect();
             let found = values_of(&asked, &names).unwrap();
             for (values, &(seed, place)) in found.iter().zip(&points) {
                 let id = segments[seed].id_of(place).unwrap();
                 let mut row = row(seed, id as usize);
                 let own = row.pop().filter(|_| seed == 1).unwrap_or_default();
                 let [number, price, word, about] = row.try_into().unwrap();
-                assert_eq!(values[..], [about, word, number, price, own, Value::Null], "{backend:?}");
+                assert_eq!(
+                    values[..],
+                    [about, word, number, price, own, Value::Null],
+                    "{backend:?}"
+                );
             }
         }
         let all: Vec<u32> = (0..POINTS as u32).collect();

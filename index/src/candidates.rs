@@ -81,6 +81,11 @@ impl Candidates {
         }
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.sorted.len()
+    }
+
     /// The candidates as (distance, place), nearest first.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (f32, u32)> + '_ {
         self.sorted.iter().map(|&key| unpack(key))

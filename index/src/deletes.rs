@@ -70,7 +70,7 @@ impl Deletes {
         Ok(())
     }
 
-    fn set(&self, dead: Option<Selection>) {
+    pub(crate) fn set(&self, dead: Option<Selection>) {
         *self.dead.write().unwrap_or_else(PoisonError::into_inner) = dead.map(Arc::new);
     }
 

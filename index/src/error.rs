@@ -348,6 +348,9 @@ pub enum CompactError {
     /// The new segment could not be built.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// The fields of a source could not be read.
+    #[error(transparent)]
+    Fields(SearchError),
     /// A source could not be locked to be removed.
     #[error(transparent)]
     Lock(#[from] DeleteError),
@@ -433,6 +436,26 @@ pub enum SearchError {
     /// Nothing to search in.
     #[error("there are no segments: name at least one")]
     NoSegments,
+    /// A selection of another segment.
+    #[error(
+        "the selection for segment {segment} is of {found} points and the segment has {expected}: select among the points of that segment"
+    )]
+    Selection {
+        /// Which segment, counted from 0.
+        segment: usize,
+        /// How many points it has.
+        expected: usize,
+        /// How many the selection is of.
+        found: usize,
+    },
+    /// Not a selection for each segment.
+    #[error("there are {found} selections for {expected} segments: give one for each, in order")]
+    Selections {
+        /// How many segments are searched.
+        expected: usize,
+        /// How many selections were given.
+        found: usize,
+    },
     /// Fewer candidates than hits, or no number.
     #[error("oversample {0} is not possible: use a number of at least 1")]
     Oversample(f32),

@@ -2,6 +2,7 @@
 
 use crate::graph::walk::WalkScratch;
 use crate::originals::{Originals, PageScratch};
+use crate::passing::Passing;
 use crate::task::Task;
 use crate::{Patience, SearchError, Segment};
 
@@ -110,6 +111,7 @@ impl Scratch {
         segment: &Segment,
         query: &[f32],
         params: &SearchParams,
+        passing: &Passing<'_>,
         patience: &Patience<'_>,
         hits: &mut Vec<Hit>,
     ) -> Result<(), SearchError> {
@@ -117,7 +119,7 @@ impl Scratch {
         hits.clear();
         *originals = 0;
         task.begin(std::iter::once(segment), query, params)?;
-        task.walk(segment, 0, walk, pages, patience)?;
+        task.walk(segment, 0, passing, walk, pages, patience)?;
         task.end_walks();
         while task.next_wave() {
             patience.check()?;

@@ -18,6 +18,7 @@ use crate::ids::Ids;
 use crate::opening::Opening;
 use crate::originals::Originals;
 use crate::paged::{Node, Paged, UpperCodes};
+use crate::passing::{self, Passing};
 use crate::search::{Hit, Scratch, SearchParams};
 use crate::searches::{Query, Searches};
 use crate::{
@@ -125,6 +126,11 @@ impl Segment {
         self.codes().map_or(Quantizer::None, |made| made.codes.quantizer())
     }
 
+    /// Where it is: what it was opened by.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// What the segment is.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
@@ -158,6 +164,11 @@ impl Segment {
         self.codes.as_ref().filter(|codes| !codes.are_inlined)?.paged.as_ref()
     }
 
+    /// The codes where a scan reads them by page.
+    pub(crate) fn scanned_codes(&self) -> Option<&Paged> {
+        self.codes.as_ref()?.paged.as_ref()
+    }
+
     /// Those of the points above layer 0, where the others are not in memory.
     pub(crate) fn upper_codes(&self) -> Option<&UpperCodes> {
         self.codes.as_ref()?.upper.as_ref()
@@ -170,12 +181,16 @@ impl Segment {
 
     /// Whether a walk reads no page.
     pub(crate) fn is_walked_in_memory(&self) -> bool {
-        let has_codes = match &*self.originals {
-            Originals::Resident(_) => true,
-            Originals::Paged(_) => self.codes.is_some(),
-        };
-        let is_paged = self.paged_links().is_some() || self.paged_codes().is_some();
-        self.node().is_none() && !is_paged && has_codes
+        self.node().is_none() && self.paged_links().is_none() && self.is_scanned_in_memory()
+    }
+
+    /// Whether a scan reads no page.
+    pub(crate) fn is_scanned_in_memory(&self) -> bool {
+        match (&self.codes, &*self.originals) {
+            (Some(_), _) => self.scanned_codes().is_none(),
+            (None, Originals::Resident(_)) => true,
+            (None, Originals::Paged(_)) => false,
+        }
     }
 
     pub(crate) fn originals(&self) -> &Originals {
@@ -298,12 +313,62 @@ impl Segment {
         scratch: &mut Scratch,
         hits: &mut Vec<Hit>,
     ) -> Result<(), SearchError> {
+        self.search_among_within(query, params, None, patience, scratch, hits)
+    }
+
+    /// [`search`](Self::search) among the points of `selection`; among all where there is none. As
+    /// many hits as are asked for are found whenever so many points are selected.
+    ///
+    /// ```
+    /// # use ringpool_index::{Hit, Scratch, SearchError, SearchParams, Segment, Selection};
+    /// # fn every_second(segment: &Segment, query: &[f32]) -> Result<Vec<Hit>, SearchError> {
+    /// let points = segment.manifest().points;
+    /// let mut selection = Selection::none(points);
+    /// for place in (0..points as u32).step_by(2) {
+    ///     selection.insert(place);
+    /// }
+    /// let params = SearchParams::default();
+    /// segment.search_among(query, &params, Some(&selection), &mut Scratch::default())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As those of `search`, and [`SearchError::Selection`] where it is one of another segment.
+    pub fn search_among(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        selection: Option<&Selection>,
+        scratch: &mut Scratch,
+    ) -> Result<Vec<Hit>, SearchError> {
+        let (mut hits, patience) = (Vec::new(), Patience::default());
+        self.search_among_within(query, params, selection, patience, scratch, &mut hits)?;
+        Ok(hits)
+    }
+
+    /// [`search_within`](Self::search_within) among the points of `selection`, as
+    /// [`search_among`](Self::search_among) does.
+    ///
+    /// # Errors
+    /// As those of both.
+    pub fn search_among_within(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        selection: Option<&Selection>,
+        patience: Patience<'_>,
+        scratch: &mut Scratch,
+        hits: &mut Vec<Hit>,
+    ) -> Result<(), SearchError> {
         if self.is_walked_in_memory() {
-            return scratch.search(self, query, params, &patience, hits);
+            let deleted = self.deleted();
+            let passing = self.passing(selection, deleted.as_deref())?;
+            return scratch.search(self, query, params, &passing, &patience, hits);
         }
         let mut found = Ok(());
+        let among = selection.map(std::slice::from_ref);
         let mut queries =
-            std::iter::once(Query { number: 0, values: query, params: *params, patience });
+            std::iter::once(Query { number: 0, values: query, params: *params, among, patience });
         Searches::new(&[self], 1)?.run(&mut || queries.next(), &mut |answer| {
             hits.clear();
             scratch.note_originals(answer.originals);
@@ -325,7 +390,35 @@ impl Segment {
         k: usize,
         progress: &mut ExactProgress<'_>,
     ) -> Result<Vec<Vec<Hit>>, SearchError> {
-        exact_in(&self.originals, &self.ids, queries, &self.manifest, k, progress)
+        self.exact_search_among(queries, k, None, progress)
+    }
+
+    /// The same among the points of `selection`. Pages without such a point are not read.
+    ///
+    /// # Errors
+    /// As those of `exact_search`, and [`SearchError::Selection`] where it is one of another
+    /// segment.
+    pub fn exact_search_among(
+        &self,
+        queries: &Vectors,
+        k: usize,
+        selection: Option<&Selection>,
+        progress: &mut ExactProgress<'_>,
+    ) -> Result<Vec<Vec<Hit>>, SearchError> {
+        let deleted = self.deleted();
+        let passing = self.passing(selection, deleted.as_deref())?;
+        exact_in(self, queries, k, &passing, progress)
+    }
+
+    /// Which points may be hits of a search that sees these as deleted.
+    fn passing<'s>(
+        &self,
+        selection: Option<&'s Selection>,
+        deleted: Option<&'s Selection>,
+    ) -> Result<Passing<'s>, SearchError> {
+        let points = self.manifest.points;
+        selection.map_or(Ok(()), |selection| passing::check(selection, 0, points))?;
+        Ok(Passing::new(points, selection, deleted))
     }
 }
 

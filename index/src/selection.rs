@@ -53,6 +53,12 @@ impl Selection {
         size_of_val(&*self.words) as u64
     }
 
+    /// A bit for each of the 64 points from `64 * number` on; none past the last point.
+    #[inline]
+    pub(crate) fn word(&self, number: usize) -> u64 {
+        self.words.get(number).copied().unwrap_or(0)
+    }
+
     /// Selects the point at `place`; returns whether it was not selected before.
     ///
     /// # Panics

@@ -1,5 +1,6 @@
 //! Walking the graph towards a query: algorithms 2 and 5 of the paper.
 
+use super::among::Reach;
 use super::{EMPTY, Graph, Layer};
 use crate::candidates::Candidates;
 use crate::ids::Ids;
@@ -23,11 +24,13 @@ pub(crate) trait Scorer {
 /// What a walk needs, kept from one walk to the next.
 #[derive(Default)]
 pub(crate) struct WalkScratch {
-    visited: Visited,
+    pub(super) visited: Visited,
     /// The best points found, once a walk is over.
     pub(crate) found: Candidates,
     fresh: Vec<u32>,
-    distances: Vec<f32>,
+    /// Where not all points pass.
+    pub(crate) reach: Reach,
+    pub(crate) distances: Vec<f32>,
 }
 
 impl WalkScratch {

@@ -58,7 +58,7 @@ fn what_is_selected_is_what_passes_in_every_order_and_place() {
             let selection = segment.select(&filter, &Patience::default());
             let selection = selection.unwrap_or_else(|error| panic!("{filter}: {error}"));
             let mut ids: Vec<u64> =
-                selection.iter().map(|place| segment.ids().rank(place).into()).collect();
+                selection.iter().map(|place| segment.id_of(place).unwrap()).collect();
             ids.sort_unstable();
             assert_eq!(ids, expected, "{filter}");
         }
@@ -75,6 +75,20 @@ fn a_segment_without_fields_has_ids() {
     let segment = open(&out).unwrap();
     let chosen = segment.select(&field("id").between(7, 9.5), &Patience::default()).unwrap();
     assert_eq!(chosen.len(), 3);
+    // As one that follows another of 40 points.
+    for (filter, expected) in [
+        (field("id").between(39, 41), 2),
+        (field("id").le(39), 0),
+        (field("id").is_in([0, 40, 89, 90]), 2),
+        (field("id").ge(80), 10),
+        (!field("id").ge(80), 40),
+    ] {
+        let chosen = segment.select_from(&filter, 40, &Patience::default()).unwrap();
+        assert_eq!(chosen.len(), expected, "{filter}");
+    }
+    segment.delete(&[8, 9, 10]).unwrap();
+    let chosen = segment.select(&field("id").between(7, 9.5), &Patience::default()).unwrap();
+    assert_eq!(chosen.iter().map(|place| segment.id_of(place).unwrap()).collect::<Vec<_>>(), [7]);
     let refused = segment.select(&field("label").eq(3), &Patience::default()).unwrap_err();
     let SearchError::Filter(error) = refused else { panic!("{refused}") };
     assert_eq!((error.position(), error.found()), (0, "label"));

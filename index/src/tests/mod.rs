@@ -1,5 +1,6 @@
 //! Tests of whole segments, from vectors to hits.
 
+mod among;
 mod codes_error;
 mod columns;
 mod compact;

@@ -141,8 +141,7 @@ impl Indexes {
         let snapshot = self.snapshot();
         let (mut report, mut known) = (DeleteReport::default(), 0);
         for (number, segment) in (0..).zip(snapshot.segments()) {
-            let own: Vec<u64> =
-                ids.iter().filter_map(|&id| snapshot.own_id(number, id)).collect();
+            let own: Vec<u64> = ids.iter().filter_map(|&id| snapshot.own_id(number, id)).collect();
             if !own.is_empty() {
                 let of_one = segment.delete(&own)?;
                 report.deleted += of_one.deleted;

@@ -4,6 +4,7 @@
 mod comparing;
 mod damage;
 mod fields;
+mod filters;
 mod interrupted;
 mod making;
 mod output;

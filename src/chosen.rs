@@ -10,7 +10,8 @@ use crate::{Error, Snapshot};
 pub type PlaceOf = (u32, u32);
 
 impl Snapshot {
-    /// For each segment the points that a filter lets pass. Its `id` is what hits tell.
+    /// For each segment the points that a filter lets pass, without those that are deleted. Its `id`
+    /// is what hits tell.
     ///
     /// ```
     /// use ringpool::{
@@ -57,9 +58,14 @@ impl Snapshot {
         patience: &Patience<'_>,
     ) -> Result<Vec<Selection>, Error> {
         let each = self.segments().iter().zip(self.firsts());
-        let selected =
-            each.map(|(segment, &first_id)| segment.select_from(filter, first_id, patience));
-        Ok(selected.collect::<Result<_, _>>()?)
+        let selected = each.map(|(segment, &first_id)| {
+            let mut selected = segment.select_from(filter, first_id, patience)?;
+            if let Some(deleted) = segment.deleted() {
+                selected.subtract(&deleted);
+            }
+            Ok(selected)
+        });
+        selected.collect()
     }
 
     /// The fields of all segments: of those with one name that of the first that has it.

@@ -10,8 +10,9 @@ use ringpool_index::{
     Segment, Selection, Vectors,
 };
 
+use crate::moving::place_all;
 use crate::together::Together;
-use crate::{BackendStats, Error, Index, OpenOptions};
+use crate::{BackendStats, Error, Index, OpenOptions, Placement};
 
 /// Segments of like vectors that are open together: with one engine, one budget, and one pool for
 /// all that is in one.
@@ -56,8 +57,7 @@ impl Indexes {
         let opened = dirs.iter().map(|dir| Index::open_beside(dir, &together).map(Arc::new));
         let members: Arc<[Arc<Index>]> = opened.collect::<Result<_, _>>()?;
         Snapshot::of(&members, tell_own_ids).searches(1)?; // Whether they are alike.
-        let pooled: Vec<_> = members.iter().flat_map(|index| index.now().all_pooled()).collect();
-        together.moved(&[], &pooled)?;
+        together.share_out(&[], members.iter().flat_map(|index| index.now().claims()).collect())?;
         drop(changing);
         Ok(Self { together, members: RwLock::new(members), tell_own_ids })
     }
@@ -80,6 +80,11 @@ impl Indexes {
     /// How many points they have together.
     pub fn points(&self) -> usize {
         self.all().iter().map(|index| index.segment().manifest().points).sum()
+    }
+
+    /// How many of these are not deleted.
+    pub fn live_points(&self) -> usize {
+        self.snapshot().live_points()
     }
 
     /// The points nearest to `query` of all segments. Who searches often keeps the
@@ -105,9 +110,25 @@ impl Indexes {
         self.snapshot().exact_search(queries, k, progress)
     }
 
+    /// Changes where components are in all of them, as [`Index::place`] does in one: in all, or,
+    /// where one cannot, in none.
+    ///
+    /// # Errors
+    /// As those of `Index::place`.
+    pub fn place(&self, changes: &Placement) -> Result<(), Error> {
+        let all = self.all();
+        let indexes: Vec<&Index> = all.iter().map(|index| &**index).collect();
+        place_all(&self.together, &indexes, changes)
+    }
+
+    /// Whether searches read any of them by page.
+    pub fn is_read_by_page(&self) -> bool {
+        self.all().iter().any(|index| index.is_read_by_page())
+    }
+
     /// What the budget comes to, in bytes, as [`Index::memory_budget_bytes`].
     pub fn memory_budget_bytes(&self) -> u64 {
-        self.together.memory_budget_bytes
+        self.together.memory_budget_bytes()
     }
 
     /// The memory that their resident components take, in bytes.
@@ -157,6 +178,11 @@ impl Snapshot {
         self.segments.iter().map(|segment| segment.manifest().points).sum()
     }
 
+    /// How many of these are not deleted.
+    pub fn live_points(&self) -> usize {
+        self.segments.iter().map(|segment| segment.live_points()).sum()
+    }
+
     /// The id of a hit, by the segment that [`Answer::segments`] names and its id there.
     pub fn id(&self, segment: u32, id: u64) -> u64 {
         self.firsts[segment as usize] + id
@@ -164,8 +190,13 @@ impl Snapshot {
 
     /// Whether a point of any has this id, as [`id`](Self::id) gives it.
     pub fn has_id(&self, id: u64) -> bool {
-        let mut each = self.segments.iter().zip(&self.firsts);
-        each.any(|(segment, first)| id.checked_sub(*first).is_some_and(|id| segment.has_id(id)))
+        (0..self.segments.len() as u32).any(|segment| self.own_id(segment, id).is_some())
+    }
+
+    /// The id that a segment has for the point of this id, if the point is one of its own.
+    pub(crate) fn own_id(&self, segment: u32, id: u64) -> Option<u64> {
+        let own = id.checked_sub(self.firsts[segment as usize])?;
+        self.segments[segment as usize].has_id(own).then_some(own)
     }
 
     /// The hits of an answer, with ids of all segments together.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clap::Args;
 use ringpool::{
-    Advice, Backend, Filter, Index, Indexes, MAX_DIM, MmapOptions, OpenOptions, Place, Quantizer,
-    Through, vectors,
+    Advice, Backend, Filter, Index, Indexes, MAX_DIM, OpenOptions, Part, Place, Quantizer, Through,
+    vectors,
 };
 
 use crate::answers::Truth;
@@ -29,14 +29,14 @@ use crate::{page_cache, process, table};
 #[derive(Args)]
 pub struct SearchArgs {
     #[command(flatten)]
-    query: QueryOptions,
+    pub(crate) query: QueryOptions,
 
     #[arg(long, default_value = "pool", help = BACKEND_HELP)]
-    backend: Backend,
+    pub(crate) backend: Backend,
 
     /// What the kernel is told about a mapping: willneed (the best), random or normal
     #[arg(long, default_value = "willneed")]
-    mmap_advice: Advice,
+    pub(crate) mmap_advice: Advice,
 
     /// Threads that search side by side; one by default, so that figures compare
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
@@ -103,15 +103,10 @@ pub fn execute(args: &SearchArgs, console: &Console) -> Result<(), Failure> {
         ));
     }
     let filter = args.filter.as_deref().map(filtering::read).transpose()?;
-    let options = OpenOptions {
-        backend: args.backend,
-        place: args.query.place,
-        // Exact search has no use for any.
-        codes: if args.exact { Some(Quantizer::None) } else { args.query.codes },
-        memory: args.query.memory,
-        engine: args.query.engine,
-        mmap: MmapOptions { advice: args.mmap_advice, verify: args.query.mmap_verify },
-    };
+    let mut options = args.query.open_options(args.backend, args.mmap_advice);
+    if args.exact {
+        options.codes = Some(Quantizer::None); // Exact search has no use for any.
+    }
     let recorder = Recorder::default();
     let noting = args.trace_out.is_some().then_some(&recorder);
     let filter = filter.map(|filter| (filter, &console.interrupt));
@@ -143,6 +138,7 @@ pub fn execute(args: &SearchArgs, console: &Console) -> Result<(), Failure> {
         shown = found.table();
         report.answers = Some(found.queries);
     }
+    loaded.indexes.close().map_err(|error| Failure::of(&error))?;
     console.show(&report, |report| format!("{}\n{shown}", text(args, report)))
 }
 
@@ -212,7 +208,7 @@ impl Loaded {
             queries: &self.queries,
             params: args.query.params(),
             among: self.chosen.as_ref().map(|chosen| &chosen.selections[..]),
-            in_flight: args.query.in_flight(args.backend).into(),
+            in_flight: args.query.in_flight(&self.indexes).into(),
             interrupt: &console.interrupt,
             answered: AtomicU64::new(0),
         };
@@ -248,16 +244,15 @@ impl Loaded {
         let all = self.indexes.all();
         let index = &all[0];
         let placement = index.placement();
-        let places = [placement.graph, placement.codes, placement.vectors];
-        let mapped = places.contains(&Some(Place::Mmap));
+        let mapped = placement.iter().any(|(_, &place)| place == Place::Mmap);
         let faults = mapped.then_some(pass.counters.major_faults);
         // Of what is mapped, and of all else.
         let reads = pass.stats.reads.map_or(faults, |reads| Some(reads + faults.unwrap_or(0)));
-        let backend = match placement.vectors {
+        let backend = match placement.get(&Part::Vectors) {
             None | Some(Place::Resident | Place::Inlined) => "memory".into(),
-            Some(paged) => paged.to_string(),
+            Some(paged) => paged.word().into(),
         };
-        let all_points = self.indexes.points();
+        let all_points = self.indexes.live_points();
         let selected = self.chosen.as_ref().map(Chosen::selected);
         let points = selected.unwrap_or(all_points);
         // Of nothing there is no share.
@@ -301,7 +296,7 @@ impl Loaded {
             resident_bytes: self.indexes.resident_bytes(),
             components: components(&self.indexes),
             segments: all.len() as u64,
-            inflight: (!args.exact).then(|| args.query.in_flight(args.backend).into()),
+            inflight: (!args.exact).then(|| args.query.in_flight(&self.indexes).into()),
             filter: self.chosen.as_ref().map(|chosen| chosen.filter.to_string()),
             selected: selected.map(|selected| selected as u64),
             selectivity: selected.map(|selected| selected as f64 / all_points as f64),

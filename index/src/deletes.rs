@@ -9,7 +9,7 @@ use crate::write::Gate;
 use crate::{DeleteError, Manifest, SegmentError, Selection};
 
 /// What a call to delete has done. Ids that were given twice count once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeleteReport {
     /// Points that were there and are deleted now.
@@ -108,6 +108,17 @@ impl Deletes {
         self.set(Some(dead).filter(|dead| !dead.is_empty()));
         Ok(report)
     }
+}
+
+/// How many points of the segment in `dir` are not deleted, by its manifest and its tombstones
+/// alone.
+///
+/// # Errors
+/// When either is not what was written.
+pub fn live_points(dir: &Path) -> Result<usize, SegmentError> {
+    let (manifest, seal) = Manifest::read_sealed(dir)?;
+    let dead = tombstones::read(dir, seal, manifest.points)?;
+    Ok(manifest.points - dead.map_or(0, |dead| dead.len()))
 }
 
 fn distinct(ids: &[u64]) -> Vec<u64> {

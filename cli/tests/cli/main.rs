@@ -2,6 +2,7 @@
 //! exit code.
 
 mod comparing;
+mod configuring;
 mod damage;
 mod fields;
 mod filters;
@@ -11,6 +12,7 @@ mod output;
 mod probe;
 mod refusals;
 mod replay;
+mod rewriting;
 mod simd;
 mod system;
 mod workshop;

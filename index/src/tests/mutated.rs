@@ -84,7 +84,14 @@ fn subjects() -> Vec<Files> {
             BuildOptions { metric, m: 3, page_size, quantizers, order, ..BuildOptions::default() };
         // Where there are few components there are fields, one of each type.
         let columns = options.quantizers.is_empty().then_some(&columns);
-        build_with(&base, &Attached { columns, ..Attached::default() }, &out, &options, &NoProgress).unwrap();
+        build_with(
+            &base,
+            &Attached { columns, ..Attached::default() },
+            &out,
+            &options,
+            &NoProgress,
+        )
+        .unwrap();
         let entries = fs::read_dir(&out).unwrap().map(Result::unwrap);
         let file = |entry: fs::DirEntry| {
             (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())
@@ -487,7 +494,7 @@ fn judge(dir: &Path, draw: &mut Draw) -> Outcome {
         let order = |a: &Hit, b: &Hit| a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id));
         assert!(hits.windows(2).all(|pair| order(&pair[0], &pair[1]).is_lt()), "{hits:?}");
         for hit in hits {
-            assert!(!hit.distance.is_nan() && (hit.id as usize) < points, "{hit:?}");
+            assert!(!hit.distance.is_nan() && segment.has_id(hit.id), "{hit:?}");
             let true_distance = exact.iter().find(|other| other.id == hit.id).unwrap().distance;
             let same = hit.distance.to_bits() == true_distance.to_bits();
             assert!(same || !measured, "{hit:?} is at {true_distance}");

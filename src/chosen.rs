@@ -13,6 +13,43 @@ impl Snapshot {
     /// For each segment the points that a filter lets pass, without those that are deleted. Its `id`
     /// is what hits tell.
     ///
+    /// ```
+    /// use ringpool::{
+    ///     Attached, BuildOptions, Columns, Field, FieldType, Filter, Indexes, NoProgress, OpenOptions,
+    ///     Patience, SearchParams, Value, Vectors,
+    /// };
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let temporary = tempfile::tempdir()?;
+    /// # let dir = temporary.path().join("segment");
+    /// // A thousand points on a line, each with a price that is ten times its place.
+    /// let points = Vectors::from_f32(1, (0..1000).map(|i| i as f32).collect())?;
+    /// let mut columns = Columns::new(vec![Field::new("price", FieldType::I64)])?;
+    /// for i in 0..1000 {
+    ///     columns.push_row(&[Value::I64(10 * i)])?;
+    /// }
+    /// let attached = Attached { columns: Some(&columns), ..Attached::default() };
+    /// ringpool::build_with(&points, &attached, &dir, &BuildOptions::default(), &NoProgress)?;
+    ///
+    /// let indexes = Indexes::open(&[&dir], &OpenOptions::default())?.snapshot();
+    /// let filter: Filter = "price >= 5000 and id != 503".parse()?;
+    /// let chosen = indexes.select(&filter, &Patience::default())?;
+    /// assert_eq!(chosen[0].len(), 499);
+    ///
+    /// let params = SearchParams { k: 4, ..SearchParams::default() };
+    /// let hits = indexes.search_among(&[480.0], &params, Some(&chosen))?;
+    /// let ids: Vec<u64> = hits.iter().map(|hit| hit.id).collect();
+    /// assert_eq!(ids, [500, 501, 502, 504]);
+    ///
+    /// // The values of all hits are read in one batch.
+    /// let places = indexes.places(&ids);
+    /// let places: Vec<_> = ids.iter().map(|id| places[id]).collect();
+    /// let prices = indexes.values(&places, &["price"])?;
+    /// assert_eq!(prices[3], [Value::I64(5040)]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As those of [`Segment::select`](ringpool_index::Segment::select).
     pub fn select(

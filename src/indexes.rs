@@ -223,9 +223,23 @@ impl Snapshot {
     /// # Errors
     /// When the query or a parameter is no use, or a page could not be had.
     pub fn search(&self, query: &[f32], params: &SearchParams) -> Result<Vec<Hit>, Error> {
+        self.search_among(query, params, None)
+    }
+
+    /// The same among the points of one selection for each segment, where there are any: what
+    /// [`select`](Self::select) gives.
+    ///
+    /// # Errors
+    /// As those of [`search`](Self::search), and when the selections are not those of the segments.
+    pub fn search_among(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        among: Option<&[Selection]>,
+    ) -> Result<Vec<Hit>, Error> {
         let (params, patience) = (*params, Patience::default());
         let mut queries =
-            std::iter::once(Query { number: 0, values: query, params, among: None, patience });
+            std::iter::once(Query { number: 0, values: query, params, among, patience });
         let mut found = Ok(Vec::new());
         self.searches(1)?.run(&mut || queries.next(), &mut |answer| found = self.hits(answer));
         Ok(found?)

@@ -5,6 +5,7 @@ mod comparing;
 mod configuring;
 mod damage;
 mod fields;
+mod filters;
 mod interrupted;
 mod making;
 mod output;

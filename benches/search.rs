@@ -63,15 +63,15 @@ impl Contest {
         Index::open(&self.dir, options).expect("a segment that was opened before")
     }
 
-    fn search(&self, index: &Index, query: &[f32], scratch: &mut Scratch) -> u32 {
+    fn search(&self, index: &Index, query: &[f32], scratch: &mut Scratch) -> u64 {
         let hits = index.segment().search(query, &self.params, scratch);
-        hits.expect("a sound segment").iter().fold(0, |ids, hit| ids.wrapping_mul(31) ^ hit.id)
+        hits.expect("a sound segment").iter().fold(0, |ids: u64, hit| ids.wrapping_mul(31) ^ hit.id)
     }
 
     /// The answers to all queries, as one number.
-    fn answers(&self, index: &Index, scratch: &mut Scratch) -> u32 {
+    fn answers(&self, index: &Index, scratch: &mut Scratch) -> u64 {
         let answer = |query: &Vec<f32>| self.search(index, query, scratch);
-        self.queries.iter().map(answer).fold(0, |all, ids| all.wrapping_mul(31) ^ ids)
+        self.queries.iter().map(answer).fold(0, |all: u64, ids| all.wrapping_mul(31) ^ ids)
     }
 }
 

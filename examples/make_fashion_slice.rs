@@ -49,9 +49,9 @@ fn main() -> ExitCode {
 fn make_slice(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let base = first_rows(&arguments.base, arguments.base_rows)?;
     let query = first_rows(&arguments.query, arguments.query_rows)?;
-    let truth: Vec<Vec<i32>> = exact_search(&base, &query, Metric::L2, TRUTH_WIDTH)?
+    let truth: Vec<Vec<u64>> = exact_search(&base, &query, Metric::L2, TRUTH_WIDTH)?
         .iter()
-        .map(|hits| hits.iter().map(|hit| hit.id as i32).collect())
+        .map(|hits| hits.iter().map(|hit| hit.id).collect())
         .collect();
 
     let out_dir = &arguments.out_dir;
@@ -59,7 +59,7 @@ fn make_slice(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     write_bvecs(&out_dir.join("base.bvecs.gz"), &base)?;
     write_bvecs(&out_dir.join("query.bvecs.gz"), &query)?;
     let truth_path = out_dir.join("truth.ivecs.gz");
-    vectors::write_ivecs(&truth_path, &truth)?;
+    vectors::write_ids(&truth_path, &truth)?;
 
     let written: IdRows = vectors::read_ids(&truth_path)?;
     println!(

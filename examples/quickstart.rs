@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             queries.row_f32(row, &mut query);
             let nearest = &truth.row(row)[..params.k];
             let hits = index.search(&query, &params)?;
-            found += hits.iter().filter(|hit| nearest.contains(&(hit.id as i32))).count();
+            found += hits.iter().filter(|hit| nearest.contains(&hit.id)).count();
         }
         let recall = found as f64 / (queries.len() * params.k) as f64;
         println!("{backend}: recall@10 {recall:.4}, {:?}", index.stats());

@@ -1,7 +1,7 @@
 //! What goes wrong when a segment is opened, searched or verified.
 
 use ringpool_bufferpool::{HotSetError, PoolError};
-use ringpool_index::{Quantizer, SearchError, SegmentError};
+use ringpool_index::{CompactError, DeleteError, Quantizer, SearchError, SegmentError};
 
 /// An error of one of the parts, in its own words.
 #[derive(Debug, thiserror::Error)]
@@ -83,18 +83,15 @@ pub enum Error {
     /// A query that is no use, or a page that could not be had.
     #[error(transparent)]
     Search(#[from] SearchError),
+    /// Points that could not be deleted.
+    #[error(transparent)]
+    Delete(#[from] DeleteError),
+    /// Segments that could not be made one.
+    #[error(transparent)]
+    Compact(#[from] CompactError),
     /// A page or a file that could not be had.
     #[error(transparent)]
     Storage(#[from] ringpool_storage::Error),
-    /// More points than ids can tell apart.
-    #[error(
-        "the segments have {points} points together, and ids tell {} apart; search fewer at once",
-        u32::MAX
-    )]
-    TooManyPoints {
-        /// How many they are.
-        points: u64,
-    },
     /// The caller has cancelled what it asked for.
     #[error("cancelled")]
     Cancelled,

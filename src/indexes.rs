@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use ringpool_bufferpool::Pool;
 use ringpool_index::{
-    Answer, ExactProgress, Hit, Patience, Query, SearchError, SearchParams, Searches, Segment,
-    Vectors,
+    Answer, ExactProgress, Hit, IdSource, Patience, Query, SearchError, SearchParams, Searches,
+    Segment, Selection, Vectors,
 };
 
 use crate::moving::place_all;
@@ -15,10 +15,15 @@ use crate::together::Together;
 use crate::{BackendStats, Error, Index, OpenOptions, Placement};
 
 /// Segments of like vectors that are open together: with one engine, one budget, and one pool for
-/// all that is in one. The ids of the second follow those of the first, and so on.
+/// all that is in one.
+///
+/// Where the ids of all are rows from 0 on, those of the second follow those of the first, and so
+/// on. Where any has other ids, each tells its own.
 pub struct Indexes {
-    together: Arc<Together>,
-    members: RwLock<Arc<[Arc<Index>]>>,
+    pub(crate) together: Arc<Together>,
+    pub(crate) members: RwLock<Arc<[Arc<Index>]>>,
+    /// Whatever these ids are.
+    pub(crate) tell_own_ids: bool,
 }
 
 /// Segments as they were open together at one moment. Searches of it see nothing of what changes
@@ -26,8 +31,8 @@ pub struct Indexes {
 #[derive(Clone)]
 pub struct Snapshot {
     segments: Vec<Arc<Segment>>,
-    /// The first id of each.
-    firsts: Vec<u32>,
+    /// What is added to the ids of each.
+    firsts: Vec<u64>,
 }
 
 impl Indexes {
@@ -36,17 +41,25 @@ impl Indexes {
     ///
     /// # Errors
     /// As those of `Index::open`; [`SearchError::Unlike`] and [`SearchError::NoSegments`] when they
-    /// cannot be searched together; [`Error::TooManyPoints`].
+    /// cannot be searched together.
     pub fn open<P: AsRef<Path>>(dirs: &[P], options: &OpenOptions) -> Result<Self, Error> {
         let dirs: Vec<&Path> = dirs.iter().map(AsRef::as_ref).collect();
-        let together = Together::new(&dirs, options, None, None)?;
+        Self::open_all(&dirs, options, false)
+    }
+
+    pub(crate) fn open_all(
+        dirs: &[&Path],
+        options: &OpenOptions,
+        tell_own_ids: bool,
+    ) -> Result<Self, Error> {
+        let together = Together::new(dirs, options, None, None)?;
         let changing = together.change();
         let opened = dirs.iter().map(|dir| Index::open_beside(dir, &together).map(Arc::new));
         let members: Arc<[Arc<Index>]> = opened.collect::<Result<_, _>>()?;
-        Snapshot::of(&members)?.searches(1)?; // Whether they are alike.
+        Snapshot::of(&members, tell_own_ids).searches(1)?; // Whether they are alike.
         together.share_out(&[], members.iter().flat_map(|index| index.now().claims()).collect())?;
         drop(changing);
-        Ok(Self { together, members: RwLock::new(members) })
+        Ok(Self { together, members: RwLock::new(members), tell_own_ids })
     }
 
     /// Each of them.
@@ -55,11 +68,13 @@ impl Indexes {
     }
 
     /// All of them as they are open now, for searching.
-    ///
-    /// # Errors
-    /// [`Error::TooManyPoints`].
-    pub fn snapshot(&self) -> Result<Snapshot, Error> {
-        Snapshot::of(&self.all())
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::of(&self.all(), self.tell_own_ids)
+    }
+
+    /// Whether a point of any has this id, as hits tell it.
+    pub fn has_id(&self, id: u64) -> bool {
+        self.snapshot().has_id(id)
     }
 
     /// How many points they have together.
@@ -73,7 +88,7 @@ impl Indexes {
     /// # Errors
     /// When the query or a parameter is no use, or a page could not be had.
     pub fn search(&self, query: &[f32], params: &SearchParams) -> Result<Vec<Hit>, Error> {
-        self.snapshot()?.search(query, params)
+        self.snapshot().search(query, params)
     }
 
     /// For each query the `k` points nearest to it of all segments, by measuring all, as
@@ -87,7 +102,7 @@ impl Indexes {
         k: usize,
         progress: &mut ExactProgress<'_>,
     ) -> Result<Vec<Vec<Hit>>, Error> {
-        self.snapshot()?.exact_search(queries, k, progress)
+        self.snapshot().exact_search(queries, k, progress)
     }
 
     /// Changes where components are in all of them, as [`Index::place`] does in one: in all, or,
@@ -137,17 +152,15 @@ impl Indexes {
 }
 
 impl Snapshot {
-    fn of(indexes: &[Arc<Index>]) -> Result<Self, Error> {
+    pub(crate) fn of(indexes: &[Arc<Index>], tell_own_ids: bool) -> Self {
         let segments: Vec<Arc<Segment>> = indexes.iter().map(|index| index.segment()).collect();
-        let (mut firsts, mut points) = (Vec::with_capacity(segments.len()), 0);
-        for segment in &segments {
-            firsts.push(u32::try_from(points).map_err(|_| Error::TooManyPoints { points })?);
-            points += segment.manifest().points as u64;
-        }
-        if points > u64::from(u32::MAX) {
-            return Err(Error::TooManyPoints { points });
-        }
-        Ok(Self { segments, firsts })
+        let firsts = if tell_own_ids { vec![0; segments.len()] } else { firsts(&segments) };
+        Self { segments, firsts }
+    }
+
+    /// What is added to the ids of each.
+    pub(crate) fn firsts(&self) -> &[u64] {
+        &self.firsts
     }
 
     /// Each of the segments.
@@ -161,8 +174,14 @@ impl Snapshot {
     }
 
     /// The id of a hit, by the segment that [`Answer::segments`] names and its id there.
-    pub fn id(&self, segment: u32, id: u32) -> u32 {
+    pub fn id(&self, segment: u32, id: u64) -> u64 {
         self.firsts[segment as usize] + id
+    }
+
+    /// Whether a point of any has this id, as [`id`](Self::id) gives it.
+    pub fn has_id(&self, id: u64) -> bool {
+        let mut each = self.segments.iter().zip(&self.firsts);
+        each.any(|(segment, first)| id.checked_sub(*first).is_some_and(|id| segment.has_id(id)))
     }
 
     /// The hits of an answer, with ids of all segments together.
@@ -190,14 +209,15 @@ impl Snapshot {
     /// When the query or a parameter is no use, or a page could not be had.
     pub fn search(&self, query: &[f32], params: &SearchParams) -> Result<Vec<Hit>, Error> {
         let (params, patience) = (*params, Patience::default());
-        let mut queries = std::iter::once(Query { number: 0, values: query, params, patience });
+        let mut queries =
+            std::iter::once(Query { number: 0, values: query, params, among: None, patience });
         let mut found = Ok(Vec::new());
         self.searches(1)?.run(&mut || queries.next(), &mut |answer| found = self.hits(answer));
         Ok(found?)
     }
 
     /// For each query the `k` points nearest to it of all segments, by measuring all, as
-    /// [`Segment::exact_search`] does.
+    /// [`Segment::exact_search`] does; ties by segment and id.
     ///
     /// # Errors
     /// As those of `Segment::exact_search`.
@@ -207,6 +227,24 @@ impl Snapshot {
         k: usize,
         progress: &mut ExactProgress<'_>,
     ) -> Result<Vec<Vec<Hit>>, Error> {
+        self.exact_search_among(queries, k, None, progress)
+    }
+
+    /// The same among the points of one selection for each segment, where there are any.
+    ///
+    /// # Errors
+    /// As those of [`Segment::exact_search_among`]; [`SearchError::Selections`].
+    pub fn exact_search_among(
+        &self,
+        queries: &Vectors,
+        k: usize,
+        among: Option<&[Selection]>,
+        progress: &mut ExactProgress<'_>,
+    ) -> Result<Vec<Vec<Hit>>, Error> {
+        let expected = self.segments.len();
+        if let Some(found) = among.map(<[_]>::len).filter(|&found| found != expected) {
+            return Err(SearchError::Selections { expected, found }.into());
+        }
         let mut nearest = vec![Vec::new(); queries.len()];
         let (mut done, all) = (0, self.points() as u64);
         for (segment, number) in self.segments.iter().zip(0..) {
@@ -214,24 +252,41 @@ impl Snapshot {
             let mut further = |own: u64, of: u64| -> ControlFlow<()> {
                 progress(done + own * points / of.max(1), all)
             };
-            let found = segment.exact_search(queries, k, &mut further)?;
+            let selection = among.map(|among| &among[number as usize]);
+            let found = segment.exact_search_among(queries, k, selection, &mut further)?;
             done += points;
             for (nearest, found) in nearest.iter_mut().zip(found) {
                 nearest.extend(found.iter().map(|hit| Hit { id: self.id(number, hit.id), ..*hit }));
             }
         }
         for hits in &mut nearest {
-            hits.sort_by(|a, b| a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id)));
+            // Stable: those of a segment come after those of the one before, in order of ids.
+            hits.sort_by(|a, b| a.distance.total_cmp(&b.distance));
             hits.truncate(k);
         }
         Ok(nearest)
     }
 }
 
+/// What is added to the ids of each.
+fn firsts(segments: &[Arc<Segment>]) -> Vec<u64> {
+    let manifests = || segments.iter().map(|segment| segment.manifest());
+    if manifests().any(|manifest| manifest.ids != IdSource::Rows { first_id: 0 }) {
+        return vec![0; segments.len()];
+    }
+    let mut next = 0;
+    let first = |points: usize| {
+        next += points as u64;
+        next - points as u64
+    };
+    manifests().map(|manifest| manifest.points).map(first).collect()
+}
+
 /// One alone.
 impl From<Index> for Indexes {
     fn from(index: Index) -> Self {
         let together = index.together().clone();
-        Self { together, members: RwLock::new([Arc::new(index)].into()) }
+        let members = RwLock::new([Arc::new(index)].into());
+        Self { together, members, tell_own_ids: false }
     }
 }

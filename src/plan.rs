@@ -288,12 +288,15 @@ impl Rules {
 }
 
 /// What people call a component. `None` for what nobody places.
-pub(crate) fn part_of(_manifest: &Manifest, kind: ComponentKind) -> Option<Part> {
+pub(crate) fn part_of(manifest: &Manifest, kind: ComponentKind) -> Option<Part> {
+    let field = || manifest.field_of(kind).map(String::from);
     match kind {
         ComponentKind::Vectors => Some(Part::Vectors),
         ComponentKind::Codes(codes) => Some(Part::Codes(Some(codes))),
         ComponentKind::Graph => Some(Part::Graph),
-        ComponentKind::Ids => None,
+        ComponentKind::Column(_) => Some(Part::Columns(field())),
+        ComponentKind::ColumnIndex(_) => Some(Part::Indexes(field())),
+        ComponentKind::Ids | ComponentKind::OwnIds => None,
     }
 }
 

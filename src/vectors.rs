@@ -5,7 +5,10 @@
 //! | `.fvecs` | a little-endian i32 length, then as many elements | f32 |
 //! | `.bvecs` | the same | u8 |
 //! | `.ivecs` | the same | i32; ids, or integers that f32 holds exactly |
-//! | `.npy` | a line of a two-dimensional NumPy array, little-endian, C order | f32, f16, bf16, u8, i8 |
+//! | `.npy` | a line of a two-dimensional NumPy array, little-endian, C order | f32, f16, bf16, u8, i8; rows of ids u64, i64, u32, i32 |
+//! | `.txt` | a line | the id of a point, in decimal |
+//!
+//! The ids of points, one for each vector, are a `.txt` or a one-dimensional `.npy`.
 //!
 //! NumPy itself has no bfloat16: an array of two bytes without a meaning (`V2`), which is what
 //! `numpy.save` makes of one of `ml_dtypes.bfloat16`, is read as that.
@@ -23,6 +26,7 @@ mod ending;
 mod error;
 mod ids;
 mod npy;
+mod point_ids;
 mod rows;
 mod whole;
 mod writer;
@@ -34,8 +38,9 @@ use ringpool_index::{Element, Vectors, VectorsError};
 use contents::Contents;
 use ending::{Ending, Format};
 pub use error::VectorFileError;
-pub use ids::{IdRows, expect_ivecs, read_ids, write_ivecs};
+pub use ids::{IdRows, NO_ID, expect_ids_file, read_ids, write_ids};
 use npy::NpyElement;
+pub use point_ids::read_point_ids;
 use rows::Rows;
 pub use writer::RowWriter;
 

@@ -178,7 +178,7 @@ fn answers(index: &Index, queries: &Vectors, threads: usize) -> Vec<Vec<Hit>> {
     })
 }
 
-fn bits(answers: &[Vec<Hit>]) -> Vec<(u32, u32)> {
+fn bits(answers: &[Vec<Hit>]) -> Vec<(u64, u32)> {
     answers.iter().flatten().map(|hit| (hit.id, hit.distance.to_bits())).collect()
 }
 
@@ -396,7 +396,7 @@ fn recall_on_the_shipped_vectors_is_what_the_readme_says() {
         .enumerate()
         .map(|(no, hits)| {
             let nearest = &truth.row(no)[..10];
-            hits.iter().filter(|hit| nearest.contains(&(hit.id as i32))).count()
+            hits.iter().filter(|hit| nearest.contains(&hit.id)).count()
         })
         .sum();
     let recall = found as f64 / (10 * queries.len()) as f64;

@@ -121,6 +121,7 @@ fn a_walk_through_pages_allocates_nothing_from_hop_to_hop_once_warm() {
                 number,
                 values,
                 params,
+                among: None,
                 patience: Patience::default(),
             });
             searches.run(&mut || next.next(), &mut |answer| {

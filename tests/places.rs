@@ -84,7 +84,7 @@ impl Subject {
         let mut found: Vec<_> = self.queries.iter().map(|_| Ok(Vec::new())).collect();
         let mut next = self.queries.iter().enumerate().map(|(number, values)| {
             let patience = patience(number);
-            Query { number: number as u64, values, params: PARAMS, patience }
+            Query { number: number as u64, values, params: PARAMS, among: None, patience }
         });
         let answered = &mut |answer: Answer<'_>| {
             found[answer.number as usize] = answer.hits.map(<[Hit]>::to_vec);

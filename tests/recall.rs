@@ -41,7 +41,7 @@ fn every_quantizer_on_the_shipped_vectors() {
                 queries.row_f32(no, &mut query);
                 let nearest = &truth.row(no)[..10];
                 let hits = index.search(&query, &params).unwrap();
-                hits.iter().filter(|hit| nearest.contains(&(hit.id as i32))).count()
+                hits.iter().filter(|hit| nearest.contains(&hit.id)).count()
             });
             found.sum::<usize>() as f64 / (10 * queries.len()) as f64
         };

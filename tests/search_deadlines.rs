@@ -23,9 +23,11 @@ fn open_stuck(dir: &std::path::Path, codes: Quantizer) -> (Segment, Arc<FaultyDe
     let segment = Segment::open(dir, &mut |file| {
         Ok(match file.kind {
             ComponentKind::Codes(quantizer) if quantizer != codes => Placed::Left,
-            ComponentKind::Codes(_) | ComponentKind::Graph | ComponentKind::Ids => {
-                Placed::Resident(Arc::new(in_memory(file)))
-            }
+            ComponentKind::Column(_) | ComponentKind::ColumnIndex(_) => Placed::Left,
+            ComponentKind::Codes(_)
+            | ComponentKind::Graph
+            | ComponentKind::Ids
+            | ComponentKind::OwnIds => Placed::Resident(Arc::new(in_memory(file))),
             ComponentKind::Vectors => {
                 let disk = Arc::new(MemoryDevice::new(in_memory(file)));
                 let device = Arc::new(FaultyDevice::new(disk, |_, _| Some(Fault::Hold)));

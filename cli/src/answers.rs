@@ -3,10 +3,11 @@
 
 use std::path::Path;
 
-use ringpool::Hit;
 use ringpool::vectors::{self, IdRows};
+use ringpool::{Hit, Indexes};
 
 use crate::failure::Failure;
+use crate::filtering::Chosen;
 
 /// The hits of each query, nearest first.
 pub struct Answers(pub Vec<Vec<Hit>>);
@@ -34,33 +35,39 @@ impl Answers {
         recall(&self.0, truth, k.min(points))
     }
 
-    /// Writes `k` ids a query to `path` as ivecs, padded with -1 where fewer were found.
+    /// Writes `k` ids a query to `path`, -1 where fewer were found.
     pub fn write_ids(&self, path: &Path, k: usize) -> Result<(), Failure> {
-        let row = |hits: &Vec<Hit>| -> Vec<i32> {
-            // Ids fit: no segment has more points than an i32 counts.
-            let ids = hits.iter().map(|hit| hit.id as i32);
-            ids.chain(std::iter::repeat(-1)).take(k).collect()
+        let row = |hits: &Vec<Hit>| -> Vec<u64> {
+            let ids = hits.iter().map(|hit| hit.id);
+            ids.chain(std::iter::repeat(vectors::NO_ID)).take(k).collect()
         };
-        vectors::write_ivecs(path, self.0.iter().map(row)).map_err(|error| Failure::of(&error))
+        vectors::write_ids(path, self.0.iter().map(row)).map_err(|error| Failure::of(&error))
     }
 }
 
 /// The share of the first `wanted` of each true row among the hits, averaged over the rows.
-fn recall<'a>(rows: &[Vec<Hit>], truth: impl Iterator<Item = &'a [i32]>, wanted: usize) -> f64 {
+fn recall<'a>(rows: &[Vec<Hit>], truth: impl Iterator<Item = &'a [u64]>, wanted: usize) -> f64 {
     let found = rows.iter().zip(truth).map(|(hits, truth)| {
         let truth = &truth[..wanted];
-        let among = |hit: &&Hit| i32::try_from(hit.id).is_ok_and(|id| truth.contains(&id));
-        hits.iter().filter(among).count()
+        hits.iter().filter(|hit| truth.contains(&hit.id)).count()
     });
     found.sum::<usize>() as f64 / (rows.len() * wanted) as f64
 }
 
 impl Truth {
-    /// Reads the truth of `queries` queries over `points` points, for recall at `k`.
+    /// Reads the truth of `queries` queries over the points of `indexes`, or over those that were
+    /// chosen, for recall at `k`.
     ///
     /// # Errors
     /// When it is the truth of something else.
-    pub fn read(path: &Path, queries: usize, points: usize, k: usize) -> Result<Self, Failure> {
+    pub fn read(
+        path: &Path,
+        queries: usize,
+        indexes: &Indexes,
+        chosen: Option<&Chosen>,
+        k: usize,
+    ) -> Result<Self, Failure> {
+        let points = chosen.map_or_else(|| indexes.points(), Chosen::selected);
         let rows = vectors::read_ids(path).map_err(|error| Failure::of(&error))?;
         let shown = path.display();
         if rows.len() != queries {
@@ -78,13 +85,20 @@ impl Truth {
             )));
         }
         for (query, row) in rows.rows().enumerate() {
-            let known = |id: i32| usize::try_from(id).is_ok_and(|id| id < points);
-            if let Some(id) = row[..wanted].iter().find(|id| !known(**id)) {
+            if let Some(&id) = row[..wanted].iter().find(|id| !indexes.has_id(**id)) {
+                let named = match id {
+                    vectors::NO_ID => format!("fewer than {wanted} points"),
+                    id => format!("point {id}"),
+                };
                 return Err(Failure::new(format!(
-                    "{shown}: query {query} names point {id}, but the segment has {points}: give \
-                     the file that belongs to these vectors"
+                    "{shown}: query {query} names {named}, and the {points} that are searched have \
+                     others: give the file that belongs to these vectors"
                 )));
             }
+        }
+        if let Some(chosen) = chosen {
+            let first = rows.rows().map(|row| &row[..wanted]);
+            chosen.expect_all(path, first, indexes)?;
         }
         Ok(Self(rows))
     }
@@ -94,7 +108,7 @@ impl Truth {
 mod tests {
     use super::*;
 
-    fn hits(ids: &[u32]) -> Vec<Hit> {
+    fn hits(ids: &[u64]) -> Vec<Hit> {
         ids.iter().map(|&id| Hit { id, distance: id as f32 }).collect()
     }
 

@@ -1,20 +1,21 @@
 //! `ringpool build`: makes a segment from a file of vectors.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use ringpool::storage::PageSize;
 use ringpool::vectors::{self, Shape};
 use ringpool::{
-    BuildError, BuildOptions, BuildReport, Element, MAX_POINTS, Manifest, Memory, Metric, Order,
-    Phase, Progress, Quantizer, Vectors,
+    Attached, BuildError, BuildOptions, BuildReport, Element, GivenIds, MAX_POINTS, Manifest,
+    Memory, Metric, Order, Phase, Progress, Quantizer, Vectors,
 };
 use serde::Serialize;
 
 use crate::console::Console;
 use crate::failure::Failure;
+use crate::fields::{self, FieldFlags, FieldLine};
 use crate::interrupt::Interrupt;
 use crate::options::page_size;
 use crate::progress::Bar;
@@ -30,6 +31,18 @@ pub struct BuildArgs {
     /// The segment's folder; must not exist, appears whole or not at all
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+
+    /// File of the vectors' ids, one for each: .npy of u64 or i64, or .txt with one a line, each
+    /// also with .gz [default: 0, 1, 2 and so on]
+    #[arg(long, value_name = "FILE", conflicts_with = "first_id")]
+    ids: Option<PathBuf>,
+
+    /// Id of the first vector; each has the next
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    first_id: u64,
+
+    #[command(flatten)]
+    fields: FieldFlags,
 
     /// What near means: l2, ip or cosine
     #[arg(long, default_value = "l2")]
@@ -107,6 +120,8 @@ struct Built {
     seed: u64,
     order: String,
     page_size_bytes: usize,
+    /// What points have beside their vectors.
+    fields: Vec<FieldLine>,
     bytes: u64,
     /// What the build was to need at most, as `--build-memory` counts it.
     memory_needed_bytes: u64,
@@ -135,13 +150,20 @@ pub fn execute(args: &BuildArgs, console: &Console) -> Result<(), Failure> {
         threads: args.threads,
         seed: args.seed,
     };
+    let ids = args.ids.as_ref().map(|path| vectors::read_point_ids(path)).transpose();
+    let ids = ids.map_err(|error| Failure::of(&error))?;
+    let given = ids.as_deref().map_or(GivenIds::From(args.first_id), GivenIds::Each);
+    let attached = Attached::from(given);
     let shape = vectors::shape(&args.vectors).map_err(|error| Failure::of(&error))?;
     if let Some(shape) = shape {
-        expect_room(args, &options, shape)?;
+        expect_room(args, &options, &attached, shape)?;
     }
     let given = vectors::read(&args.vectors).map_err(|error| Failure::of(&error))?;
     let (rows, dim, element) = (given.len() as u64, given.dim(), given.element());
-    let memory_needed_bytes = expect_room(args, &options, Shape { rows, dim, element })?;
+    let fields = args.fields.read(given.len(), console)?;
+    let attached = Attached { columns: fields.as_ref().map(|file| &file.columns), ..attached };
+    let shape = Shape { rows, dim, element };
+    let memory_needed_bytes = expect_room(args, &options, &attached, shape)?;
     let rows = match args.element {
         StoredElement::AsGiven => Ok(given),
         StoredElement::F32 => Ok(given.to_f32()),
@@ -149,7 +171,8 @@ pub fn execute(args: &BuildArgs, console: &Console) -> Result<(), Failure> {
         StoredElement::Bf16 => given.to_bf16(),
     };
     let rows = rows.map_err(|error| Failure::of(&error))?;
-    let report = build(&rows, &args.vectors, &args.out, &options, console)?;
+    let sources = Sources { vectors: &args.vectors, ids: args.ids.as_deref() };
+    let report = build(&rows, &attached, &sources, &args.out, &options, console)?;
     let manifest = Manifest::read(&args.out).map_err(|error| Failure::of(&error))?;
     let files = manifest.component_files(&args.out).map_err(|error| Failure::of(&error))?;
     let bytes = files.iter().map(|file| file.pages * file.page_size.bytes() as u64);
@@ -166,6 +189,7 @@ pub fn execute(args: &BuildArgs, console: &Console) -> Result<(), Failure> {
         seed: manifest.seed,
         order: manifest.order.to_string(),
         page_size_bytes: args.page_size.bytes(),
+        fields: fields::lines(&manifest),
         bytes: bytes.sum(),
         memory_needed_bytes,
         peak_rss_bytes: process::peak_rss_bytes(),
@@ -180,7 +204,12 @@ pub fn execute(args: &BuildArgs, console: &Console) -> Result<(), Failure> {
 }
 
 /// What the build will need, if it is no more than it may.
-fn expect_room(args: &BuildArgs, options: &BuildOptions, shape: Shape) -> Result<u64, Failure> {
+fn expect_room(
+    args: &BuildArgs,
+    options: &BuildOptions,
+    attached: &Attached<'_>,
+    shape: Shape,
+) -> Result<u64, Failure> {
     let element = match args.element {
         StoredElement::AsGiven => shape.element,
         StoredElement::F32 => Element::F32,
@@ -191,44 +220,66 @@ fn expect_room(args: &BuildArgs, options: &BuildOptions, shape: Shape) -> Result
     let possible = options.check(shape.dim);
     possible.map_err(|error| Failure::Usage(error.to_string()))?;
     let needed = options.memory(shape.dim, points, element);
-    let Some(memory) = args.build_memory else { return Ok(needed.peak_bytes()) };
+    let attached_bytes = attached.memory_bytes();
+    let peak_bytes = needed.peak_bytes() + attached_bytes;
+    let Some(memory) = args.build_memory else { return Ok(peak_bytes) };
     let bound = memory.resolve(Memory::left_bytes().unwrap_or(0));
-    if needed.peak_bytes() <= bound {
-        return Ok(needed.peak_bytes());
+    if peak_bytes <= bound {
+        return Ok(peak_bytes);
     }
-    let fits = options.points_within(shape.dim, points, element, bound);
+    let left = bound.saturating_sub(attached_bytes);
+    let fits = options.points_within(shape.dim, points, element, left);
     Err(Failure::new(format!(
-        "{}: building {} vectors needs {} (vectors {}, codes {}, graph {}, the rest beside them), \
+        "{}: building {} vectors needs {} (vectors {}, codes {}, graph {}, fields {}, the rest beside them), \
          more than the {} of --build-memory, in which {} of them fit: build fewer at a time, with a \
          smaller --m, fewer --quantize or fewer --threads, or give more memory",
         args.vectors.display(),
         table::count(points as u64),
-        table::bytes(needed.peak_bytes()),
+        table::bytes(peak_bytes),
         table::bytes(needed.vectors_bytes),
         table::bytes(needed.codes_bytes),
         table::bytes(needed.graph_bytes),
+        table::bytes(attached_bytes),
         table::bytes(bound),
         table::count(fits as u64)
     )))
 }
 
-/// Builds `out` from `rows`, which were read from `file`, with a bar and with an ear for Ctrl-C.
+/// The files that a segment is built from.
+pub struct Sources<'a> {
+    pub vectors: &'a Path,
+    pub ids: Option<&'a Path>,
+}
+
+/// Builds `out` from `rows` and what is attached to them, which were read from these files, with a
+/// bar and with an ear for Ctrl-C.
 pub fn build(
     rows: &Vectors,
-    file: &std::path::Path,
+    attached: &Attached<'_>,
+    sources: &Sources<'_>,
     out: &std::path::Path,
     options: &BuildOptions,
     console: &Console,
 ) -> Result<BuildReport, Failure> {
     let watch = Watch { bar: console.bar(), interrupt: &console.interrupt };
-    match ringpool::build(rows, out, options, &watch) {
+    match ringpool::build_with(rows, attached, out, options, &watch) {
         Ok(report) => Ok(report),
         Err(BuildError::Cancelled) => Err(Interrupt::failure()),
-        Err(error @ (BuildError::Option { .. } | BuildError::Quantizers(_))) => {
-            Err(Failure::Usage(error.to_string()))
-        }
+        Err(
+            error @ (BuildError::Option { .. }
+            | BuildError::Quantizers(_)
+            | BuildError::FirstId { .. }),
+        ) => Err(Failure::Usage(error.to_string())),
         // These two are about what is in the file, which the library has not seen.
         Err(error @ (BuildError::NotFinite { .. } | BuildError::Empty)) => {
+            Err(Failure::new(format!("{}: {error}", sources.vectors.display())))
+        }
+        Err(
+            error @ (BuildError::IdCount { .. }
+            | BuildError::DuplicateId { .. }
+            | BuildError::IdTooLarge { .. }),
+        ) => {
+            let file = sources.ids.unwrap_or(sources.vectors);
             Err(Failure::new(format!("{}: {error}", file.display())))
         }
         Err(error) => Err(Failure::of(&error)),
@@ -236,14 +287,15 @@ pub fn build(
 }
 
 /// Passes the build's steps on to the bar, and Ctrl-C to the build.
-struct Watch<'a> {
-    bar: Bar,
-    interrupt: &'a Interrupt,
+pub struct Watch<'a> {
+    pub bar: Bar,
+    pub interrupt: &'a Interrupt,
 }
 
 impl Progress for Watch<'_> {
     fn report(&self, phase: Phase, done: u64, total: u64) -> ControlFlow<()> {
         let what = match phase {
+            Phase::Read => "reading pages",
             Phase::Codes => "quantizing vectors",
             Phase::Graph => "building the graph",
             Phase::Packing => "packing points",
@@ -262,9 +314,14 @@ fn text(built: &Built) -> String {
         0 => String::new(),
         points => format!("; {} that nothing led to were linked", table::count(points)),
     };
+    let fields = match built.fields.len() {
+        0 => String::new(),
+        1 => " and a field".into(),
+        fields => format!(" and {fields} fields"),
+    };
     format!(
-        "{}: {} points of {} dimensions ({}, {}), {} in pages of {}, built in {} and {} of memory \
-         (at most {} was to be needed){linked}",
+        "{}: {} points of {} dimensions ({}, {}){fields}, {} in pages of {}, built in {} and {} of \
+         memory (at most {} was to be needed){linked}",
         built.out.display(),
         table::count(built.points),
         built.dimensions,

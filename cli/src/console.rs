@@ -1,6 +1,6 @@
 //! What is between a command and whoever started it: stdout, `--json`, the bar and Ctrl-C.
 
-use std::io::{ErrorKind, Write, stdout};
+use std::io::{ErrorKind, Write, stderr, stdout};
 
 use serde::Serialize;
 
@@ -32,6 +32,12 @@ impl Console {
             return print(&object);
         }
         print(text(value).trim_end())
+    }
+
+    /// Says on stderr what is no failure and worth knowing.
+    pub fn note(&self, line: &str) {
+        // Nothing is left to tell it to when stderr is closed.
+        let _ = writeln!(stderr(), "note: {line}");
     }
 
     /// A bar on stderr, where there is a terminal and something takes longer than a second.

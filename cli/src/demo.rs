@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ringpool::config::Oversample;
-use ringpool::{Advice, BuildOptions, EngineChoice, Memory, Placement, Verify, vectors};
+use ringpool::{Advice, Attached, BuildOptions, EngineChoice, Memory, Placement, Verify, vectors};
 
+use crate::build::Sources;
 use crate::console::Console;
 use crate::contest::{Contest, Contestant};
 use crate::failure::Failure;
@@ -60,7 +61,8 @@ pub fn execute(args: &DemoArgs, console: &Console) -> Result<(), Failure> {
     unpack(&files)?;
     let base = files.join(BASE);
     let rows = vectors::read(&base).map_err(|error| Failure::of(&error))?.to_f32();
-    build::build(&rows, &base, &dir, &BuildOptions::default(), console)?;
+    let sources = Sources { vectors: &base, ids: None };
+    build::build(&rows, &Attached::default(), &sources, &dir, &BuildOptions::default(), console)?;
     drop(rows);
     let contest = Contest {
         query: query(&dir, &files),

@@ -9,6 +9,13 @@ use std::path::Path;
 pub enum Failure {
     /// The arguments cannot be meant: exit code 2.
     Usage(String),
+    /// The same, of a text in which one place is wrong.
+    Pointed {
+        /// The line.
+        line: String,
+        /// Two more that point at the place, for a terminal.
+        carets: String,
+    },
     /// Everything else: exit code 1.
     Failed(String),
 }
@@ -34,7 +41,15 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::Pointed { .. } => 2,
+        }
+    }
+
+    /// What goes below the line on a terminal.
+    pub fn carets(&self) -> Option<&str> {
+        match self {
+            Self::Pointed { carets, .. } => Some(carets),
+            Self::Usage(_) | Self::Failed(_) => None,
         }
     }
 }
@@ -42,7 +57,7 @@ impl Failure {
 /// One line, whatever went into it.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Usage(line) | Self::Failed(line)) = self;
+        let (Self::Usage(line) | Self::Pointed { line, .. } | Self::Failed(line)) = self;
         let words: Vec<&str> = line.split(['\n', '\r']).map(str::trim).collect();
         f.write_str(&words.join(" "))
     }

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ringpool::{
-    Backend, FORMAT_VERSION, Index, Manifest, Memory, OpenOptions, Place, Placement, Plan,
-    Quantizer,
+    Backend, FORMAT_VERSION, IdSource, Index, Manifest, Memory, OpenOptions, Place, Placement,
+    Plan, Quantizer,
 };
 use serde::Serialize;
 
 use crate::console::Console;
 use crate::failure::Failure;
+use crate::fields::{self, FieldLine};
 use crate::options::{MEMORY_HELP, PLACE_HELP};
 use crate::settings::{Elsewhere, collection_of};
 use crate::table;
@@ -61,7 +62,12 @@ struct Contents {
     inline: Option<String>,
     seed: u64,
     order: String,
+    /// `rows` where ids are the rows' numbers, from `first_id` on, or `given`.
+    ids: &'static str,
+    first_id: Option<u64>,
     components: Vec<ComponentLine>,
+    /// What points have beside their vectors.
+    fields: Vec<FieldLine>,
     /// Of each set of codes, where it was to be measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     codes_error: Option<Vec<ErrorLine>>,
@@ -142,6 +148,10 @@ pub fn execute(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
         let opened = components.iter().filter(|line| line.place.is_some());
         opened.filter(|line| line.resident == is_resident).map(|line| line.bytes).sum()
     };
+    let first_id = match manifest.ids {
+        IdSource::Rows { first_id } => Some(first_id),
+        IdSource::Given => None,
+    };
     let contents = Contents {
         version: FORMAT_VERSION,
         metric: manifest.metric.to_string(),
@@ -154,11 +164,14 @@ pub fn execute(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
         inline: manifest.inlined.map(|codes| codes.to_string()),
         seed: manifest.seed,
         order: manifest.order.to_string(),
+        ids: if first_id.is_some() { "rows" } else { "given" },
+        first_id,
         resident_bytes: bytes_where(true),
         memory_bytes: plan.resident_bytes(),
         memory_budget_bytes: plan.memory_budget_bytes,
         paged_bytes: bytes_where(false),
         components,
+        fields: fields::lines(&manifest),
         codes_error: args.measure.then(|| measure(args, &manifest)).transpose()?,
     };
     console.show(&contents, |contents| text(args, contents))
@@ -212,6 +225,10 @@ fn text(args: &InspectArgs, contents: &Contents) -> String {
             ),
         ),
         ("order", contents.order.clone()),
+        (
+            "ids",
+            contents.first_id.map_or("given".into(), |first_id| format!("rows from {first_id} on")),
+        ),
         ("codes", codes(&contents.quantize)),
         ("inlined", contents.inline.clone().unwrap_or_else(|| "nothing".into())),
         ("kept in memory", table::bytes(contents.resident_bytes)),
@@ -239,7 +256,7 @@ fn text(args: &InspectArgs, contents: &Contents) -> String {
     };
     let rows: Vec<_> = contents.components.iter().map(row).collect();
     format!(
-        "{}\n\n{}\n{}{}",
+        "{}\n\n{}\n{}{}{}",
         args.dir.display(),
         table::pairs(&facts),
         table::columns(
@@ -247,6 +264,7 @@ fn text(args: &InspectArgs, contents: &Contents) -> String {
             2..7,
             &rows
         ),
+        fields::text(&contents.fields),
         contents.codes_error.as_deref().map_or_else(String::new, errors)
     )
 }

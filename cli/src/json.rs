@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::found::FoundHit;
+
 /// What one run of the queries measured. `None` where a figure has no meaning.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -56,6 +58,24 @@ pub struct RunReport {
     pub components: Vec<ComponentReport>,
     /// How many segments each query searched.
     pub segments: u64,
+    /// The filter, in the one way to write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// How many points it let pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selected: Option<u64>,
+    /// Their share of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selectivity: Option<f64>,
+    /// How long it took to evaluate, for all segments, before the queries were run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter_us: Option<f64>,
+    /// How long it took to read the fields of all hits, after the queries were run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fields_us: Option<f64>,
+    /// The hits of each query with their fields. (`hits` are those of the pool.)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<Vec<Vec<FoundHit>>>,
 }
 
 /// What the pool did for a component since it was opened.

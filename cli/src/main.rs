@@ -1,4 +1,4 @@
-//! The `ringpool` command: makes segments, searches them through a pool, a mapping or plain
+//! The `ringpool` command: makes segments, deletes from them and compacts them, searches them through a pool, a mapping or plain
 //! memory, compares the three under the same memory, finds the parameters that reach a recall,
 //! makes vectors and their true neighbours, checks what is on disk, measures disks, and replays
 //! traces of page numbers.
@@ -10,12 +10,17 @@ mod answers;
 mod build;
 mod cgroup;
 mod child;
+mod compact;
 mod compare;
 mod config;
 mod console;
 mod contest;
+mod delete;
 mod demo;
 mod failure;
+mod fields;
+mod filtering;
+mod found;
 mod generate;
 mod inspect;
 mod interrupt;
@@ -40,7 +45,7 @@ mod truth;
 mod tune;
 mod verify;
 
-use std::io::{Write, stderr};
+use std::io::{IsTerminal, Write, stderr};
 use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -81,6 +86,8 @@ enum Command {
     Generate(generate::GenerateArgs),
     Build(build::BuildArgs),
     Search(search::SearchArgs),
+    Delete(delete::DeleteArgs),
+    Compact(compact::CompactArgs),
     Compare(compare::CompareArgs),
     Config(config::ConfigArgs),
     Inspect(inspect::InspectArgs),
@@ -100,6 +107,9 @@ fn main() -> ExitCode {
         Err(failure) => {
             // Nothing is left to tell it to when stderr is closed as well.
             let _ = writeln!(stderr(), "error: {failure}");
+            if let Some(carets) = failure.carets().filter(|_| stderr().is_terminal()) {
+                let _ = writeln!(stderr(), "\n{carets}");
+            }
             ExitCode::from(failure.exit_code())
         }
     }
@@ -127,6 +137,8 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Generate(args) => generate::execute(args, &console),
         Command::Build(args) => build::execute(args, &console),
         Command::Search(args) => search::execute(args, &console),
+        Command::Delete(args) => delete::execute(args, &console),
+        Command::Compact(args) => compact::execute(args, &console),
         Command::Compare(args) => compare::execute(args, &console),
         Command::Config(args) => config::execute(args, &console),
         Command::Inspect(args) => inspect::execute(args, &console),

@@ -111,7 +111,7 @@ pub struct Tuned {
 pub fn execute(args: &TuneArgs, console: &Console) -> Result<(), Failure> {
     let query = args.query();
     let options = query.open_options(args.backend, Advice::default());
-    let loaded = Loaded::load(&query, &options, None)?;
+    let loaded = Loaded::load(&query, &options, None, None)?;
     let tuned = tune(args, query, &loaded, console)?;
     if let Some(path) = &args.html {
         report::write_tuning(path, &tuned)?;
@@ -200,6 +200,7 @@ impl<'a> Passes<'a> {
             indexes,
             queries,
             params: SearchParams { k, ef: setting.ef, rescore },
+            among: None,
             in_flight: self.args.query().in_flight(&self.loaded.indexes).into(),
             interrupt: &self.console.interrupt,
             answered: AtomicU64::new(0),

@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
+use crate::attached::Ranked;
 use crate::codes::{Measured, Rows, Scheme, with_scheme};
+use crate::columns::{self, Laid};
 use crate::component::ComponentKind;
 use crate::graph::{self, ByteSpace, EMPTY, Graph, GraphOptions, RowSpace, Space};
 use crate::packing::{self, Near};
 use crate::paged::{Node, UpperCodes};
 use crate::write::{Gate, Section, Staging};
 use crate::{
-    BuildError, BuildOptions, Component, Manifest, Metric, Order, Phase, Progress, Quantizer,
-    Vectors,
+    Attached, BuildError, BuildOptions, Column, Component, Manifest, Metric, Order, Phase,
+    Progress, Quantizer, Vectors,
 };
 
 /// What a build made, and how long it took.
@@ -55,12 +57,27 @@ pub fn build(
     options: &BuildOptions,
     progress: &dyn Progress,
 ) -> Result<BuildReport, BuildError> {
-    build_gated(vectors, out, options, progress, &|_| Ok(()))
+    build_with(vectors, &Attached::default(), out, options, progress)
+}
+
+/// [`build`] of vectors with what is attached to them.
+///
+/// # Errors
+/// As those of `build`, and when what is attached does not go with the vectors, or with itself.
+pub fn build_with(
+    vectors: &Vectors,
+    attached: &Attached<'_>,
+    out: &Path,
+    options: &BuildOptions,
+    progress: &dyn Progress,
+) -> Result<BuildReport, BuildError> {
+    build_gated(vectors, attached, out, options, progress, &|_| Ok(()))
 }
 
 /// The same, with a gate before each step on disk.
 pub(crate) fn build_gated(
     vectors: &Vectors,
+    attached: &Attached<'_>,
     out: &Path,
     options: &BuildOptions,
     progress: &dyn Progress,
@@ -70,14 +87,17 @@ pub(crate) fn build_gated(
     if vectors.is_empty() {
         return Err(BuildError::Empty);
     }
+    let ids = Ranked::new(attached.ids, vectors.len())?;
+    attached.check(vectors.len())?;
     // First of all: who has no room for the result need not wait for it.
     let staging = Staging::begin(out, gate)?;
     let threads = options.threads;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|e| BuildError::Threads { threads, reason: e.to_string() })?;
-    let made = pool.install(|| make(vectors, options, progress))?;
+    let made = pool.install(|| make(vectors, ids, options, progress))?;
     let begun = Instant::now();
-    let manifest = write(vectors, &made, options, progress, staging)?;
+    let columns = lay(attached, &made, out)?;
+    let manifest = write(vectors, &made, &columns, options, progress, staging)?;
     let pages = manifest.components.iter().map(|component| component.pages);
     Ok(BuildReport {
         layers: manifest.layers.clone(),
@@ -99,6 +119,7 @@ struct Made {
     graph: Graph,
     /// For each place its point, where points are packed.
     order: Option<Vec<u32>>,
+    ids: Ranked,
     linked_points: usize,
     codes_time: Duration,
     graph_time: Duration,
@@ -123,6 +144,7 @@ impl Made {
 
 fn make(
     vectors: &Vectors,
+    ids: Ranked,
     options: &BuildOptions,
     progress: &dyn Progress,
 ) -> Result<Made, BuildError> {
@@ -153,7 +175,7 @@ fn make(
         graph = graph.placed(order);
     }
     let packing_time = near_time + begun.elapsed();
-    Ok(Made { codes, graph, order, linked_points, codes_time, graph_time, packing_time })
+    Ok(Made { codes, graph, order, ids, linked_points, codes_time, graph_time, packing_time })
 }
 
 fn grow<S: Space>(
@@ -194,14 +216,30 @@ fn expect_finite(vectors: &Vectors) -> Result<(), BuildError> {
     rows.find_map_first(wrong).map_or(Ok(()), Err)
 }
 
+/// The columns in the order of places.
+fn lay<'a>(
+    attached: &Attached<'a>,
+    made: &'a Made,
+    out: &Path,
+) -> Result<Vec<Laid<'a>>, BuildError> {
+    let Some(columns) = attached.columns else { return Ok(Vec::new()) };
+    let rows = columns::Rows { points: columns.rows(), order: made.order.as_deref() };
+    let laid = columns.iter().map(|(field, cells)| Laid::lay(field, cells, rows));
+    laid.collect::<Result<_, _>>().map_err(|source| {
+        let (path, doing) = (out.into(), "lay out the columns");
+        BuildError::Io { path, doing, source }
+    })
+}
+
 fn write(
     vectors: &Vectors,
     made: &Made,
+    columns: &[Laid<'_>],
     options: &BuildOptions,
     progress: &dyn Progress,
     staging: Staging<'_>,
 ) -> Result<Manifest, BuildError> {
-    let mut manifest = describe(vectors, &made.graph, options);
+    let mut manifest = describe(vectors, made, columns, options);
     let total = manifest.components.iter().map(|component| component.pages).sum::<u64>()
         * options.page_size.bytes() as u64;
     let mut done = 0;
@@ -212,7 +250,7 @@ fn write(
     let mut components = std::mem::take(&mut manifest.components);
     for component in &mut components {
         let records = manifest.sections(component.kind).into_iter();
-        let contents = contents_of(component.kind, &manifest, vectors, made);
+        let contents = contents_of(component.kind, &manifest, vectors, made, columns);
         debug_assert_eq!(records.len(), contents.len());
         let sections: Vec<Section<'_>> = records
             .zip(contents)
@@ -234,8 +272,13 @@ fn contents_of<'a>(
     manifest: &Manifest,
     vectors: &'a Vectors,
     made: &'a Made,
+    columns: &[Laid<'_>],
 ) -> Vec<Contents<'a>> {
     let order = made.order.as_deref();
+    let laid = |number: u16, sections: fn(&Laid<'_>) -> Vec<Vec<u8>>| {
+        let sections = columns.get(usize::from(number)).map_or_else(Vec::new, sections);
+        sections.into_iter().map(|bytes| (bytes.into(), None)).collect()
+    };
     match kind {
         ComponentKind::Vectors => match manifest.node() {
             None => vec![(vectors.bytes().into(), order)],
@@ -267,7 +310,23 @@ fn contents_of<'a>(
             let layer_0 = bytemuck::cast_slice(&made.graph.layers[0].slots).into();
             std::iter::once(layer_0).chain(upper).map(|bytes| (bytes, None)).collect()
         }
-        ComponentKind::Ids => vec![(bytemuck::cast_slice(order.unwrap_or_default()).into(), None)],
+        ComponentKind::Ids => vec![(ranks(vectors.len(), made), None)],
+        ComponentKind::OwnIds => vec![(bytemuck::cast_slice(&made.ids.own).into(), None)],
+        ComponentKind::Column(number) => laid(number, |laid| laid.sections()),
+        ComponentKind::ColumnIndex(number) => laid(number, |laid| laid.index_sections()),
+    }
+}
+
+/// The rank of the id of the point at each place.
+fn ranks(points: usize, made: &Made) -> Cow<'_, [u8]> {
+    match (&made.order, &made.ids.ranks) {
+        // A row is its own rank.
+        (Some(order), None) => bytemuck::cast_slice(order).into(),
+        _ => {
+            let places = 0..points as u32;
+            let ranks: Vec<u32> = places.map(|at| made.ids.rank(made.point_at(at))).collect();
+            bytemuck::cast_slice(&ranks).to_vec().into()
+        }
     }
 }
 
@@ -301,7 +360,13 @@ fn nodes(node: &Node, inlined: Option<Quantizer>, vectors: &Vectors, made: &Made
 }
 
 /// The manifest, but for the checksums.
-fn describe(vectors: &Vectors, graph: &Graph, options: &BuildOptions) -> Manifest {
+fn describe(
+    vectors: &Vectors,
+    made: &Made,
+    columns: &[Laid<'_>],
+    options: &BuildOptions,
+) -> Manifest {
+    let graph = &made.graph;
     let mut manifest = Manifest {
         required_features: Vec::new(),
         optional_features: Vec::new(),
@@ -315,9 +380,11 @@ fn describe(vectors: &Vectors, graph: &Graph, options: &BuildOptions) -> Manifes
         inlined: options.inlined,
         seed: options.seed,
         order: options.order,
+        ids: made.ids.source,
         page_size: options.page_size,
         entry_point: graph.entry_point,
         layers: graph.layers.iter().map(graph::Layer::len).collect(),
+        columns: columns.iter().map(|laid| laid.column.clone()).collect::<Vec<Column>>(),
         components: Vec::new(),
     };
     let contents = crc32c::crc32c(vectors.bytes());

@@ -81,6 +81,11 @@ impl Candidates {
         }
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.sorted.len()
+    }
+
     /// The candidates as (distance, place), nearest first.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (f32, u32)> + '_ {
         self.sorted.iter().map(|&key| unpack(key))
@@ -93,7 +98,7 @@ fn before(a: u64, b: u64, ids: &Ids) -> bool {
     if of_distance(a) != of_distance(b) {
         return a < b;
     }
-    ids.of(unpack(a).1) < ids.of(unpack(b).1)
+    ids.rank(unpack(a).1) < ids.rank(unpack(b).1)
 }
 
 /// What orders as the distance does, by `f32::total_cmp`.
@@ -123,6 +128,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::IdSource;
     use crate::aligned::Aligned;
 
     proptest! {
@@ -138,9 +144,9 @@ mod tests {
             let ids = if is_packed {
                 let mut packed = Aligned::zeroed(ids.len());
                 packed.copy_from_slice(&ids);
-                Ids::packed(packed).unwrap()
+                Ids::new(200, IdSource::Rows { first_id: 0 }, Some(packed), None)
             } else {
-                Ids::Given
+                Ids::ROWS
             };
             let mut offers: Vec<(f32, u32)> = distances.into_iter().zip(0..).take(count).collect();
             let mut candidates = Candidates::default();
@@ -155,7 +161,7 @@ mod tests {
             while candidates.expand_next().is_some() {
                 expanded += 1;
             }
-            offers.sort_by(|a, b| a.0.total_cmp(&b.0).then(ids.of(a.1).cmp(&ids.of(b.1))));
+            offers.sort_by(|a, b| a.0.total_cmp(&b.0).then(ids.rank(a.1).cmp(&ids.rank(b.1))));
             offers.truncate(limit);
             prop_assert!(expanded >= offers.len());
             let kept: Vec<_> = candidates.iter().map(|(d, at)| (d.to_bits(), at)).collect();

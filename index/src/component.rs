@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use bytemuck::Pod;
 use ringpool_storage::{Checksums, FileKey, PageNo, PageSize, PageSource};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
@@ -24,8 +25,16 @@ pub enum ComponentKind {
     Codes(Quantizer),
     /// The graph.
     Graph,
-    /// The id of the point at each place, where points are packed.
+    /// The rank of the id of the point at each place, where that is not the place.
     Ids,
+    /// The ids in ascending order, where they were given.
+    #[serde(rename = "own-ids")]
+    OwnIds,
+    /// The values of a field, by its number among the manifest's columns.
+    Column(u16),
+    /// The index of a field, by the same number.
+    #[serde(rename = "column-index")]
+    ColumnIndex(u16),
 }
 
 impl ComponentKind {
@@ -36,6 +45,9 @@ impl ComponentKind {
             Self::Codes(quantizer) => quantizer.component_name(),
             Self::Graph => "graph".into(),
             Self::Ids => "ids".into(),
+            Self::OwnIds => "own-ids".into(),
+            Self::Column(number) => format!("column-{number}"),
+            Self::ColumnIndex(number) => format!("column-{number}-index"),
         }
     }
 }
@@ -47,6 +59,11 @@ impl fmt::Display for ComponentKind {
             Self::Codes(quantizer) => f.pad(&format!("component of the {quantizer} codes")),
             Self::Graph => f.pad("component of the graph"),
             Self::Ids => f.pad("component of the ids"),
+            Self::OwnIds => f.pad("component of the ids that were given"),
+            Self::Column(number) => f.pad(&format!("component of column {number}")),
+            Self::ColumnIndex(number) => {
+                f.pad(&format!("component of the index of column {number}"))
+            }
         }
     }
 }
@@ -158,12 +175,12 @@ pub(crate) fn load_records(
     Ok(bytes)
 }
 
-/// The same for records of 32-bit numbers.
-pub(crate) fn load_words(
+/// The same for records of plain numbers.
+pub(crate) fn load_words<T: Pod>(
     source: &dyn PageSource,
     records: &Records,
-) -> Result<Aligned<u32>, ringpool_storage::Error> {
-    let mut words = Aligned::zeroed(records.bytes() as usize / 4);
+) -> Result<Aligned<T>, ringpool_storage::Error> {
+    let mut words = Aligned::zeroed(records.bytes() as usize / size_of::<T>());
     load_into(source, records, bytemuck::cast_slice_mut(&mut words))?;
     Ok(words)
 }

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::{Element, MAX_DIM, MAX_POINTS};
+use crate::{ColumnsError, Element, FieldType, FilterError, MAX_DIM, MAX_ID, MAX_POINTS};
 
 /// A word that names none of the choices.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -96,6 +97,45 @@ pub enum BuildError {
         /// The value: an infinity or not a number.
         value: f32,
     },
+    /// Not an id for each vector.
+    #[error("there are {ids} ids for {rows} vectors: give one for each, in their order")]
+    IdCount {
+        /// How many ids were given.
+        ids: usize,
+        /// How many vectors.
+        rows: usize,
+    },
+    /// Two vectors have one id.
+    #[error("vectors {first_row} and {second_row} have the same id {id}: give each its own")]
+    DuplicateId {
+        /// The id.
+        id: u64,
+        /// The first vector that has it, counted from 0.
+        first_row: usize,
+        /// The next.
+        second_row: usize,
+    },
+    /// An id that says in files of ids that there is none.
+    #[error("vector {row} has the id {id}: the largest possible is {MAX_ID}")]
+    IdTooLarge {
+        /// The vector, counted from 0.
+        row: usize,
+        /// The id.
+        id: u64,
+    },
+    /// The ids of the last vectors would be too large.
+    #[error(
+        "{rows} vectors with ids from {first_id} on would pass the largest id, {MAX_ID}: begin lower"
+    )]
+    FirstId {
+        /// The id of the first vector.
+        first_id: u64,
+        /// How many vectors there are.
+        rows: usize,
+    },
+    /// The fields of the points cannot be.
+    #[error(transparent)]
+    Columns(#[from] ColumnsError),
     /// A segment is never overwritten.
     #[error("{out} exists already: choose another name or remove it first", out = .out.display())]
     Exists {
@@ -215,6 +255,14 @@ pub enum SegmentError {
         /// What is wrong, and what was expected.
         reason: String,
     },
+    /// The file of deleted points is not what was written for this segment.
+    #[error("{path}: {reason}; restore it from a copy: without it the points that were deleted would be found again", path = .path.display())]
+    Tombstones {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what was expected.
+        reason: String,
+    },
     /// A component was put where it cannot be searched from.
     #[error("{path}: {reason}", path = .path.display())]
     Placement {
@@ -236,6 +284,114 @@ pub enum SegmentError {
     /// A component's source could not be opened or read.
     #[error(transparent)]
     Pages(#[from] ringpool_storage::Error),
+}
+
+/// Why points were not deleted: all that were to be are as they were, but for
+/// [`DeleteError::Io`] while the folder was synced.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeleteError {
+    /// The segment, or the file of what was deleted before, is not what was written.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// Nobody may write to the segment's folder.
+    #[error("{dir} cannot be written to: {source}; deleted points are kept in a file there: make the folder writable, or delete from a copy", dir = .dir.display())]
+    ReadOnly {
+        /// The segment's folder.
+        dir: PathBuf,
+        /// The system's own answer.
+        source: io::Error,
+    },
+    /// Another writer did not end.
+    #[error("{dir} is locked: another process has been deleting from it for {} s; try again when it is done", .waited.as_secs(), dir = .dir.display())]
+    Busy {
+        /// The segment's folder.
+        dir: PathBuf,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The folder has another segment than the one that was opened.
+    #[error("{dir} has another segment than when it was opened: open it again", dir = .dir.display())]
+    Replaced {
+        /// The segment's folder.
+        dir: PathBuf,
+    },
+    /// The disk is full.
+    #[error("{path}: the disk is full: {wanted_bytes} bytes were to be written here; free some space", path = .path.display())]
+    DiskFull {
+        /// The file being written.
+        path: PathBuf,
+        /// The whole length that it was to have.
+        wanted_bytes: u64,
+    },
+    /// The system refused something else. Where that was to sync the folder, the points are deleted
+    /// as long as the machine runs: delete them again to know that they stay so.
+    #[error("{path}: {doing}: {source}; delete again", path = .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// The system's own answer.
+        source: io::Error,
+    },
+}
+
+/// Why segments were not made one. Nothing is left behind, and the sources are as they were, but
+/// for [`CompactError::Remove`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompactError {
+    /// A source, or one of its files, is not what was written.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// The new segment could not be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// A source could not be locked to be removed.
+    #[error(transparent)]
+    Lock(#[from] DeleteError),
+    /// A segment whose vectors are of another kind than those of the first.
+    #[error("{dir} {reason}: compact segments that are alike", dir = .dir.display())]
+    Unlike {
+        /// The segment.
+        dir: PathBuf,
+        /// What it has, and what the first has.
+        reason: String,
+    },
+    /// Two live points have one id.
+    #[error("{} and {} both have a point with the id {id}: delete it from one of them", .dirs[0].display(), .dirs[1].display())]
+    DuplicateId {
+        /// The id.
+        id: u64,
+        /// The segments that have it.
+        dirs: [PathBuf; 2],
+    },
+    /// There is nothing to make a segment of.
+    #[error("there is no live point in these segments: remove them instead")]
+    Nothing,
+    /// One segment does not hold them.
+    #[error(
+        "{points} live points are too many for one segment: compact fewer, at most {MAX_POINTS}"
+    )]
+    TooMany {
+        /// How many they are.
+        points: usize,
+    },
+    /// The new segment has points that are deleted from its sources.
+    #[error("{dir}: points were deleted while it was compacted, so no source was removed: delete them from the new segment, too, or compact again", dir = .dir.display())]
+    DeletedMeanwhile {
+        /// The source.
+        dir: PathBuf,
+    },
+    /// The new segment is there, and a source could not be removed.
+    #[error("{path}: cannot be removed: {source}; the new segment has its points", path = .path.display())]
+    Remove {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's own answer.
+        source: io::Error,
+    },
 }
 
 /// Why a query has no answer.
@@ -277,9 +433,32 @@ pub enum SearchError {
     /// Nothing to search in.
     #[error("there are no segments: name at least one")]
     NoSegments,
+    /// A selection of another segment.
+    #[error(
+        "the selection for segment {segment} is of {found} points and the segment has {expected}: select among the points of that segment"
+    )]
+    Selection {
+        /// Which segment, counted from 0.
+        segment: usize,
+        /// How many points it has.
+        expected: usize,
+        /// How many the selection is of.
+        found: usize,
+    },
+    /// Not a selection for each segment.
+    #[error("there are {found} selections for {expected} segments: give one for each, in order")]
+    Selections {
+        /// How many segments are searched.
+        expected: usize,
+        /// How many selections were given.
+        found: usize,
+    },
     /// Fewer candidates than hits, or no number.
     #[error("oversample {0} is not possible: use a number of at least 1")]
     Oversample(f32),
+    /// A filter that does not go with the fields of a segment.
+    #[error(transparent)]
+    Filter(Box<FilterError>),
     /// Whoever asked has lost interest.
     #[error("the search was cancelled")]
     Cancelled,
@@ -306,6 +485,40 @@ pub enum SearchError {
         threads: usize,
         /// The system's own answer.
         reason: String,
+    },
+    /// A field that the segment does not have.
+    #[error("there is no field {field} in a segment of {fields}: fields count from 0")]
+    NoSuchField {
+        /// Which one.
+        field: usize,
+        /// How many it has.
+        fields: usize,
+    },
+    /// A point that the segment does not have.
+    #[error("there is no place {place} in a segment of {points} points: places count from 0")]
+    NoSuchPlace {
+        /// Which one.
+        place: u32,
+        /// How many points it has.
+        points: usize,
+    },
+    /// A field whose column was left out.
+    #[error("field {name:?} was left out when the segment was opened: give its column a place")]
+    FieldNotOpened {
+        /// The field.
+        name: String,
+    },
+    /// A field is compared with what is of another type.
+    #[error(
+        "field {name:?} is {field_type} and cannot be compared with {found}: compare it with its own type"
+    )]
+    FieldType {
+        /// The field.
+        name: String,
+        /// The field's type.
+        field_type: FieldType,
+        /// What it was to be compared with.
+        found: FieldType,
     },
     /// A page could not be had.
     #[error(transparent)]

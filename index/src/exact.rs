@@ -16,8 +16,9 @@ use crate::ids::Ids;
 use crate::layout::Records;
 use crate::originals::Originals;
 use crate::paged::Paged;
+use crate::passing::Passing;
 use crate::search::check_query;
-use crate::{Element, Hit, Manifest, Metric, SearchError, Vectors};
+use crate::{Element, Hit, Manifest, Metric, SearchError, Segment, Vectors};
 
 /// Queries that one task compares with each row while that is in the processor's cache.
 const QUERIES_PER_TASK: usize = 8;
@@ -57,24 +58,25 @@ pub fn exact_search_while(
     progress: &mut ExactProgress<'_>,
 ) -> Result<Vec<Vec<Hit>>, SearchError> {
     let row_bytes = base.dim() * base.element().bytes();
-    let mut best = Best::new(queries, base.dim(), base.element(), metric, k, &Ids::Given)?;
+    let all = Passing::new(base.len(), None, None);
+    let mut best = Best::new(queries, base.dim(), base.element(), metric, k, &Ids::ROWS, &all)?;
     let at_once = best.rows_at_once(row_bytes);
     best.offer_all(base.len(), at_once, |place| base.row_bytes(place as usize), progress)?;
     Ok(best.into_hits())
 }
 
-/// The same over the originals of a segment. Pages are read in order, each once.
+/// The same over the originals of a segment, of points that pass. Pages are read in order, each
+/// once, and none without such a point.
 pub(crate) fn exact_in(
-    originals: &Originals,
-    ids: &Ids,
+    segment: &Segment,
     queries: &Vectors,
-    manifest: &Manifest,
     k: usize,
+    passing: &Passing<'_>,
     progress: &mut ExactProgress<'_>,
 ) -> Result<Vec<Vec<Hit>>, SearchError> {
-    let Manifest { metric, element, dim, points, .. } = *manifest;
-    let mut best = Best::new(queries, dim, element, metric, k, ids)?;
-    match originals {
+    let Manifest { metric, element, dim, points, .. } = *segment.manifest();
+    let mut best = Best::new(queries, dim, element, metric, k, segment.ids(), passing)?;
+    match segment.originals() {
         Originals::Paged(rows) => best.offer_pages(rows, progress)?,
         Originals::Resident(rows) => {
             let at_once = best.rows_at_once(dim * element.bytes());
@@ -99,10 +101,12 @@ fn pages_of(records: &Records, rows: u64) -> u64 {
     }
 }
 
-/// Replaces `rows` by the rows on these pages, put end to end.
+/// Replaces `rows` by the rows on these pages, put end to end. What lies on pages without a point
+/// that passes has no meaning.
 fn read(
     originals: &Paged,
     pages: Range<u64>,
+    passing: &Passing<'_>,
     rows: &mut Vec<u8>,
 ) -> Result<(), ringpool_storage::Error> {
     let records = &originals.records;
@@ -111,10 +115,16 @@ fn read(
     }
     let start = records.stretch(pages.start).start;
     rows.resize(records.stretch(pages.end - 1).end - start, 0);
+    let has_passing = |page: &u64| {
+        let Range { start, end } = records.stretch(*page);
+        let places = start / records.record_bytes..end.div_ceil(records.record_bytes);
+        places.into_iter().any(|place| passing.contains(place as u32))
+    };
+    let wanted: Vec<u64> = pages.clone().filter(has_passing).collect();
     let numbers: Vec<PageNo> =
-        pages.clone().map(|page| PageNo(records.first_page + page)).collect();
+        wanted.iter().map(|page| PageNo(records.first_page + page)).collect();
     originals.source.visit(&numbers, &mut |i, page| {
-        let place = records.stretch(pages.start + i as u64);
+        let place = records.stretch(wanted[i]);
         let length = place.len();
         rows[place.start - start..][..length].copy_from_slice(&page[..length]);
     })
@@ -125,6 +135,7 @@ struct Best<'a> {
     queries: Vec<(RowQuery, Candidates)>,
     dim: usize,
     ids: &'a Ids,
+    passing: &'a Passing<'a>,
 }
 
 impl<'a> Best<'a> {
@@ -135,6 +146,7 @@ impl<'a> Best<'a> {
         metric: Metric,
         k: usize,
         ids: &'a Ids,
+        passing: &'a Passing<'a>,
     ) -> Result<Self, SearchError> {
         if k == 0 {
             return Err(SearchError::ZeroK);
@@ -153,7 +165,8 @@ impl<'a> Best<'a> {
             best.begin(k);
             Ok((query, best))
         });
-        Ok(Self { queries: prepared.collect::<Result<_, SearchError>>()?, dim, ids })
+        let queries = prepared.collect::<Result<_, SearchError>>()?;
+        Ok(Self { queries, dim, ids, passing })
     }
 
     /// How many rows make a stretch.
@@ -188,16 +201,17 @@ impl<'a> Best<'a> {
         let at_once = pages_of(records, self.rows_at_once(record_bytes) as u64);
         let stretch = |first: u64| first..records.pages().min(first + at_once);
         let (mut rows, mut next_rows, mut pages) = (Vec::new(), Vec::new(), stretch(0));
-        read(originals, pages.clone(), &mut rows)?;
+        read(originals, pages.clone(), self.passing, &mut rows)?;
         while !pages.is_empty() {
             let first = (records.stretch(pages.start).start / record_bytes) as u32;
             heard(progress(first.into(), records.count))?;
             let next = stretch(pages.end);
             let places = first..first + (rows.len() / record_bytes) as u32;
             let row = |place| originals.row(&rows[(place - first) as usize * record_bytes..]);
+            let passing = self.passing;
             let (_, read) = rayon::join(
                 || self.offer(places, &row),
-                || read(originals, next.clone(), &mut next_rows),
+                || read(originals, next.clone(), passing, &mut next_rows),
             );
             read?;
             std::mem::swap(&mut rows, &mut next_rows);
@@ -210,9 +224,9 @@ impl<'a> Best<'a> {
     fn offer<'r>(&mut self, places: Range<u32>, row: &(impl Fn(u32) -> &'r [u8] + Sync)) {
         // Few queries are spread over the cores all the same.
         let per_task = self.queries.len().div_ceil(rayon::current_num_threads());
-        let ids = self.ids;
+        let Self { ids, passing, .. } = *self;
         self.queries.par_chunks_mut(per_task.clamp(1, QUERIES_PER_TASK)).for_each(|task| {
-            for place in places.clone() {
+            for place in places.clone().filter(|&place| passing.contains(place)) {
                 for (query, best) in &mut *task {
                     best.offer(query.distance(row(place)), place, ids);
                 }
@@ -223,7 +237,7 @@ impl<'a> Best<'a> {
     fn into_hits(self) -> Vec<Vec<Hit>> {
         let ids = self.ids;
         let hits = |(_, best): (RowQuery, Candidates)| {
-            let hits = best.iter().map(|(distance, place)| Hit { id: ids.of(place), distance });
+            let hits = best.iter().map(|(distance, place)| Hit { id: ids.id(place), distance });
             hits.collect()
         };
         self.queries.into_iter().map(hits).collect()

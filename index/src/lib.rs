@@ -21,6 +21,7 @@
 compile_error!("ringpool-index needs a little-endian 64-bit machine");
 
 mod aligned;
+mod attached;
 mod batch;
 #[doc(hidden)]
 pub mod bench_seam;
@@ -29,11 +30,15 @@ mod build_memory;
 mod candidates;
 mod codes;
 mod codes_error;
+mod columns;
+mod compact;
 mod component;
+mod deletes;
 mod distance;
 mod element;
 mod error;
 mod exact;
+mod filter;
 mod graph;
 mod ids;
 mod isa;
@@ -47,18 +52,23 @@ mod order;
 mod originals;
 mod packing;
 mod paged;
+mod passing;
 mod patience;
+mod points;
 mod prefetch;
 mod progress;
 mod quantizer;
+mod removal;
 mod rescore;
 mod resident;
 mod row_pages;
+mod scan;
 mod search;
 mod searches;
 mod segment;
 mod selection;
 mod task;
+mod tombstones;
 mod vectors;
 mod visited;
 mod write;
@@ -66,19 +76,34 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use build::{BuildReport, build};
+pub use attached::{Attached, GivenIds};
+pub use build::{BuildReport, build, build_with};
 pub use build_memory::BuildMemory;
 pub use codes_error::CodesError;
+pub use columns::{
+    Column, ColumnIndex, Columns, ColumnsError, Field, FieldType, MAX_FIELD_NAME_BYTES, MAX_FIELDS,
+    MAX_KEYWORD_BYTES, MAX_TEXT_BYTES, Value, parse_timestamp, values_of,
+};
+pub use compact::{CompactReport, Compaction, compact};
 pub use component::{ComponentFile, ComponentKind};
+pub use deletes::DeleteReport;
 pub use element::Element;
-pub use error::{BuildError, ParseError, SearchError, SegmentError, VectorsError};
+pub use error::{
+    BuildError, CompactError, DeleteError, ParseError, SearchError, SegmentError, VectorsError,
+};
 pub use exact::{ExactProgress, exact_search, exact_search_while};
+pub use filter::{
+    FieldRef, Filter, FilterError, FilterProblem, Literal, MAX_FILTER_BYTES, MAX_FILTER_DEPTH,
+    MAX_FILTER_TESTS, MAX_FILTER_VALUES, field,
+};
+pub use ids::{IdSource, MAX_ID};
 pub use isa::without_wide_vectors;
 pub use manifest::{Component, FORMAT_VERSION, Manifest};
 pub use metric::Metric;
 pub use options::BuildOptions;
 pub use order::Order;
 pub use patience::Patience;
+pub use points::{OpenSource, delete};
 pub use progress::{NoProgress, Phase, Progress};
 pub use quantizer::Quantizer;
 pub use search::{Hit, Rescore, Scratch, SearchParams};

@@ -3,7 +3,7 @@
 //! One line that tells the format and the checksum of all that follows, then JSON:
 //!
 //! ```text
-//! ringpool-segment 3 crc32c=89abcdef
+//! ringpool-segment 4 crc32c=89abcdef
 //! { "metric": "l2", ... }
 //! ```
 //!
@@ -16,6 +16,7 @@ use ringpool_storage::PageSize;
 use serde::{Deserialize, Serialize};
 
 use crate::codes;
+use crate::columns::Column;
 use crate::component::{open_regular, read_at_most};
 use crate::graph::MAX_LAYERS;
 use crate::layout::Records;
@@ -23,17 +24,18 @@ use crate::options::{MAX_EF_CONSTRUCTION, MAX_M};
 use crate::paged::{Node, UpperCodes};
 use crate::quantizer::expect_possible;
 use crate::{
-    ComponentFile, ComponentKind, Element, MAX_DIM, MAX_POINTS, Metric, Order, Quantizer,
-    SegmentError,
+    ComponentFile, ComponentKind, Element, Field, IdSource, MAX_DIM, MAX_ID, MAX_POINTS, Metric,
+    Order, Quantizer, SegmentError,
 };
 
 /// The format that this crate writes, and the newest that it reads.
-pub const FORMAT_VERSION: u64 = 3;
+pub const FORMAT_VERSION: u64 = 4;
 
 /// The manifest's file name.
 pub(crate) const MANIFEST: &str = "MANIFEST";
-/// No manifest is longer: the longest that is written has a few kilobytes.
-const MAX_MANIFEST_BYTES: u64 = 64 * 1024;
+/// No manifest is longer. Most have a few kilobytes; a column has up to 800 bytes with its two
+/// components, and there are at most 1,024 of these.
+const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 const FIRST_WORD: &str = "ringpool-segment ";
 /// Features without which a segment cannot be read and that this crate knows: none yet.
 const KNOWN_FEATURES: [&str; 0] = [];
@@ -69,6 +71,8 @@ pub struct Manifest {
     pub seed: u64,
     /// How points lie in every component.
     pub order: Order,
+    /// What the points' ids are.
+    pub ids: IdSource,
     /// The size of a page of every component.
     #[serde(with = "page_size_bytes")]
     pub page_size: PageSize,
@@ -76,6 +80,8 @@ pub struct Manifest {
     pub entry_point: u32,
     /// How many points each layer of the graph has, layer 0 first.
     pub layers: Vec<usize>,
+    /// The columns of the fields that points have.
+    pub columns: Vec<Column>,
     /// The components, each a file of pages and one of checksums.
     pub components: Vec<Component>,
 }
@@ -105,6 +111,12 @@ impl Component {
         format!("{}.pages", self.name)
     }
 
+    /// The name of the file that says which of its pages were hot, where that was saved: a hint that
+    /// any reader may ignore.
+    pub fn hot_set_file(&self) -> String {
+        format!("{}.hot", self.name)
+    }
+
     /// The name of the file that holds its checksums.
     pub fn checksums_file(&self) -> String {
         format!("{}.crc", self.name)
@@ -117,6 +129,11 @@ impl Manifest {
     /// # Errors
     /// When there is none, or none that this crate can have written and can read.
     pub fn read(dir: &Path) -> Result<Self, SegmentError> {
+        Self::read_sealed(dir).map(|(manifest, _)| manifest)
+    }
+
+    /// The same with its checksum, by which other files name the segment.
+    pub(crate) fn read_sealed(dir: &Path) -> Result<(Self, u32), SegmentError> {
         let path = dir.join(MANIFEST);
         let file = match open_regular(&path) {
             Err(SegmentError::Missing { .. }) => {
@@ -126,7 +143,7 @@ impl Manifest {
         };
         // One byte more than is allowed tells a longer file from the longest.
         let bytes = read_at_most(file, &path, MAX_MANIFEST_BYTES + 1)?;
-        Self::parse(&path, &bytes)
+        Self::parse_sealed(&path, &bytes)
     }
 
     /// The files of all components: lengths and checksums of checksums are compared with the
@@ -148,7 +165,12 @@ impl Manifest {
         Ok(bytes)
     }
 
+    #[cfg(test)]
     pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, SegmentError> {
+        Self::parse_sealed(path, bytes).map(|(manifest, _)| manifest)
+    }
+
+    fn parse_sealed(path: &Path, bytes: &[u8]) -> Result<(Self, u32), SegmentError> {
         let wrong = |reason: String| SegmentError::Manifest { path: path.into(), reason };
         if bytes.len() as u64 > MAX_MANIFEST_BYTES {
             return Err(wrong(format!("it is longer than {MAX_MANIFEST_BYTES} bytes")));
@@ -156,7 +178,8 @@ impl Manifest {
         let line_end = bytes.iter().position(|&byte| byte == b'\n');
         let (line, json) = bytes.split_at(line_end.map_or(bytes.len(), |end| end + 1));
         check_version(path, line)?;
-        let expected = first_line(crc32c::crc32c(json));
+        let seal = crc32c::crc32c(json);
+        let expected = first_line(seal);
         if line != expected.as_bytes() {
             let (expected, found) = (expected.trim_end(), line.trim_ascii_end().escape_ascii());
             return Err(wrong(format!(
@@ -172,7 +195,7 @@ impl Manifest {
             });
         }
         manifest.check().map_err(wrong)?;
-        Ok(manifest)
+        Ok((manifest, seal))
     }
 
     /// Whether the numbers can be those of a segment, and agree with each other.
@@ -196,10 +219,12 @@ impl Manifest {
                 "\"none\" among the quantizers: they are those that the codes are of".into()
             );
         }
+        self.check_ids()?;
         expect_possible(&self.quantizers, self.dim)?;
         if let Some(inlined) = self.inlined.filter(|inlined| !self.quantizers.contains(inlined)) {
             return Err(format!("{inlined} codes are inlined, and are none of the segment's"));
         }
+        self.check_columns()?;
         let kinds = self.components.iter().map(|component| component.kind);
         if !kinds.eq(self.kinds()) {
             let names = self.kinds().into_iter().map(ComponentKind::name);
@@ -207,6 +232,20 @@ impl Manifest {
             return Err(format!("expected the components {}", names.join(", ")));
         }
         self.components.iter().try_for_each(|c| self.check_component(c))
+    }
+
+    fn check_ids(&self) -> Result<(), String> {
+        let IdSource::Rows { first_id } = self.ids else { return Ok(()) };
+        match first_id.checked_add(self.points as u64 - 1) {
+            Some(last) if last <= MAX_ID => Ok(()),
+            _ => Err(format!("the first id is {first_id}, and the last would be above {MAX_ID}")),
+        }
+    }
+
+    fn check_columns(&self) -> Result<(), String> {
+        let fields: Vec<Field> = self.columns.iter().map(Column::field).collect();
+        Field::check_all(&fields).map_err(|e| e.to_string())?;
+        self.columns.iter().try_for_each(|column| column.check(self.points))
     }
 
     fn check_component(&self, component: &Component) -> Result<(), String> {
@@ -230,14 +269,20 @@ impl Manifest {
     pub(crate) fn kinds(&self) -> Vec<ComponentKind> {
         let codes = self.quantizers.iter().copied().map(ComponentKind::Codes);
         let first = std::iter::once(ComponentKind::Vectors);
-        let ids = (self.order == Order::Packed).then_some(ComponentKind::Ids);
-        first.chain(codes).chain([ComponentKind::Graph]).chain(ids).collect()
+        let are_given = self.ids == IdSource::Given;
+        let ranks = (are_given || self.order == Order::Packed).then_some(ComponentKind::Ids);
+        let ids = ranks.into_iter().chain(are_given.then_some(ComponentKind::OwnIds));
+        let columns = (0..).zip(&self.columns).flat_map(|(number, column)| {
+            let index = column.index.map(|_| ComponentKind::ColumnIndex(number));
+            std::iter::once(ComponentKind::Column(number)).chain(index)
+        });
+        first.chain(codes).chain([ComponentKind::Graph]).chain(ids).chain(columns).collect()
     }
 
     /// The records of each of a component's sections, one section after the other.
     pub(crate) fn sections(&self, kind: ComponentKind) -> Vec<Records> {
         let lengths: Vec<(usize, usize)> = match kind {
-            ComponentKind::Vectors | ComponentKind::Ids => {
+            ComponentKind::Vectors | ComponentKind::Ids | ComponentKind::OwnIds => {
                 vec![(self.record_bytes_of(kind), self.points)]
             }
             ComponentKind::Codes(quantizer) => {
@@ -250,6 +295,13 @@ impl Manifest {
                 let upper = upper.map(|&count| (4 * (1 + self.m), count));
                 let layer_0 = (self.record_bytes_of(kind), self.points);
                 std::iter::once(layer_0).chain(upper).collect()
+            }
+            ComponentKind::Column(number) => {
+                self.column(number).map_or_else(Vec::new, |column| column.sections(self.points))
+            }
+            ComponentKind::ColumnIndex(number) => {
+                let column = self.column(number);
+                column.map_or_else(Vec::new, |column| column.index_sections(self.points))
             }
         };
         let mut first_page = 0;
@@ -275,6 +327,25 @@ impl Manifest {
             ComponentKind::Codes(quantizer) => codes::record_bytes(quantizer, self.dim),
             ComponentKind::Graph => 4 * 2 * self.m,
             ComponentKind::Ids => 4,
+            ComponentKind::OwnIds => 8,
+            ComponentKind::Column(number) => self.column(number).map_or(0, Column::record_bytes),
+            ComponentKind::ColumnIndex(number) => {
+                self.column(number).map_or(0, Column::index_record_bytes)
+            }
+        }
+    }
+
+    fn column(&self, number: u16) -> Option<&Column> {
+        self.columns.get(usize::from(number))
+    }
+
+    /// The field whose values or whose index a component is.
+    pub fn field_of(&self, kind: ComponentKind) -> Option<&str> {
+        match kind {
+            ComponentKind::Column(number) | ComponentKind::ColumnIndex(number) => {
+                self.column(number).map(|column| &*column.name)
+            }
+            _ => None,
         }
     }
 

@@ -3,31 +3,39 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bytemuck::Pod;
 use ringpool_storage::PageSource;
 
 use crate::aligned::Aligned;
 use crate::codes::{self, Measured, Scheme, Shape, with_scheme};
+use crate::columns::OpenColumn;
 use crate::component::{ComponentKind, load_records, load_words};
+use crate::deletes::Deletes;
 use crate::graph::{Graph, Layer};
-use crate::ids::Ids;
+use crate::ids::{Ids, check_ids, check_ranks};
 use crate::layout::Records;
 use crate::originals::Originals;
 use crate::paged::{Paged, UpperCodes};
 use crate::resident::Rows;
 use crate::segment::{OpenCodes, OpenGraph};
-use crate::{ComponentFile, Manifest, Placed, Quantizer, Segment, SegmentError};
+use crate::{Column, ComponentFile, Manifest, Placed, Quantizer, Segment, SegmentError};
 
 /// The components that were taken so far.
 pub(crate) struct Opening {
     dir: Arc<Path>,
     manifest: Arc<Manifest>,
+    deletes: Arc<Deletes>,
     graph: Option<Arc<OpenGraph>>,
     /// Those of a segment that was open before.
     codes: Option<Arc<OpenCodes>>,
     /// Those that are opened now.
     taken_codes: Option<TakenCodes>,
-    ids: Arc<Ids>,
+    /// Those of a segment that was open before.
+    ids: Option<Arc<Ids>>,
+    ranks: Option<Aligned<u32>>,
+    own_ids: Option<Aligned<u64>>,
     originals: Option<Arc<Originals>>,
+    columns: Vec<OpenColumn>,
 }
 
 /// Codes before the graph is there.
@@ -41,17 +49,39 @@ struct TakenCodes {
 }
 
 impl Opening {
-    pub(crate) fn new(dir: &Path, manifest: Manifest) -> Self {
-        let (graph, codes, taken_codes, originals) = (None, None, None, None);
-        let (manifest, ids) = (Arc::new(manifest), Arc::new(Ids::Given));
-        Self { dir: dir.into(), manifest, graph, codes, taken_codes, ids, originals }
+    pub(crate) fn new(dir: &Path, manifest: Manifest, deletes: Deletes) -> Self {
+        Self {
+            dir: dir.into(),
+            columns: manifest.columns.iter().map(OpenColumn::closed).collect(),
+            manifest: Arc::new(manifest),
+            deletes: Arc::new(deletes),
+            graph: None,
+            codes: None,
+            taken_codes: None,
+            ids: None,
+            ranks: None,
+            own_ids: None,
+            originals: None,
+        }
     }
 
     /// Begins with all that `segment` has: what is taken from here on replaces it.
     pub(crate) fn of(segment: &Segment) -> Self {
-        let Segment { dir, manifest, graph, ids, codes, originals } = segment.clone();
-        let (graph, originals) = (Some(graph), Some(originals));
-        Self { dir, manifest, graph, codes, taken_codes: None, ids, originals }
+        let Segment { dir, manifest, graph, ids, codes, originals, deletes, columns, .. } =
+            segment.clone();
+        Self {
+            dir,
+            manifest,
+            deletes,
+            graph: Some(graph),
+            codes,
+            taken_codes: None,
+            ids: Some(ids),
+            ranks: None,
+            own_ids: None,
+            originals: Some(originals),
+            columns,
+        }
     }
 
     /// Takes one component.
@@ -68,13 +98,34 @@ impl Opening {
             ComponentKind::Vectors => self.take_vectors(file, placed),
             ComponentKind::Codes(quantizer) => self.take_codes(file, quantizer, placed),
             ComponentKind::Graph => self.take_graph(file, placed),
-            ComponentKind::Ids => self.take_ids(file, placed),
+            ComponentKind::Ids => {
+                self.ranks = Some(self.words_of_ids(file, placed, check_ranks)?);
+                Ok(())
+            }
+            ComponentKind::OwnIds => {
+                self.own_ids = Some(self.words_of_ids(file, placed, check_ids)?);
+                Ok(())
+            }
+            ComponentKind::Column(number) | ComponentKind::ColumnIndex(number) => {
+                let sections = self.manifest.sections(file.kind);
+                match (self.columns.get_mut(usize::from(number)), file.kind) {
+                    (Some(column), ComponentKind::Column(_)) => {
+                        column.take_values(file, placed, sections)
+                    }
+                    (Some(column), _) => column.take_index(file, placed, sections),
+                    (None, _) => Ok(()),
+                }
+            }
         }
     }
 
     /// The segment, once all components were taken.
     pub(crate) fn end(self) -> Result<Segment, SegmentError> {
-        let Self { dir, manifest, graph, codes, taken_codes, ids, originals } = self;
+        let Self { dir, manifest, deletes, graph, codes, taken_codes, originals, columns, .. } =
+            self;
+        let new_ids =
+            || Arc::new(Ids::new(manifest.points, manifest.ids, self.ranks, self.own_ids));
+        let ids = self.ids.unwrap_or_else(new_ids);
         let (Some(originals), Some(graph)) = (originals, graph) else {
             return Err(SegmentError::NotASegment { dir: (*dir).into() });
         };
@@ -84,7 +135,9 @@ impl Opening {
         };
         let are_inlined = codes.as_ref().is_some_and(|codes| codes.are_inlined);
         let is_paged = matches!(*originals, Originals::Paged(_));
-        let segment = Segment { dir, manifest, graph, ids, codes, originals };
+        let fields = manifest.columns.iter().map(Column::field).collect();
+        let segment =
+            Segment { dir, manifest, graph, ids, codes, originals, deletes, fields, columns };
         let reason = if segment.node().is_none() && are_inlined {
             "inlined codes are read with an inlined graph: let that be inlined, too"
         } else if segment.node().is_some() && !(is_paged && segment.walks_by_inlined()) {
@@ -158,13 +211,17 @@ impl Opening {
         Ok(())
     }
 
-    fn take_ids(&mut self, file: &ComponentFile, placed: Placed) -> Result<(), SegmentError> {
-        let records = self.manifest.sections(file.kind)[0];
+    fn words_of_ids<T: Pod>(
+        &self,
+        file: &ComponentFile,
+        placed: Placed,
+        check: fn(&[T]) -> Result<(), String>,
+    ) -> Result<Aligned<T>, SegmentError> {
         match placed {
             Placed::Resident(source) => {
-                let ids = Ids::packed(load_words(&*source, &records)?);
-                self.ids = Arc::new(ids.map_err(|reason| damaged(file, reason))?);
-                Ok(())
+                let words = load_words(&*source, &self.manifest.sections(file.kind)[0])?;
+                check(&words).map_err(|reason| damaged(file, reason))?;
+                Ok(words)
             }
             Placed::Left => refused(file, NEEDED),
             _ => refused(file, "ids cannot be read by page: keep them resident"),
@@ -272,7 +329,7 @@ fn load_graph(
     let slots = if with_links { load_words(source, &sections[0])? } else { Aligned::zeroed(0) };
     let mut layers = vec![Layer { points: Vec::new(), slots, max_neighbours: 2 * manifest.m }];
     for section in &sections[1..] {
-        let words = load_words(source, section)?;
+        let words = load_words::<u32>(source, section)?;
         let mut points = Vec::with_capacity(section.count as usize);
         let mut slots = Aligned::zeroed(section.count as usize * manifest.m);
         let records = words.chunks(manifest.m + 1).zip(slots.chunks_mut(manifest.m));

@@ -5,7 +5,7 @@ use ringpool_storage::PageSize;
 use crate::codes;
 use crate::paged::Node;
 use crate::quantizer::expect_possible;
-use crate::{BuildError, Element, Metric, Order, Quantizer};
+use crate::{BuildError, Element, Manifest, Metric, Order, Quantizer};
 
 /// The most neighbours that a point may be given: a record of layer 0 then takes 8 KiB.
 pub(crate) const MAX_M: usize = 1024;
@@ -56,6 +56,21 @@ impl Default for BuildOptions {
 }
 
 impl BuildOptions {
+    /// Those that a segment was built with, on as many threads as there are cores.
+    pub fn of(manifest: &Manifest) -> Self {
+        Self {
+            metric: manifest.metric,
+            m: manifest.m,
+            ef_construction: manifest.ef_construction,
+            quantizers: manifest.quantizers.clone(),
+            inlined: manifest.inlined,
+            order: manifest.order,
+            page_size: manifest.page_size,
+            threads: 0,
+            seed: manifest.seed,
+        }
+    }
+
     /// The codes that are made: all but "none".
     pub(crate) fn codes(&self) -> impl Iterator<Item = Quantizer> + '_ {
         self.quantizers.iter().copied().filter(|&quantizer| quantizer != Quantizer::None)

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 /// Hears how far a build is, and may end it.
 pub trait Progress: Sync {
-    /// `done` of `total` steps of this phase are done: points in [`Phase::Codes`],
-    /// [`Phase::Graph`] and [`Phase::Packing`], bytes in [`Phase::Write`]. Called now and then from the building threads,
+    /// `done` of `total` steps of this phase are done: pages in [`Phase::Read`], points
+    /// in [`Phase::Codes`], [`Phase::Graph`] and [`Phase::Packing`], bytes in [`Phase::Write`]. Called now and then from the building threads,
     /// so that `done` may step back a little. [`ControlFlow::Break`] cancels the build, which
     /// then leaves nothing behind.
     fn report(&self, phase: Phase, done: u64, total: u64) -> ControlFlow<()>;
@@ -15,6 +15,8 @@ pub trait Progress: Sync {
 /// What a build is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Phase {
+    /// Reads the vectors of other segments.
+    Read,
     /// Quantizes the vectors.
     Codes,
     /// Inserts the points into the graph.
@@ -28,6 +30,7 @@ pub enum Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::Read => "read",
             Self::Codes => "codes",
             Self::Graph => "graph",
             Self::Packing => "packing",

@@ -51,7 +51,8 @@ pub(crate) struct Candidate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Point {
     pub(crate) segment: u32,
-    pub(crate) id: u32,
+    /// Of its id among those of the segment.
+    pub(crate) rank: u32,
     /// Where it lies in the segment.
     pub(crate) place: u32,
 }
@@ -185,7 +186,7 @@ mod tests {
     ) -> (Vec<Scored>, Vec<usize>) {
         let (mut waves, mut scored, mut counts) = (Waves::default(), Vec::new(), Vec::new());
         let candidates = (0..).zip(candidates);
-        let point = |id| Point { segment: 0, id, place: id };
+        let point = |rank| Point { segment: 0, rank, place: rank };
         waves.unread.extend(candidates.map(|(id, &(e, d))| Candidate::new(point(id), e, d)));
         waves.read_for(k, recall);
         let mut points = Vec::new();
@@ -198,7 +199,7 @@ mod tests {
             scored.extend(
                 points
                     .iter()
-                    .map(|&Candidate { point, .. }| Scored { point, distance: exact(point.id) }),
+                    .map(|&Candidate { point, .. }| Scored { point, distance: exact(point.rank) }),
             );
             waves.heard(&scored);
         }

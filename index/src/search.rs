@@ -2,14 +2,15 @@
 
 use crate::graph::walk::WalkScratch;
 use crate::originals::{Originals, PageScratch};
+use crate::passing::Passing;
 use crate::task::Task;
 use crate::{Patience, SearchError, Segment};
 
 /// A point that was found, and how far it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hit {
-    /// The point: the vector's number in the order in which vectors were given.
-    pub id: u32,
+    /// The point's id: by default the vector's number in the order in which vectors were given.
+    pub id: u64,
     /// Its distance from the query under the segment's metric. Smaller is nearer.
     pub distance: f32,
 }
@@ -110,6 +111,7 @@ impl Scratch {
         segment: &Segment,
         query: &[f32],
         params: &SearchParams,
+        passing: &Passing<'_>,
         patience: &Patience<'_>,
         hits: &mut Vec<Hit>,
     ) -> Result<(), SearchError> {
@@ -117,7 +119,7 @@ impl Scratch {
         hits.clear();
         *originals = 0;
         task.begin(std::iter::once(segment), query, params)?;
-        task.walk(segment, 0, walk, pages, patience)?;
+        task.walk(segment, 0, passing, walk, pages, patience)?;
         task.end_walks();
         while task.next_wave() {
             patience.check()?;
@@ -130,7 +132,7 @@ impl Scratch {
             }
         }
         *originals = task.originals();
-        hits.extend(task.nearest().iter().map(|scored| scored.hit()));
+        hits.extend(task.nearest().iter().map(|scored| scored.hit(segment)));
         Ok(())
     }
 

@@ -11,8 +11,11 @@ use ringpool_storage::{AtOnce, Gather, PageSource};
 use crate::graph::walk::WalkScratch;
 use crate::originals::{Originals, PageScratch};
 use crate::paged::{Paged, PagedWalk, Sources, WIDTH};
+use crate::passing::{Passing, PassingEach};
+use crate::rescore::Scored;
+use crate::scan::Way;
 use crate::task::Task;
-use crate::{Hit, Patience, SearchError, SearchParams, Segment};
+use crate::{Hit, Patience, SearchError, SearchParams, Segment, Selection};
 
 /// The most searches that a thread has in flight.
 const MAX_IN_FLIGHT: usize = 1024;
@@ -50,6 +53,8 @@ pub struct Query<'a> {
     pub values: &'a [f32],
     /// What is asked.
     pub params: SearchParams,
+    /// For each segment, in order, the points that it is to be searched among; without, all.
+    pub among: Option<&'a [Selection]>,
     /// For how long.
     pub patience: Patience<'a>,
 }
@@ -80,6 +85,7 @@ struct Side<'a> {
 struct Slot<'a> {
     number: u64,
     patience: Patience<'a>,
+    passing: PassingEach<'a>,
     task: Task,
     walk: PagedWalk,
     stage: Stage,
@@ -139,8 +145,8 @@ impl<'a> Searches<'a> {
     }
 
     /// Takes queries from `next` as there is room for them, until it gives none, and tells
-    /// `answered` of each when it is done: in that order. Returns when all are. What `next` lends
-    /// is copied at once.
+    /// `answered` of each when it is done: in that order. Returns when all are. The values that
+    /// `next` lends are copied at once.
     ///
     /// An answer may say that a query failed; the others go on.
     pub fn run<'q>(
@@ -174,11 +180,15 @@ impl<'a> Searches<'a> {
         self.free.pop();
         let slot = &mut self.slots[number];
         (slot.number, slot.patience) = (query.number, query.patience);
-        (slot.stage, slot.failure) = (Stage::Turning(0), None);
+        slot.stage = Stage::Turning(0);
         slot.missing.clear();
         slot.missing.resize(self.sides.len(), None);
         let segments = self.sides.iter().map(|side| side.segment);
-        slot.failure = slot.task.begin(segments, query.values, &query.params).err();
+        let begun = slot
+            .passing
+            .begin(query.among, segments.clone())
+            .and_then(|()| slot.task.begin(segments, query.values, &query.params));
+        slot.failure = begun.err();
         self.advance(number, answered);
     }
 
@@ -220,20 +230,29 @@ impl<'a> Searches<'a> {
                     }
                 }
                 Stage::Turning(at) => {
-                    let segment = sides[at].segment;
-                    if segment.is_walked_in_memory() {
-                        slot.task.walk(segment, at as u32, walk, pages, &slot.patience)?;
+                    let side = &mut sides[at];
+                    let Slot { task, walk: paged_walk, patience, .. } = slot;
+                    let passing = slot.passing.of(at);
+                    let way = task.way(side.segment, &passing);
+                    let is_scan = way == Way::Scan && side.segment.is_scanned_in_memory();
+                    if is_scan || side.segment.is_walked_in_memory() {
+                        let number = at as u32;
+                        task.walk(side.segment, number, &passing, walk, pages, patience)?;
                         slot.stage = Stage::Turning(at + 1);
                     } else {
-                        slot.task.turn_to(segment);
-                        slot.walk.begin(slot.task.ef(segment));
+                        if way != Way::Walk {
+                            side.open_codes();
+                        }
+                        task.turn_to(side.segment);
+                        paged_walk.begin(task.ef(side.segment), way);
                         slot.stage = Stage::Walking(at);
                     }
                 }
                 Stage::Walking(at) => {
-                    let Slot { task, walk, patience, .. } = slot;
                     let (segment, width) = (sides[at].segment, AHEAD / busy.max(1));
-                    let over = sides[at].walking(task, |from| {
+                    let Slot { task, walk, patience, passing, .. } = slot;
+                    let passing = passing.of(at);
+                    let over = sides[at].walking(task, passing, |from| {
                         walk.step(segment.graph(), from, first_batch, width, patience)
                     })?;
                     if !over {
@@ -269,7 +288,10 @@ impl<'a> Searches<'a> {
             Some(error) => Err(error),
             None => {
                 let nearest = slot.task.nearest();
-                self.hits.extend(nearest.iter().map(|scored| scored.hit()));
+                let sides = &self.sides;
+                let hit =
+                    |scored: &Scored| scored.hit(sides[scored.point.segment as usize].segment);
+                self.hits.extend(nearest.iter().map(hit));
                 self.segments.extend(nearest.iter().map(|scored| scored.point.segment));
                 Ok(&*self.hits)
             }
@@ -353,8 +375,8 @@ impl<'a> Searches<'a> {
             }
         }
         if let Stage::Walking(at) = slot.stage {
-            let Slot { task, walk, .. } = slot;
-            self.sides[at].walking(task, |from| walk.leave(from, first_batch));
+            let Slot { task, walk, passing, .. } = slot;
+            self.sides[at].walking(task, passing.of(at), |from| walk.leave(from, first_batch));
         }
     }
 
@@ -381,11 +403,12 @@ enum What {
     Originals,
 }
 
+fn gather(source: &dyn PageSource) -> Box<dyn Gather + '_> {
+    source.gather().unwrap_or_else(|| Box::new(AtOnce(source)))
+}
+
 impl<'a> Side<'a> {
     fn of(segment: &'a Segment) -> Self {
-        let gather = |source: &'a dyn PageSource| {
-            source.gather().unwrap_or_else(|| Box::new(AtOnce(source)))
-        };
         let originals = match segment.originals() {
             Originals::Paged(rows) => Some(gather(&*rows.source)),
             Originals::Resident(_) => None,
@@ -395,17 +418,30 @@ impl<'a> Side<'a> {
         Self { segment, originals, codes, links }
     }
 
+    /// Makes sure that a scan can ask for codes, which no walk does where they are inlined.
+    fn open_codes(&mut self) {
+        let Self { segment, codes, .. } = self;
+        if let (None, Some(paged)) = (&codes, segment.scanned_codes()) {
+            *codes = Some(gather(&*paged.source));
+        }
+    }
+
     fn gathers(&self) -> impl Iterator<Item = &dyn Gather> {
         let all = [&self.originals, &self.codes, &self.links];
         all.into_iter().flatten().map(|gather| &**gather as &dyn Gather)
     }
 
     /// Calls `with` with what a walk through this segment's pages reads from.
-    fn walking<R>(&mut self, task: &mut Task, with: impl FnOnce(&mut Sources<'_>) -> R) -> R {
+    fn walking<R>(
+        &mut self,
+        task: &mut Task,
+        passing: Passing<'_>,
+        with: impl FnOnce(&mut Sources<'_>) -> R,
+    ) -> R {
         let Self { segment, originals, codes, links } = self;
-        task.measuring(segment, |measure| {
+        task.measuring(segment, passing, |measure| {
             let links = segment.paged_links().zip(lent(links));
-            let (mut codes, mut nodes) = (segment.paged_codes().zip(lent(codes)), None);
+            let (mut codes, mut nodes) = (segment.scanned_codes().zip(lent(codes)), None);
             if let (Originals::Paged(rows), Some(gather)) = (segment.originals(), lent(originals)) {
                 match (segment.node(), segment.codes()) {
                     (Some(&node), _) => nodes = Some((rows, gather, node)),
@@ -416,7 +452,7 @@ impl<'a> Side<'a> {
             let layer = links.is_none().then(|| &segment.graph().layers[0]);
             let points = segment.manifest().points;
             let ids = segment.ids();
-            with(&mut Sources { layer, links, codes, nodes, measure, ids, points })
+            with(&mut Sources { layer, links, codes, nodes, measure, passing, ids, points })
         })
     }
 }
@@ -445,9 +481,12 @@ impl Slot<'_> {
                 self.walk.take_links(expansion, page, paged, segment.manifest().points)?;
                 Ok(self.walk.has_arrived(expansion))
             }
-            (What::Originals, Originals::Paged(rows)) if let Some(node) = segment.node() => {
-                let (Self { task, walk, .. }, points) = (self, segment.manifest().points);
-                task.measuring(segment, |measure| {
+            (What::Originals, Originals::Paged(rows))
+                if let Some(node) = segment.node()
+                    && self.stage != Stage::Reading =>
+            {
+                let (Self { task, walk, passing, .. }, points) = (self, segment.manifest().points);
+                task.measuring(segment, passing.of(at), |measure| {
                     walk.take_node(expansion, place, page, (rows, node), points, measure)
                 })?;
                 Ok(walk.has_arrived(expansion))
@@ -459,12 +498,12 @@ impl Slot<'_> {
                 Ok(*missing == 0)
             }
             (What::Originals, Originals::Paged(rows)) => {
-                self.take_codes(segment, rows, expansion, place, page)
+                self.take_codes(segment, at, rows, expansion, place, page)
             }
             (What::Originals, Originals::Resident(_)) => Ok(false),
             (What::Codes, _) => {
-                let Some(paged) = segment.paged_codes() else { return Ok(false) };
-                self.take_codes(segment, paged, expansion, place, page)
+                let Some(paged) = segment.scanned_codes() else { return Ok(false) };
+                self.take_codes(segment, at, paged, expansion, place, page)
             }
         }
     }
@@ -472,13 +511,16 @@ impl Slot<'_> {
     fn take_codes(
         &mut self,
         segment: &Segment,
+        at: usize,
         paged: &Paged,
         expansion: usize,
         place: usize,
         page: &[u8],
     ) -> Result<bool, SearchError> {
-        let Self { task, walk, .. } = self;
-        task.measuring(segment, |measure| walk.take_codes(expansion, place, page, paged, measure))?;
+        let Self { task, walk, passing, .. } = self;
+        task.measuring(segment, passing.of(at), |measure| {
+            walk.take_codes(expansion, place, page, paged, measure)
+        })?;
         Ok(walk.has_arrived(expansion))
     }
 

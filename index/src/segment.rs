@@ -3,22 +3,27 @@
 //! A component is shared by all copies of a segment that has it where it is. So a component moves
 //! by making another segment with it elsewhere, while searches of the one before go on.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
 use ringpool_storage::PageSource;
 
 use crate::codes::Measured;
+use crate::columns::OpenColumn;
+use crate::deletes::Deletes;
 use crate::exact::{ExactProgress, exact_in};
 use crate::graph::Graph;
 use crate::ids::Ids;
 use crate::opening::Opening;
 use crate::originals::Originals;
 use crate::paged::{Node, Paged, UpperCodes};
+use crate::passing::{self, Passing};
 use crate::search::{Hit, Scratch, SearchParams};
 use crate::searches::{Query, Searches};
 use crate::{
-    ComponentFile, ComponentKind, Manifest, Patience, Quantizer, SearchError, SegmentError, Vectors,
+    ComponentFile, ComponentKind, DeleteError, DeleteReport, Field, Manifest, Patience, Quantizer,
+    SearchError, SegmentError, Selection, Vectors,
 };
 
 /// Where a component is while its segment is open.
@@ -45,6 +50,11 @@ pub struct Segment {
     pub(crate) ids: Arc<Ids>,
     pub(crate) codes: Option<Arc<OpenCodes>>,
     pub(crate) originals: Arc<Originals>,
+    /// Which points are deleted.
+    pub(crate) deletes: Arc<Deletes>,
+    pub(crate) fields: Arc<[Field]>,
+    /// One for each field.
+    pub(crate) columns: Vec<OpenColumn>,
 }
 
 /// The graph, wherever its layer 0 is.
@@ -71,7 +81,8 @@ pub(crate) struct OpenCodes {
 impl Segment {
     /// Opens the segment in `dir`. `place` says for each component where it is to be, and gives the
     /// source that it is read through. Graph, ids and codes are resident; at most one set of codes is
-    /// opened, and searches walk by it, or by the originals where all are left.
+    /// opened, and searches walk by it, or by the originals where all are left. Searches need no
+    /// field; one that is left cannot be read.
     ///
     /// # Errors
     /// When the manifest or a file is not as it was written, when a source cannot be opened or
@@ -81,9 +92,10 @@ impl Segment {
         dir: &Path,
         place: &mut dyn FnMut(&ComponentFile) -> ringpool_storage::Result<Placed>,
     ) -> Result<Self, SegmentError> {
-        let manifest = Manifest::read(dir)?;
+        let (manifest, seal) = Manifest::read_sealed(dir)?;
         let files = manifest.component_files(dir)?;
-        let mut opening = Opening::new(dir, manifest);
+        let deletes = Deletes::open(dir, seal, manifest.points)?;
+        let mut opening = Opening::new(dir, manifest, deletes);
         for file in &files {
             opening.take(file, place(file)?)?;
         }
@@ -124,6 +136,11 @@ impl Segment {
         &self.manifest
     }
 
+    /// The fields that its points have, in the order of the manifest.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
     pub(crate) fn graph(&self) -> &Graph {
         &self.graph.layers
     }
@@ -147,6 +164,11 @@ impl Segment {
         self.codes.as_ref().filter(|codes| !codes.are_inlined)?.paged.as_ref()
     }
 
+    /// The codes where a scan reads them by page.
+    pub(crate) fn scanned_codes(&self) -> Option<&Paged> {
+        self.codes.as_ref()?.paged.as_ref()
+    }
+
     /// Those of the points above layer 0, where the others are not in memory.
     pub(crate) fn upper_codes(&self) -> Option<&UpperCodes> {
         self.codes.as_ref()?.upper.as_ref()
@@ -159,16 +181,80 @@ impl Segment {
 
     /// Whether a walk reads no page.
     pub(crate) fn is_walked_in_memory(&self) -> bool {
-        let has_codes = match &*self.originals {
-            Originals::Resident(_) => true,
-            Originals::Paged(_) => self.codes.is_some(),
-        };
-        let is_paged = self.paged_links().is_some() || self.paged_codes().is_some();
-        self.node().is_none() && !is_paged && has_codes
+        self.node().is_none() && self.paged_links().is_none() && self.is_scanned_in_memory()
+    }
+
+    /// Whether a scan reads no page.
+    pub(crate) fn is_scanned_in_memory(&self) -> bool {
+        match (&self.codes, &*self.originals) {
+            (Some(_), _) => self.scanned_codes().is_none(),
+            (None, Originals::Resident(_)) => true,
+            (None, Originals::Paged(_)) => false,
+        }
     }
 
     pub(crate) fn originals(&self) -> &Originals {
         &self.originals
+    }
+
+    /// The id of the point at this place; none past the last.
+    pub fn id_of(&self, place: u32) -> Option<u64> {
+        ((place as usize) < self.manifest.points).then(|| self.ids.id(place))
+    }
+
+    /// Whether a point has this id.
+    pub fn has_id(&self, id: u64) -> bool {
+        self.ids.rank_of(id).is_some()
+    }
+
+    /// The place of the point with this id, if there is one. In a packed segment it is looked for
+    /// among all, four bytes a point: of many ids ask for [`places_of`](Self::places_of).
+    pub fn place_of(&self, id: u64) -> Option<u32> {
+        self.ids.place_of(id)
+    }
+
+    /// The places of the points that have one of these ids, in any order. Ids that no point has
+    /// are left out.
+    pub fn places_of(&self, ids: &[u64]) -> Selection {
+        self.ids.places_of(ids, self.manifest.points)
+    }
+
+    /// The places of the points whose ids are in this range.
+    pub fn places_within(&self, ids: RangeInclusive<u64>) -> Selection {
+        self.ids.places_within(ids, self.manifest.points)
+    }
+
+    /// The places of the deleted points, which no search finds; none where no point ever was. What
+    /// was asked for stays as it is, whatever is deleted meanwhile.
+    pub fn deleted(&self) -> Option<Arc<Selection>> {
+        self.deletes.dead()
+    }
+
+    /// How many points are not deleted.
+    pub fn live_points(&self) -> usize {
+        self.deletes.live()
+    }
+
+    /// Deletes the points with these ids: for good once it returns, and for searches of this
+    /// segment that begin afterwards. Ids that no point has, or whose points are deleted already,
+    /// are counted. Others who have the segment open see it after
+    /// [`reload_deletes`](Self::reload_deletes). The points' bytes stay until the segment is
+    /// [compacted](crate::compact).
+    ///
+    /// # Errors
+    /// When the folder cannot be written to, the disk is full, another writer does not end, or the
+    /// system refuses a step: then what was deleted before is deleted, and nothing else.
+    pub fn delete(&self, ids: &[u64]) -> Result<DeleteReport, DeleteError> {
+        self.deletes.delete(&self.ids, ids, &|_| Ok(()))
+    }
+
+    /// Reads what others have deleted since the segment was opened.
+    ///
+    /// # Errors
+    /// When the file of deleted points is not what was written for this segment; what is deleted
+    /// then stays as it was.
+    pub fn reload_deletes(&self) -> Result<(), SegmentError> {
+        self.deletes.reload()
     }
 
     /// The memory that the resident components take, in bytes.
@@ -179,7 +265,9 @@ impl Segment {
             Originals::Paged(_) => 0,
         };
         let upper = self.upper_codes().map_or(0, UpperCodes::resident_bytes);
-        self.graph().resident_bytes() + self.ids.resident_bytes() + codes + upper + originals
+        let ids = self.ids.resident_bytes() + self.deletes.resident_bytes();
+        let columns = self.columns.iter().map(OpenColumn::resident_bytes).sum::<u64>();
+        self.graph().resident_bytes() + ids + codes + upper + originals + columns
     }
 
     /// The `k` points nearest to `query` that the walk finds, nearest first, ties by lower id.
@@ -225,12 +313,62 @@ impl Segment {
         scratch: &mut Scratch,
         hits: &mut Vec<Hit>,
     ) -> Result<(), SearchError> {
+        self.search_among_within(query, params, None, patience, scratch, hits)
+    }
+
+    /// [`search`](Self::search) among the points of `selection`; among all where there is none. As
+    /// many hits as are asked for are found whenever so many points are selected.
+    ///
+    /// ```
+    /// # use ringpool_index::{Hit, Scratch, SearchError, SearchParams, Segment, Selection};
+    /// # fn every_second(segment: &Segment, query: &[f32]) -> Result<Vec<Hit>, SearchError> {
+    /// let points = segment.manifest().points;
+    /// let mut selection = Selection::none(points);
+    /// for place in (0..points as u32).step_by(2) {
+    ///     selection.insert(place);
+    /// }
+    /// let params = SearchParams::default();
+    /// segment.search_among(query, &params, Some(&selection), &mut Scratch::default())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As those of `search`, and [`SearchError::Selection`] where it is one of another segment.
+    pub fn search_among(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        selection: Option<&Selection>,
+        scratch: &mut Scratch,
+    ) -> Result<Vec<Hit>, SearchError> {
+        let (mut hits, patience) = (Vec::new(), Patience::default());
+        self.search_among_within(query, params, selection, patience, scratch, &mut hits)?;
+        Ok(hits)
+    }
+
+    /// [`search_within`](Self::search_within) among the points of `selection`, as
+    /// [`search_among`](Self::search_among) does.
+    ///
+    /// # Errors
+    /// As those of both.
+    pub fn search_among_within(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        selection: Option<&Selection>,
+        patience: Patience<'_>,
+        scratch: &mut Scratch,
+        hits: &mut Vec<Hit>,
+    ) -> Result<(), SearchError> {
         if self.is_walked_in_memory() {
-            return scratch.search(self, query, params, &patience, hits);
+            let deleted = self.deleted();
+            let passing = self.passing(selection, deleted.as_deref())?;
+            return scratch.search(self, query, params, &passing, &patience, hits);
         }
         let mut found = Ok(());
+        let among = selection.map(std::slice::from_ref);
         let mut queries =
-            std::iter::once(Query { number: 0, values: query, params: *params, patience });
+            std::iter::once(Query { number: 0, values: query, params: *params, among, patience });
         Searches::new(&[self], 1)?.run(&mut || queries.next(), &mut |answer| {
             hits.clear();
             scratch.note_originals(answer.originals);
@@ -252,7 +390,35 @@ impl Segment {
         k: usize,
         progress: &mut ExactProgress<'_>,
     ) -> Result<Vec<Vec<Hit>>, SearchError> {
-        exact_in(&self.originals, &self.ids, queries, &self.manifest, k, progress)
+        self.exact_search_among(queries, k, None, progress)
+    }
+
+    /// The same among the points of `selection`. Pages without such a point are not read.
+    ///
+    /// # Errors
+    /// As those of `exact_search`, and [`SearchError::Selection`] where it is one of another
+    /// segment.
+    pub fn exact_search_among(
+        &self,
+        queries: &Vectors,
+        k: usize,
+        selection: Option<&Selection>,
+        progress: &mut ExactProgress<'_>,
+    ) -> Result<Vec<Vec<Hit>>, SearchError> {
+        let deleted = self.deleted();
+        let passing = self.passing(selection, deleted.as_deref())?;
+        exact_in(self, queries, k, &passing, progress)
+    }
+
+    /// Which points may be hits of a search that sees these as deleted.
+    fn passing<'s>(
+        &self,
+        selection: Option<&'s Selection>,
+        deleted: Option<&'s Selection>,
+    ) -> Result<Passing<'s>, SearchError> {
+        let points = self.manifest.points;
+        selection.map_or(Ok(()), |selection| passing::check(selection, 0, points))?;
+        Ok(Passing::new(points, selection, deleted))
     }
 }
 

@@ -20,7 +20,7 @@ impl Selection {
     /// All of `points` points.
     pub fn all(points: usize) -> Self {
         let mut words = vec![u64::MAX; points.div_ceil(64)];
-        if let Some(last) = words.last_mut().filter(|_| points % 64 > 0) {
+        if let Some(last) = words.last_mut().filter(|_| !points.is_multiple_of(64)) {
             *last = (1 << (points % 64)) - 1;
         }
         Self { words, points, len: points }
@@ -46,6 +46,17 @@ impl Selection {
     pub fn contains(&self, place: u32) -> bool {
         let word = self.words.get(place as usize / 64);
         word.is_some_and(|word| word >> (place % 64) & 1 == 1)
+    }
+
+    /// The memory that it takes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        size_of_val(&*self.words) as u64
+    }
+
+    /// A bit for each of the 64 points from `64 * number` on; none past the last point.
+    #[inline]
+    pub(crate) fn word(&self, number: usize) -> u64 {
+        self.words.get(number).copied().unwrap_or(0)
     }
 
     /// Selects the point at `place`; returns whether it was not selected before.

@@ -14,11 +14,13 @@ use crate::distance::RowQuery;
 use crate::graph::walk::{Scorer, WalkScratch};
 use crate::originals::{Originals, PageScratch};
 use crate::paged::{ByCodes, ByRows, Measure, Paged, Resident, Told};
+use crate::passing::Passing;
 use crate::patience::Patient;
 use crate::prefetch::{PREFETCH_AHEAD, prefetch};
 use crate::rescore::{Candidate, Point, Scored, Waves};
 use crate::resident::Rows;
 use crate::row_pages::RowPages;
+use crate::scan::{Way, are_missed};
 use crate::search::check_query;
 use crate::{Hit, Metric, Patience, Rescore, SearchError, SearchParams, Segment};
 
@@ -101,18 +103,25 @@ impl Task {
         }
     }
 
-    /// Walks through a segment whose graph is in memory, and codes too where it has any.
+    /// How it looks for the nearest in `segment`, of those that pass.
+    pub(crate) fn way(&self, segment: &Segment, passing: &Passing<'_>) -> Way {
+        Way::of(passing, self.ef(segment))
+    }
+
+    /// Walks through a segment whose graph is in memory, and codes too where it has any. Where it
+    /// is scanned the graph may be elsewhere.
     pub(crate) fn walk(
         &mut self,
         segment: &Segment,
         number: u32,
+        passing: &Passing<'_>,
         scratch: &mut WalkScratch,
         pages: &mut PageScratch,
         patience: &Patience<'_>,
     ) -> Result<(), SearchError> {
         self.turn_to(segment);
         let (ef, query) = (self.ef(segment), &self.row_query);
-        let walk = Walk { segment, ef, patience, scratch };
+        let walk = Walk { segment, ef, passing, patience, scratch };
         match (segment.codes(), segment.originals()) {
             (Some(made), _) => {
                 let query = &mut self.code_query;
@@ -128,10 +137,12 @@ impl Task {
         Ok(())
     }
 
-    /// Calls `with` with what measures records of `segment` for this query.
+    /// Calls `with` with what measures records of `segment` for this query: those of points that
+    /// pass.
     pub(crate) fn measuring<R>(
         &mut self,
         segment: &Segment,
+        passing: Passing<'_>,
         with: impl FnOnce(&dyn Measure) -> R,
     ) -> R {
         let Self { code_query, row_query, .. } = self;
@@ -139,7 +150,8 @@ impl Task {
             Some(made) => {
                 let resident = segment.upper_codes().map_or(Resident::All, Resident::Upper);
                 with_scheme!(&made.codes, codes => {
-                    by_codes(codes, code_query, resident, row_query, with)
+                    let query = query_for(codes, code_query);
+                    with(&ByCodes { codes, query, resident, passing, row_query })
                 })
             }
             None => {
@@ -147,7 +159,7 @@ impl Task {
                     Originals::Resident(rows) => Some(rows),
                     Originals::Paged(_) => None,
                 };
-                with(&ByRows { query: row_query, resident })
+                with(&ByRows { query: row_query, resident, passing })
             }
         }
     }
@@ -161,7 +173,7 @@ impl Task {
         found: impl Iterator<Item = (f32, u32)>,
         told: &dyn Fn(u32) -> Option<Told>,
     ) {
-        let point = |place| Point { segment: number, id: segment.ids().of(place), place };
+        let point = |place| Point { segment: number, rank: segment.ids().rank(place), place };
         let Some(made) = segment.codes().filter(|_| self.params.rescore != Rescore::Off) else {
             let scored = found.map(|(distance, place)| Scored { point: point(place), distance });
             return self.scored.extend(scored.take(self.params.k));
@@ -301,14 +313,8 @@ fn set_query<S: Scheme>(codes: &S, values: &[f32], query: &mut CodeQuery) {
     codes.set_query(values, S::query(query));
 }
 
-fn by_codes<S: Scheme, R>(
-    codes: &S,
-    query: &mut CodeQuery,
-    resident: Resident<'_>,
-    row_query: &RowQuery,
-    with: impl FnOnce(&dyn Measure) -> R,
-) -> R {
-    with(&ByCodes { codes, query: S::query(query), resident, row_query })
+fn query_for<'q, S: Scheme>(_codes: &S, query: &'q mut CodeQuery) -> &'q S::Query {
+    S::query(query)
 }
 
 fn own_error<S: Scheme>(
@@ -321,8 +327,9 @@ fn own_error<S: Scheme>(
 }
 
 impl Scored {
-    pub(crate) fn hit(&self) -> Hit {
-        Hit { id: self.point.id, distance: self.distance }
+    /// As a hit in `segment`, which it is of.
+    pub(crate) fn hit(&self, segment: &Segment) -> Hit {
+        Hit { id: segment.ids().of_rank(self.point.rank), distance: self.distance }
     }
 }
 
@@ -330,6 +337,7 @@ impl Scored {
 struct Walk<'a> {
     segment: &'a Segment,
     ef: usize,
+    passing: &'a Passing<'a>,
     patience: &'a Patience<'a>,
     scratch: &'a mut WalkScratch,
 }
@@ -339,15 +347,29 @@ impl Walk<'_> {
         self.by(CodeScorer { codes, query: S::query(query) })
     }
 
-    /// Leaves the `ef` best of layer 0 in the scratch.
+    /// Leaves the `ef` best of layer 0 that pass in the scratch.
     fn by<S: Scorer>(self, scorer: S) -> Result<(), SearchError>
     where
         SearchError: From<S::Error>,
     {
-        let mut scorer = Patient { scorer, patience: self.patience };
-        let (graph, ids) = (self.segment.graph(), self.segment.ids());
-        let from = self.scratch.descend(graph, ids, 0, &mut scorer)?;
-        self.scratch.search_layer(graph, ids, 0, from, self.ef, &mut scorer)
+        let Self { segment, ef, passing, patience, scratch } = self;
+        let mut scorer = Patient { scorer, patience };
+        let (graph, ids) = (segment.graph(), segment.ids());
+        match Way::of(passing, ef) {
+            Way::Walk => {
+                let from = scratch.descend(graph, ids, 0, &mut scorer)?;
+                scratch.search_layer(graph, ids, 0, from, ef, &mut scorer)
+            }
+            Way::WalkAmong => {
+                let from = scratch.descend(graph, ids, 0, &mut scorer)?;
+                scratch.search_among(graph, ids, from, passing, ef, &mut scorer)?;
+                match are_missed(scratch.found.len(), ef, passing) {
+                    true => scratch.scan(passing, ids, ef, &mut scorer),
+                    false => Ok(()),
+                }
+            }
+            Way::Scan => scratch.scan(passing, ids, ef, &mut scorer),
+        }
     }
 }
 

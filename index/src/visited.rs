@@ -23,6 +23,12 @@ impl Visited {
         };
     }
 
+    /// Whether `point` was seen.
+    #[inline]
+    pub(crate) fn contains(&self, point: u32) -> bool {
+        self.stamps[point as usize] == self.walk
+    }
+
     /// Whether `point` is seen for the first time.
     #[inline]
     pub(crate) fn insert(&mut self, point: u32) -> bool {
@@ -44,6 +50,7 @@ mod tests {
             visited.begin(3);
             assert!(visited.insert(1));
             assert!(!visited.insert(1));
+            assert!(visited.contains(1) && !visited.contains(0));
         }
         visited.begin(5);
         assert!(visited.insert(4) && visited.insert(1));

@@ -33,7 +33,7 @@ macro_rules! little_endian {
         }
     )*};
 }
-little_endian!(f32, f16, bf16, u8, i8, i32);
+little_endian!(f32, f16, bf16, u8, i8, i32, u32, i64, u64);
 
 /// A file that is being read from its start to its end.
 pub(super) struct Contents {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use ringpool_index::{Element, MAX_DIM, VectorsError};
+use ringpool_index::{Element, MAX_DIM, MAX_ID, VectorsError};
 
 /// Why a file of vectors or ids could not be read or written.
 ///
@@ -39,9 +39,9 @@ pub enum VectorFileError {
         path: PathBuf,
     },
 
-    /// Ids are read from and written to `.ivecs` only.
-    #[error("{path}: ids are kept in .ivecs or .ivecs.gz files; name one of those")]
-    NotIvecs {
+    /// Rows of ids are kept in other files.
+    #[error("{path}: rows of ids are kept in .ivecs or .npy files, each also with .gz; name one")]
+    NotIds {
         /// The file.
         path: PathBuf,
     },
@@ -185,14 +185,49 @@ pub enum VectorFileError {
     },
 
     /// A number in a file of ids that can be none.
-    #[error("{path}: row {row} holds the id {id}; ids count from 0, and -1 fills up a row")]
+    #[error(
+        "{path}: row {row} holds {id}, which is no id; ids are at least 0, and -1 fills up a row"
+    )]
     NotAnId {
         /// The file.
         path: PathBuf,
         /// The row.
         row: u64,
         /// The number.
-        id: i32,
+        id: i64,
+    },
+
+    /// An id that the format of a file to be written cannot hold.
+    #[error(
+        "{path}: row {row} has the id {id}, and .ivecs holds them up to {largest}; name a .npy file",
+        largest = i32::MAX
+    )]
+    IdTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The row.
+        row: u64,
+        /// The id.
+        id: u64,
+    },
+
+    /// The ids of points, one for each, are kept in other files.
+    #[error(
+        "{path}: the ids of points are kept in .npy files of one dimension or in .txt files, one a \
+         line, each also with .gz; name one, or save them with numpy.save"
+    )]
+    NotPointIds {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A line in a text of ids that is none.
+    #[error("{path}: line {line} is no id; write one whole number from 0 to {MAX_ID} a line")]
+    IdLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
     },
 
     /// There is not enough memory for the rows.

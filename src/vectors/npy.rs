@@ -59,8 +59,12 @@ pub(super) fn header(descr: &str, rows: u64, dim: usize) -> Vec<u8> {
     bytes
 }
 
-/// Reads the header; the contents then stand at the array's first byte.
+/// Reads the header of vectors; the contents then stand at the array's first byte.
 pub(super) fn read_header(contents: &mut Contents) -> Result<Header> {
+    read_literal(contents)?.check(contents)
+}
+
+fn read_literal(contents: &mut Contents) -> Result<Literal> {
     let mut start = [0; 8];
     let had = contents.fill(&mut start)?;
     if had == 0 {
@@ -95,14 +99,57 @@ pub(super) fn read_header(contents: &mut Contents) -> Result<Header> {
     }
     let mut text = Vec::new();
     contents.append(length.into(), &mut text, || "the header".into())?;
-    match Literal::parse(&text) {
-        Some(literal) => literal.check(contents),
-        None => Err(refused(
-            contents,
-            "has a header that cannot be read: 'descr', 'fortran_order' and 'shape' of one plain \
-             array are expected; save it with numpy.save",
-        )),
+    Literal::parse(&text).ok_or_else(|| {
+        let reason = "has a header that cannot be read: 'descr', 'fortran_order' and 'shape' of one \
+                      plain array are expected; save it with numpy.save";
+        refused(contents, reason)
+    })
+}
+
+/// Whole numbers, as they are in the file or wider.
+pub(super) enum Integers {
+    Signed(Vec<i64>),
+    Unsigned(Vec<u64>),
+}
+
+/// Reads an array of whole numbers of 32 or 64 bits: its lengths, as many as are expected, and what
+/// is in it.
+pub(super) fn read_integers<const DIMENSIONS: usize>(
+    contents: &mut Contents,
+) -> Result<([u64; DIMENSIONS], Integers)> {
+    let literal = read_literal(contents)?;
+    let Ok(shape) = <[u64; DIMENSIONS]>::try_from(literal.shape.as_slice()) else {
+        let found = &literal.shape;
+        let reason = format!("has the shape {found:?}, where {DIMENSIONS} lengths are expected");
+        return Err(refused(contents, reason));
+    };
+    if shape.contains(&0) {
+        return Err(VectorFileError::Empty { path: contents.path().to_owned() });
     }
+    if literal.fortran_order && DIMENSIONS > 1 {
+        let reason = "is in Fortran order; convert it with numpy.ascontiguousarray";
+        return Err(refused(contents, reason));
+    }
+    let integers = match literal.descr.as_str() {
+        "<i8" => Integers::Signed(read_array(contents, &shape)?),
+        "<u8" => Integers::Unsigned(read_array(contents, &shape)?),
+        "<i4" => {
+            let narrow: Vec<i32> = read_array(contents, &shape)?;
+            Integers::Signed(narrow.into_iter().map(i64::from).collect())
+        }
+        "<u4" => {
+            let narrow: Vec<u32> = read_array(contents, &shape)?;
+            Integers::Unsigned(narrow.into_iter().map(u64::from).collect())
+        }
+        other => {
+            let reason = format!(
+                "holds elements of type {other:?}, where <u8, <i8, <u4 and <i4 are possible; convert \
+                 it with .astype('<u8')"
+            );
+            return Err(refused(contents, reason));
+        }
+    };
+    Ok((shape, integers))
 }
 
 /// Reads the array that `header` describes, which must be all that is left.
@@ -110,11 +157,16 @@ pub(super) fn read_values<T: LittleEndian>(
     contents: &mut Contents,
     header: &Header,
 ) -> Result<Rows<T>> {
-    let count = header.rows.checked_mul(header.dim as u64);
+    let values = read_array(contents, &[header.rows, header.dim as u64])?;
+    Ok(Rows { dim: header.dim, values })
+}
+
+/// Reads an array of these lengths, which must be all that is left.
+fn read_array<T: LittleEndian>(contents: &mut Contents, shape: &[u64]) -> Result<Vec<T>> {
+    let count = shape.iter().try_fold(1_u64, |count, &length| count.checked_mul(length));
     let bytes = count.and_then(|count| count.checked_mul(size_of::<T>() as u64));
     let (Some(count), Some(bytes)) = (count, bytes) else {
-        let reason =
-            format!("claims {} rows of {}, more than any file holds", header.rows, header.dim);
+        let reason = format!("claims the shape {shape:?}, more than any file holds");
         return Err(refused(contents, reason));
     };
     let (start, mut values) = (contents.offset(), Vec::new());
@@ -136,7 +188,7 @@ pub(super) fn read_values<T: LittleEndian>(
         let path = contents.path().to_owned();
         return Err(VectorFileError::TrailingBytes { path, offset });
     }
-    Ok(Rows { dim: header.dim, values })
+    Ok(values)
 }
 
 fn refused(contents: &Contents, reason: impl Into<String>) -> VectorFileError {

@@ -142,6 +142,9 @@ proptest! {
             let _ = read(&folder.file(&format!("c.{ending}.gz"), &gzip(&bytes)));
         }
         let _ = read_ids(&folder.file("d.ivecs", &bytes));
+        let _ = read_ids(&folder.file("d.npy", &bytes));
+        let _ = read_point_ids(&folder.file("e.npy", &bytes));
+        let _ = read_point_ids(&folder.file("e.txt", &bytes));
     }
 
     #[test]

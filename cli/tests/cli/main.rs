@@ -4,6 +4,7 @@
 mod comparing;
 mod configuring;
 mod damage;
+mod fields;
 mod interrupted;
 mod making;
 mod output;

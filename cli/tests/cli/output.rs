@@ -212,7 +212,7 @@ fn build_and_inspect_agree() {
         assert_eq!(component["bytes"], length);
     }
     let text = done(&shop.ringpool(["inspect", "segment"]));
-    for part in ["version 3", "cosine", "vectors", "graph", "in memory", "by page"] {
+    for part in ["version 4", "cosine", "vectors", "graph", "in memory", "by page"] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
 }

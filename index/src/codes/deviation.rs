@@ -83,7 +83,7 @@ impl Deviation {
             near.begin(NEAREST);
             for &point in sample.iter().filter(|&&point| point != query) {
                 let distance = row_query.distance(rows.vectors.row_bytes(point));
-                near.offer(distance, point as u32, &Ids::Given);
+                near.offer(distance, point as u32, &Ids::ROWS);
             }
             rows.copy(query, &mut values);
             codes.set_query(&values, code_query);

@@ -165,10 +165,10 @@ impl<S: Space> Builder<'_, S> {
         let m = self.options.m;
         let ef = self.options.ef_construction.max(m);
         let level = self.levels[point as usize];
-        let Ok(mut from) = walk.descend(&self.graph, &Ids::Given, level as usize, &mut scorer);
+        let Ok(mut from) = walk.descend(&self.graph, &Ids::ROWS, level as usize, &mut scorer);
         let choose = |layer: u8| {
             let (graph, layer_no) = (&self.graph, layer as usize);
-            let Ok(()) = walk.search_layer(graph, &Ids::Given, layer_no, from, ef, &mut scorer);
+            let Ok(()) = walk.search_layer(graph, &Ids::ROWS, layer_no, from, ef, &mut scorer);
             let found = walk.found.iter();
             let found = found.map(|(distance, point)| Neighbour { distance, point });
             select.candidates.clear();

@@ -6,6 +6,7 @@
 //! upper layer are found by binary search, which costs a hop there less than one distance and saves
 //! an array over all points.
 
+pub(crate) mod among;
 mod build;
 mod levels;
 mod neighbours;

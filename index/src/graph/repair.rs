@@ -42,8 +42,8 @@ fn find_near<S: Space>(
     walk: &mut WalkScratch,
     scorer: &mut PointScorer<'_, S>,
 ) -> Result<(), Infallible> {
-    let from = walk.descend(graph, &Ids::Given, 0, scorer)?;
-    walk.search_layer(graph, &Ids::Given, 0, from, ef, scorer)
+    let from = walk.descend(graph, &Ids::ROWS, 0, scorer)?;
+    walk.search_layer(graph, &Ids::ROWS, 0, from, ef, scorer)
 }
 
 /// How the visit came to each point.

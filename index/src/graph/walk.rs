@@ -1,5 +1,6 @@
 //! Walking the graph towards a query: algorithms 2 and 5 of the paper.
 
+use super::among::Reach;
 use super::{EMPTY, Graph, Layer};
 use crate::candidates::Candidates;
 use crate::ids::Ids;
@@ -23,11 +24,13 @@ pub(crate) trait Scorer {
 /// What a walk needs, kept from one walk to the next.
 #[derive(Default)]
 pub(crate) struct WalkScratch {
-    visited: Visited,
+    pub(super) visited: Visited,
     /// The best points found, once a walk is over.
     pub(crate) found: Candidates,
     fresh: Vec<u32>,
-    distances: Vec<f32>,
+    /// Where not all points pass.
+    pub(crate) reach: Reach,
+    pub(crate) distances: Vec<f32>,
 }
 
 impl WalkScratch {
@@ -69,7 +72,7 @@ impl WalkScratch {
             scorer.score(&self.fresh[..fresh], best.0, &mut self.distances)?;
             let scored = self.distances.iter().zip(&self.fresh);
             let nearest = scored.fold(best, |best, (&distance, &point)| {
-                let tie = || ids.of(point).cmp(&ids.of(best.1));
+                let tie = || ids.rank(point).cmp(&ids.rank(best.1));
                 let nearer = distance.total_cmp(&best.0).then_with(tie).is_lt();
                 if nearer { (distance, point) } else { best }
             });

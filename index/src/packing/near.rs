@@ -101,7 +101,7 @@ impl<V: Copy + Default + Send> Scratch<V> {
             fresh.extend(layer.neighbours(of).filter(|&other| seen.insert(other)));
             let Ok(()) = scorer.score(fresh, nearest.bound(), distances);
             for (&distance, &other) in distances.iter().zip(fresh.iter()) {
-                nearest.offer(distance, other, &Ids::Given);
+                nearest.offer(distance, other, &Ids::ROWS);
             }
         };
         offer_neighbours(point, nearest);

@@ -161,7 +161,7 @@ fn nearest_neighbours_are_those_of_all_points_nearly_always() {
     for (point, hits) in truth.iter().enumerate() {
         let near: Vec<u32> = (0..NEAREST).map(|rank| found.of(point, rank)).collect();
         assert!(!near.contains(&(point as u32)) && !near.contains(&EMPTY));
-        right += hits.iter().filter(|hit| near.contains(&hit.id)).count();
+        right += hits.iter().filter(|hit| near.contains(&(hit.id as u32))).count();
     }
     let recall = right as f64 / (3000 * NEAREST) as f64;
     assert!(recall > 0.95, "{recall}");

@@ -11,6 +11,7 @@ use crate::SearchError;
 use crate::graph::{EMPTY, Layer};
 use crate::ids::Ids;
 use crate::layout::Records;
+use crate::passing::Passing;
 use crate::row_pages::RowPages;
 
 /// Kept from one candidate to the next.
@@ -52,13 +53,30 @@ pub(crate) struct Sources<'a> {
     /// Where each record has all that a hop needs.
     pub(crate) nodes: Option<(&'a Paged, &'a mut dyn Gather, Node)>,
     pub(crate) measure: &'a dyn Measure,
+    pub(crate) passing: Passing<'a>,
     pub(crate) ids: &'a Ids,
     pub(crate) points: usize,
 }
 
 impl Expansion {
-    /// Looks up the neighbours of `point` in layer 0, on behalf of `batch`.
+    /// Looks up the neighbours of `point` in layer 0 and how far they are, on behalf of `batch`.
     pub(crate) fn begin(
+        &mut self,
+        point: u32,
+        batch: u32,
+        from: &mut Sources<'_>,
+        memo: &mut Memo,
+    ) -> Result<(), SearchError> {
+        self.begin_linking(point, batch, from, memo)?;
+        match self.state {
+            State::Linked => self.measure(batch, from, memo),
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks up who the neighbours of `point` in layer 0 are; how far, only where that is read with
+    /// it.
+    pub(crate) fn begin_linking(
         &mut self,
         point: u32,
         batch: u32,
@@ -72,18 +90,18 @@ impl Expansion {
         if let Some(layer) = from.layer {
             self.neighbours.clear();
             self.neighbours.extend(layer.neighbours(point));
-            return self.measure(batch, from, memo);
+            self.state = State::Linked;
+            return Ok(());
         }
         let Some((paged, gather)) = &mut from.links else { return Ok(()) };
         self.state = State::Linking;
         let (page, _) = paged.records.place(point);
         let (records, points) = (paged.records, from.points);
         let mut read = Ok(());
-        let missing = gather.ask(batch, &[page], &mut |_, bytes| {
+        gather.ask(batch, &[page], &mut |_, bytes| {
             read = self.link(&records, points, bytes);
         })?;
-        read.map_err(|damage| SearchError::of(&damage, paged))?;
-        if missing == 0 { self.measure(batch, from, memo) } else { Ok(()) }
+        read.map_err(|damage| SearchError::of(&damage, paged))
     }
 
     /// Takes `neighbours`, which the caller has filled, as those of `point`.
@@ -204,10 +222,12 @@ impl Expansion {
         memo: &mut Memo,
     ) -> Result<(), Damage> {
         let (row, slots, codes) = node.parts(record);
-        memo.put_exact(self.point, measure.exact(row));
+        if measure.is_wanted(self.point) {
+            memo.put_exact(self.point, measure.exact(row));
+        }
         self.take_slots(points, slots)?;
         for (&neighbour, code) in self.neighbours.iter().zip(codes.chunks_exact(node.code_bytes)) {
-            if memo.get(neighbour).is_none() {
+            if measure.is_wanted(neighbour) && memo.get(neighbour).is_none() {
                 note(memo, measure, neighbour, code)?;
             }
         }

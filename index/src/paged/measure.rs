@@ -4,10 +4,14 @@ use super::memo::Told;
 use super::upper::UpperCodes;
 use crate::codes::Scheme;
 use crate::distance::RowQuery;
+use crate::passing::Passing;
 use crate::resident::Rows;
 
 /// Knows the query, and what records are of.
 pub(crate) trait Measure {
+    /// Whether anybody wants to know how far this point is.
+    fn is_wanted(&self, point: u32) -> bool;
+
     /// What is told of a point whose record is in memory anyway.
     fn resident(&self, point: u32) -> Option<Told>;
 
@@ -23,6 +27,7 @@ pub(crate) struct ByCodes<'a, S: Scheme> {
     pub(crate) codes: &'a S,
     pub(crate) query: &'a S::Query,
     pub(crate) resident: Resident<'a>,
+    pub(crate) passing: Passing<'a>,
     pub(crate) row_query: &'a RowQuery,
 }
 
@@ -34,6 +39,11 @@ pub(crate) enum Resident<'a> {
 }
 
 impl<S: Scheme> Measure for ByCodes<'_, S> {
+    #[inline]
+    fn is_wanted(&self, point: u32) -> bool {
+        self.passing.contains(point)
+    }
+
     fn resident(&self, point: u32) -> Option<Told> {
         match self.resident {
             Resident::All => {
@@ -67,9 +77,15 @@ impl<S: Scheme> ByCodes<'_, S> {
 pub(crate) struct ByRows<'a> {
     pub(crate) query: &'a RowQuery,
     pub(crate) resident: Option<&'a Rows>,
+    pub(crate) passing: Passing<'a>,
 }
 
 impl Measure for ByRows<'_> {
+    #[inline]
+    fn is_wanted(&self, point: u32) -> bool {
+        self.passing.contains(point)
+    }
+
     fn resident(&self, point: u32) -> Option<Told> {
         let row = self.resident?.row(point);
         Some(Told { distance: self.query.distance(row), ..Told::default() })

@@ -71,6 +71,21 @@ impl Memo {
         self.used += 1;
     }
 
+    /// Takes a point of which nothing is to be told. Returns whether it was not met before.
+    #[inline]
+    pub(crate) fn insert(&mut self, point: u32) -> bool {
+        let is_new = self.get(point).is_none();
+        if is_new {
+            self.put(point, Told::default());
+        }
+        is_new
+    }
+
+    /// Of how many points something was told.
+    pub(crate) fn len(&self) -> usize {
+        self.used
+    }
+
     /// Notes the exact distance of a point that something was told of.
     pub(crate) fn put_exact(&mut self, point: u32, distance: f32) {
         if let Some(told) = self.get(point) {

@@ -10,6 +10,7 @@
 //!
 //! Nothing here waits: [`PagedWalk::step`] goes as far as the pages in memory lead.
 
+mod among;
 mod damage;
 mod expansion;
 mod measure;

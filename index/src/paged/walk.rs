@@ -1,6 +1,7 @@
 //! The walk itself: which candidates are looked up, and in which order they count.
 
 use super::Paged;
+use super::among::Among;
 use super::expansion::{Expansion, Sources, State};
 use super::measure::Measure;
 use super::memo::Memo;
@@ -8,6 +9,7 @@ use super::node::Node;
 use crate::candidates::Candidates;
 use crate::graph::Graph;
 use crate::ids::Ids;
+use crate::scan::Way;
 use crate::{Patience, SearchError};
 
 /// The most candidates that one walk looks up at once, and the batches that it asks by.
@@ -19,9 +21,10 @@ pub(crate) struct PagedWalk {
     /// The best points found, once the walk is over.
     pub(crate) found: Candidates,
     pub(crate) memo: Memo,
-    expansions: Vec<Expansion>,
+    pub(super) expansions: Vec<Expansion>,
+    pub(super) among: Among,
     stage: Stage,
-    ef: usize,
+    pub(super) ef: usize,
 }
 
 /// How far down a walk is.
@@ -34,6 +37,8 @@ enum Stage {
     Upper { layer: usize, nearest: (f32, u32) },
     /// In layer 0.
     Ground,
+    /// In layer 0 among the points that pass.
+    Among,
 }
 
 /// The sweep that visits points above layer 0, and the one in it.
@@ -41,13 +46,17 @@ const UPPER: u8 = 1;
 const GROUND: u8 = 2;
 
 impl PagedWalk {
-    /// Begins a walk for the `ef` best.
-    pub(crate) fn begin(&mut self, ef: usize) {
+    /// Begins to look for the `ef` best in one way.
+    pub(crate) fn begin(&mut self, ef: usize, way: Way) {
         self.expansions.resize_with(WIDTH, Expansion::default);
         debug_assert!(self.expansions.iter().all(|one| one.state == State::Idle));
         self.memo.begin();
         self.stage = Stage::Entry;
         self.ef = ef;
+        if way == Way::Scan {
+            self.stage = Stage::Among;
+            self.begin_scan();
+        }
     }
 
     /// Goes as far as the pages that are in memory lead, and asks for those that come next, of
@@ -61,15 +70,18 @@ impl PagedWalk {
         width: usize,
         patience: &Patience<'_>,
     ) -> Result<bool, SearchError> {
-        for (batch, expansion) in (first_batch..).zip(&mut self.expansions) {
-            if expansion.state == State::Linked {
-                expansion.measure(batch, from, &mut self.memo)?;
-            }
-        }
-        while self.stage != Stage::Ground {
+        while matches!(self.stage, Stage::Entry | Stage::Upper { .. }) {
             patience.check()?;
             if !self.descend(graph, from, first_batch)? {
                 return Ok(false);
+            }
+        }
+        if self.stage == Stage::Among {
+            return self.step_among(graph, from, first_batch, width, patience);
+        }
+        for (batch, expansion) in (first_batch..).zip(&mut self.expansions) {
+            if expansion.state == State::Linked {
+                expansion.measure(batch, from, &mut self.memo)?;
             }
         }
         loop {
@@ -168,7 +180,7 @@ impl PagedWalk {
         let mut nearest = best;
         for &point in &expansion.neighbours {
             let Some(told) = memo.visit(point, UPPER) else { continue };
-            let tie = || from.ids.of(point).cmp(&from.ids.of(nearest.1));
+            let tie = || from.ids.rank(point).cmp(&from.ids.rank(nearest.1));
             if told.distance.total_cmp(&nearest.0).then_with(tie).is_lt() {
                 nearest = (told.distance, point);
             }
@@ -179,7 +191,10 @@ impl PagedWalk {
             _ => graph.layers.len() - 1,
         };
         self.stage = Stage::Upper { layer, nearest };
-        if layer == 0 {
+        if layer == 0 && !from.passing.are_all() {
+            self.stage = Stage::Among;
+            self.begin_among(nearest.1, graph, &from.passing);
+        } else if layer == 0 {
             self.stage = Stage::Ground;
             self.found.begin(self.ef);
             self.memo.visit(nearest.1, GROUND);

@@ -4,7 +4,7 @@ use super::*;
 use crate::{Metric, SearchError, exact_search, exact_search_while};
 
 /// Sorted by distance in f64, ties by id, all of them.
-fn naive(base: &Vectors, query: &[f32], metric: Metric) -> Vec<(f64, u32)> {
+fn naive(base: &Vectors, query: &[f32], metric: Metric) -> Vec<(f64, u64)> {
     let dot = |a: &[f32], b: &[f32]| -> f64 {
         a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
     };
@@ -15,8 +15,8 @@ fn naive(base: &Vectors, query: &[f32], metric: Metric) -> Vec<(f64, u32)> {
         Metric::Ip => -dot(row, query),
         Metric::Cosine => 1.0 - dot(row, query) / (dot(row, row).sqrt() * dot(query, query).sqrt()),
     };
-    let mut all: Vec<(f64, u32)> =
-        (0..base.len()).map(|i| (distance(&row(base, i)), i as u32)).collect();
+    let mut all: Vec<(f64, u64)> =
+        (0..base.len()).map(|i| (distance(&row(base, i)), i as u64)).collect();
     all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     all
 }

@@ -1,5 +1,6 @@
 //! Segments that somebody damaged, by accident or with care.
 
+use std::ops::Bound;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -9,10 +10,12 @@ use proptest::prelude::*;
 use ringpool_storage::{Checksums, FileKey};
 
 use super::{as_element, clustered, in_memory, open, open_resident, row, search_all};
+use crate::columns::Test;
 use crate::manifest::MANIFEST;
 use crate::{
-    BuildOptions, ComponentKind, Element, Hit, Manifest, Metric, NoProgress, Quantizer,
-    SearchParams, Segment, SegmentError, Vectors, build,
+    Attached, BuildOptions, Columns, ComponentKind, Element, FORMAT_VERSION, Field, FieldType, Hit,
+    Manifest, Metric, NoProgress, Patience, Quantizer, SearchError, SearchParams, Segment,
+    SegmentError, Value, Vectors, build, build_with,
 };
 
 struct Specimen {
@@ -29,10 +32,32 @@ fn specimen() -> &'static Specimen {
         let base = as_element(24, &clustered(600, 24, 6, false, 31), Element::F32);
         let out = folder.path().join("segment");
         let options = BuildOptions { m: 4, ..Default::default() };
-        build(&base, &out, &options, &NoProgress).unwrap();
+        let attached = Attached { columns: Some(&columns(600)), ..Attached::default() };
+        build_with(&base, &attached, &out, &options, &NoProgress).unwrap();
         let hits = search_all(&open(&out).unwrap(), &base, &SearchParams::default());
         Specimen { folder, base, hits }
     })
+}
+
+/// Fields of as many points, with an index of each kind.
+fn columns(points: i64) -> Columns {
+    let fields = vec![
+        Field::new("label", FieldType::I64),
+        Field::new("price", FieldType::F64),
+        Field::new("city", FieldType::Keyword).or_null(),
+        Field::new("note", FieldType::Text),
+    ];
+    let mut columns = Columns::new(fields).unwrap();
+    for row in 0..points {
+        let city = match row % 4 {
+            3 => Value::Null,
+            city => Value::Keyword(["Oslo", "Bergen", "Bodø"][city as usize].into()),
+        };
+        let note = Value::Text(format!("note {row}"));
+        let row = [Value::I64(row % 10), Value::F64(row as f64 / 8.0), city, note];
+        columns.push_row(&row).unwrap();
+    }
+    columns
 }
 
 /// A copy to be damaged.
@@ -144,7 +169,7 @@ fn rewrite_manifest(dir: &Path, from: &str, to: &str) {
     assert!(json.contains(from), "{from} in {json}");
     let json = json.replacen(from, to, 1);
     let crc = crc32c::crc32c(json.as_bytes());
-    fs::write(path, format!("ringpool-segment 3 crc32c={crc:08x}\n{json}")).unwrap();
+    fs::write(path, format!("ringpool-segment {FORMAT_VERSION} crc32c={crc:08x}\n{json}")).unwrap();
 }
 
 #[test]
@@ -184,6 +209,30 @@ fn manifests_that_lie() {
         (&layers, "601\n  ]"),
         (&entry, "\"entry_point\": 600"),
         ("{", "{ \"surprise\": 1,"),
+        ("\"name\": \"label\"", "\"name\": \"id\""),
+        ("\"name\": \"label\"", "\"name\": \"city\""),
+        ("\"name\": \"label\"", "\"name\": \"../label\""),
+        ("\"name\": \"label\"", "\"name\": \"\""),
+        ("\"type\": \"i64\"", "\"type\": \"text\""),
+        ("\"type\": \"i64\"", "\"type\": \"f64\""),
+        ("\"type\": \"i64\"", "\"type\": \"u64\""),
+        ("\"nullable\": false", "\"nullable\": true"),
+        ("\"nullable\": true", "\"nullable\": false"),
+        ("\"nulls\": 0", "\"nulls\": 1"),
+        ("\"nulls\": 150", "\"nulls\": 601"),
+        ("\"nulls\": 150", "\"nulls\": 600"),
+        ("\"distinct\": 10", "\"distinct\": 0"),
+        ("\"distinct\": 10", "\"distinct\": 601"),
+        ("\"distinct\": 10", "\"distinct\": null"),
+        ("\"distinct\": 10", "\"distinct\": 18446744073709551615"),
+        ("\"heap_bytes\": 0", "\"heap_bytes\": 1"),
+        ("\"heap_bytes\": 0", "\"heap_bytes\": 18446744073709551615"),
+        ("\"index\": \"range\"", "\"index\": null"),
+        ("\"index\": \"range\"", "\"index\": {\"inverted\": {\"heap_bytes\": 9}}"),
+        ("\"index\": null", "\"index\": \"range\""),
+        ("\"column\": 0", "\"column\": 1"),
+        ("\"column\": 0", "\"column\": 65536"),
+        ("\"name\": \"column-0\"", "\"name\": \"column-0-index\""),
     ];
     for (from, to) in lies {
         let (_parent, dir) = copy();
@@ -205,9 +254,9 @@ fn another_version_is_named() {
     let (_parent, dir) = copy();
     let text = fs::read_to_string(dir.join(MANIFEST)).unwrap();
     for (found, newer) in
-        [("4", true), ("2", false), ("0", false), ("x", false), ("3 ", false), ("+3", false)]
+        [("5", true), ("3", false), ("0", false), ("x", false), ("4 ", false), ("+4", false)]
     {
-        let changed = text.replacen("segment 3", &format!("segment {found}"), 1);
+        let changed = text.replacen("segment 4", &format!("segment {found}"), 1);
         fs::write(dir.join(MANIFEST), changed).unwrap();
         let error = open(&dir).unwrap_err();
         assert_eq!(newer, matches!(error, SegmentError::NewerVersion { .. }), "{error}");
@@ -264,7 +313,7 @@ fn ids_that_lie() {
             bytes[4 * place..][..4].copy_from_slice(&id.to_le_bytes());
         });
         let error = open(&dir).unwrap_err().to_string();
-        let expected = format!("place {place} has the id {id}, expected one below 600");
+        let expected = format!("place {place} has the rank {id}, expected one below 600");
         assert!(error.contains(&expected), "{error}");
     }
     let (_parent, dir) = copy();
@@ -272,6 +321,53 @@ fn ids_that_lie() {
     let error = open(&dir).unwrap_err();
     assert!(matches!(error, SegmentError::Component { .. }), "{error}");
     assert!(error.to_string().contains("is at place 20 and one before"), "{error}");
+}
+
+/// What a reader of fields is told of bytes that no build writes, each found when it is read.
+#[test]
+fn columns_that_lie() {
+    use ComponentKind::{Column, ColumnIndex};
+    type Ask<'a> = &'a dyn Fn(&Segment) -> Result<(), SearchError>;
+    let all: Vec<u32> = (0..600).collect();
+    let values = |field: usize| {
+        let all = all.clone();
+        move |segment: &Segment| segment.values(&all, &[field]).map(drop)
+    };
+    let matching = |field: usize, asked: Value| {
+        move |segment: &Segment| {
+            let test = Test::Within(Bound::Included(&asked), Bound::Unbounded);
+            segment.matching(field, &test, &Patience::default()).map(drop)
+        }
+    };
+    let words = u64::from(u32::MAX).to_le_bytes();
+    let (far, nan) = (u64::MAX.to_le_bytes(), f64::NAN.to_le_bytes());
+    let place = 600_u32.to_le_bytes();
+    // The component, its section, a byte there and what it becomes.
+    let lies: [(ComponentKind, usize, usize, &[u8], Ask<'_>, &str); 10] = [
+        (Column(1), 0, 8, &nan, &values(1), "NaN"),
+        (Column(2), 1, 4 * 40, &words[..4], &values(2), "the word 4294967295 of 3"),
+        (Column(2), 2, 0, &far, &values(2), "begin at 18446744073709551615"),
+        (Column(2), 2, 8, &words[..4], &values(2), "4294967295 bytes begin at 0"),
+        (Column(2), 3, 0, b"\xff", &values(2), "utf-8"),
+        (Column(3), 0, 0, &far, &values(3), "begin at 18446744073709551615"),
+        (Column(3), 1, 5, b"\xff", &values(3), "utf-8"),
+        (ColumnIndex(0), 1, 8, &words[..4], &matching(0, Value::I64(0)), "4294967295 bytes"),
+        (ColumnIndex(0), 2, 0, &[0xff; 16], &matching(0, Value::I64(0)), "a bitmap of points"),
+        (ColumnIndex(1), 1, 0, &place, &matching(1, Value::F64(0.0)), "the place 600"),
+    ];
+    for (kind, section, at, lie, ask, part) in lies {
+        let (_parent, dir) = copy();
+        rewrite(&dir, kind, |manifest, bytes| {
+            let first = manifest.sections(kind)[section].first_page as usize;
+            bytes[4096 * first + at..][..lie.len()].copy_from_slice(lie);
+        });
+        for segment in [open(&dir).unwrap(), open_resident(&dir).unwrap()] {
+            let error = ask(&segment).unwrap_err();
+            assert!(matches!(error, SearchError::Component { .. }), "{error}");
+            let error = error.to_string();
+            assert!(error.contains(part) && error.contains(&kind.name()), "{part}: {error}");
+        }
+    }
 }
 
 /// Two components' files swapped, each with its own checksums: the keys differ.
@@ -309,7 +405,7 @@ proptest! {
     fn any_bytes_are_no_manifest(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         prop_assert!(Manifest::parse(Path::new("M"), &bytes).is_err());
         let crc = crc32c::crc32c(&bytes);
-        let mut sealed = format!("ringpool-segment 3 crc32c={crc:08x}\n").into_bytes();
+        let mut sealed = format!("ringpool-segment {FORMAT_VERSION} crc32c={crc:08x}\n").into_bytes();
         sealed.extend(bytes);
         prop_assert!(Manifest::parse(Path::new("M"), &sealed).is_err());
     }
@@ -318,6 +414,7 @@ proptest! {
     #[test]
     fn sealed_damage_never_panics(
         kind in prop_oneof![
+            (0_u16..4).prop_map(ComponentKind::Column), (0_u16..3).prop_map(ComponentKind::ColumnIndex),
             Just(ComponentKind::Graph), Just(ComponentKind::Ids), Just(ComponentKind::Codes(Quantizer::Sq8)), Just(ComponentKind::Vectors)],
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {

@@ -1,9 +1,15 @@
 //! Tests of whole segments, from vectors to hits.
 
+mod among;
 mod codes_error;
+mod columns;
+mod compact;
+mod deletes;
 mod ending;
 mod exact;
+mod filters;
 mod hostile;
+mod ids;
 mod late;
 mod mutated;
 mod orders;
@@ -93,10 +99,13 @@ fn in_memory(file: &ComponentFile) -> ringpool_storage::Result<Arc<dyn PageSourc
 /// Originals are paged; the first codes and the graph are resident.
 fn placed(file: &ComponentFile, source: Arc<dyn PageSource>) -> ringpool_storage::Result<Placed> {
     Ok(match file.kind {
-        ComponentKind::Vectors => Placed::Paged(source),
-        ComponentKind::Codes(_) | ComponentKind::Graph | ComponentKind::Ids => {
-            Placed::Resident(source)
+        ComponentKind::Vectors | ComponentKind::Column(_) | ComponentKind::ColumnIndex(_) => {
+            Placed::Paged(source)
         }
+        ComponentKind::Codes(_)
+        | ComponentKind::Graph
+        | ComponentKind::Ids
+        | ComponentKind::OwnIds => Placed::Resident(source),
     })
 }
 

@@ -6,18 +6,22 @@
 //! `RINGPOOL_MUTATION=NUMBER`.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use rayon::prelude::*;
 use ringpool_storage::{Checksums, FileKey, PageSize};
-use serde_json::Value;
+use serde_json::Value as Json;
 
 use super::*;
+use crate::columns::Test;
 use crate::manifest::MANIFEST;
 use crate::quantizer::expect_possible;
-use crate::{Component, Manifest, Metric, Order, Quantizer, Rescore};
+use crate::{
+    Attached, ColumnIndex, Columns, Component, Field, FieldType, Manifest, Metric, Order, Patience,
+    Quantizer, Rescore, SearchError, Value, build_with,
+};
 
 /// Cases of a plain `cargo test`.
 const CASES: u64 = 5_000;
@@ -70,6 +74,7 @@ fn subjects() -> Vec<Files> {
         (Metric::L2, Element::U8, 16, Vec::new()),
         (Metric::Cosine, Element::F32, 200, quantizers()),
     ];
+    let columns = columns(90);
     let subject = |((metric, element, dim, quantizers), order): ((_, _, usize, _), _)| {
         let parent = tempfile::tempdir().unwrap();
         let out = parent.path().join("segment");
@@ -77,7 +82,16 @@ fn subjects() -> Vec<Files> {
         let page_size = PageSize::new(512).unwrap();
         let options =
             BuildOptions { metric, m: 3, page_size, quantizers, order, ..BuildOptions::default() };
-        build(&base, &out, &options, &NoProgress).unwrap();
+        // Where there are few components there are fields, one of each type.
+        let columns = options.quantizers.is_empty().then_some(&columns);
+        build_with(
+            &base,
+            &Attached { columns, ..Attached::default() },
+            &out,
+            &options,
+            &NoProgress,
+        )
+        .unwrap();
         let entries = fs::read_dir(&out).unwrap().map(Result::unwrap);
         let file = |entry: fs::DirEntry| {
             (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())
@@ -85,6 +99,29 @@ fn subjects() -> Vec<Files> {
         entries.map(file).collect()
     };
     kinds.into_iter().zip(Order::ALL.into_iter().cycle()).map(subject).collect()
+}
+
+/// A field of each type, some without a value in some points.
+fn columns(points: i64) -> Columns {
+    let field = |(number, field_type): (usize, FieldType)| {
+        let field = Field::new(field_type.to_string(), field_type);
+        if number % 2 == 0 { field.or_null() } else { field }
+    };
+    let fields = FieldType::ALL.into_iter().enumerate().map(field).collect();
+    let mut columns = Columns::new(fields).unwrap();
+    for row in 0..points {
+        let or_null = |value| if row % 7 == 3 { Value::Null } else { value };
+        let row = [
+            or_null(Value::I64(row % 12 - 6)),
+            Value::F64(row as f64 / 7.0),
+            or_null(Value::Bool(row % 3 == 0)),
+            Value::Keyword(format!("word {}", row % 11)),
+            or_null(Value::Text("text ".repeat(row as usize % 9))),
+            Value::Timestamp(row << 40),
+        ];
+        columns.push_row(&row).unwrap();
+    }
+    columns
 }
 
 /// A folder of one thread's own, and what it has written there.
@@ -225,7 +262,8 @@ impl Mutant {
         let near = |value: usize, draw: &mut Draw| {
             draw.of(&[1, 2, value - 1, value + 1, value / 2, 2 * value, 0, 600]).max(1)
         };
-        match draw.below(10) {
+        match draw.below(if manifest.columns.is_empty() { 10 } else { 16 }) {
+            10.. => column(&mut manifest, draw, &near),
             0 => manifest.element = draw.of(&Element::ALL),
             1 => manifest.metric = draw.of(&Metric::ALL),
             2 => manifest.dim = near(manifest.dim, draw),
@@ -307,7 +345,7 @@ impl Mutant {
         let text = self.0[MANIFEST].clone();
         let end = text.iter().position(|&byte| byte == b'\n').map_or(text.len(), |end| end + 1);
         let mut json = text[end..].to_vec();
-        match (draw.below(4), serde_json::from_slice::<Value>(&json)) {
+        match (draw.below(4), serde_json::from_slice::<Json>(&json)) {
             (0, _) | (_, Err(_)) => {
                 let at = draw.below(json.len());
                 if let Some(byte) = json.get_mut(at) {
@@ -346,19 +384,37 @@ impl Mutant {
     }
 }
 
+/// Tells another shape of a column.
+fn column(manifest: &mut Manifest, draw: &mut Draw, near: &dyn Fn(usize, &mut Draw) -> usize) {
+    let at = draw.below(manifest.columns.len());
+    let column = &mut manifest.columns[at];
+    match draw.below(7) {
+        0 => column.nulls = near(column.nulls.max(1), draw),
+        1 => column.distinct = Some(near(column.distinct.unwrap_or(9).max(1), draw)),
+        2 => column.distinct = None,
+        3 => column.heap_bytes = near(column.heap_bytes.max(1) as usize, draw) as u64,
+        4 => column.field_type = draw.of(&FieldType::ALL),
+        5 => column.nullable = !column.nullable,
+        _ => {
+            let inverted = ColumnIndex::Inverted { heap_bytes: near(300, draw) as u64 };
+            column.index = draw.of(&[None, Some(ColumnIndex::Range), Some(inverted)]);
+        }
+    }
+}
+
 /// Goes up to so many steps into the value, and changes what it finds there.
-fn change(value: &mut Value, steps: usize, draw: &mut Draw) {
+fn change(value: &mut Json, steps: usize, draw: &mut Draw) {
     match value {
-        Value::Object(map) if steps > 0 && !map.is_empty() => {
+        Json::Object(map) if steps > 0 && !map.is_empty() => {
             let keys: Vec<String> = map.keys().cloned().collect();
             let key = draw.of(&keys);
             match draw.below(8) {
                 0 => drop(map.remove(&key)),
-                1 => drop(map.insert("surprise".into(), Value::Bool(true))),
+                1 => drop(map.insert("surprise".into(), Json::Bool(true))),
                 _ => change(&mut map[&key], steps - 1, draw),
             }
         }
-        Value::Array(items) if steps > 0 && !items.is_empty() => {
+        Json::Array(items) if steps > 0 && !items.is_empty() => {
             let at = draw.below(items.len());
             match draw.below(8) {
                 0 => drop(items.remove(at)),
@@ -370,23 +426,23 @@ fn change(value: &mut Value, steps: usize, draw: &mut Draw) {
         _ => {
             let near = value.as_u64().unwrap_or(4096);
             *value = draw.of(&[
-                Value::from(near.wrapping_add(1)),
-                Value::from(near.wrapping_sub(1)),
-                Value::from(near / 2),
-                Value::from(0),
-                Value::from(-1),
-                Value::from(1_u64 << 31),
-                Value::from(1_u64 << 32),
-                Value::from(u64::MAX),
-                Value::from(0.5),
-                Value::from(1e300),
-                Value::from("l2"),
-                Value::from("../graph"),
-                Value::from("pq:3"),
-                Value::from("rabitq:2"),
-                Value::from("vectors"),
-                Value::Null,
-                Value::from(vec![near; 40]),
+                Json::from(near.wrapping_add(1)),
+                Json::from(near.wrapping_sub(1)),
+                Json::from(near / 2),
+                Json::from(0),
+                Json::from(-1),
+                Json::from(1_u64 << 31),
+                Json::from(1_u64 << 32),
+                Json::from(u64::MAX),
+                Json::from(0.5),
+                Json::from(1e300),
+                Json::from("l2"),
+                Json::from("../graph"),
+                Json::from("pq:3"),
+                Json::from("rabitq:2"),
+                Json::from("vectors"),
+                Json::Null,
+                Json::from(vec![near; 40]),
             ]);
         }
     }
@@ -399,8 +455,12 @@ fn judge(dir: &Path, draw: &mut Draw) -> Outcome {
     let opened = Segment::open(dir, &mut |file| {
         Ok(match file.kind {
             ComponentKind::Vectors if resident => Placed::Resident(in_memory(file)?),
-            ComponentKind::Vectors => Placed::Paged(in_memory(file)?),
-            ComponentKind::Graph | ComponentKind::Ids => Placed::Resident(in_memory(file)?),
+            ComponentKind::Vectors | ComponentKind::Column(_) | ComponentKind::ColumnIndex(_) => {
+                Placed::Paged(in_memory(file)?)
+            }
+            ComponentKind::Graph | ComponentKind::Ids | ComponentKind::OwnIds => {
+                Placed::Resident(in_memory(file)?)
+            }
             ComponentKind::Codes(_) if others == 0 => {
                 others = usize::MAX;
                 Placed::Resident(in_memory(file)?)
@@ -440,5 +500,40 @@ fn judge(dir: &Path, draw: &mut Draw) -> Outcome {
             assert!(same || !measured, "{hit:?} is at {true_distance}");
         }
     }
+    judge_fields(&segment, points);
     Outcome::Searched
+}
+
+/// Reads and tests every field: values of its type, points that there are, or a typed error.
+fn judge_fields(segment: &Segment, points: usize) {
+    let places: Vec<u32> = (0..points as u32).collect();
+    let possible = |error: SearchError| {
+        assert!(matches!(error, SearchError::Component { .. }), "{error}");
+    };
+    for (number, field) in segment.fields().iter().enumerate() {
+        match segment.values(&places, &[number]) {
+            Err(error) => possible(error),
+            Ok(rows) => {
+                assert!(rows.iter().all(|row| {
+                    row[0].field_type().is_none_or(|found| found == field.field_type)
+                }))
+            }
+        }
+        let value = match field.field_type {
+            FieldType::I64 => Value::I64(1),
+            FieldType::F64 => Value::F64(1.5),
+            FieldType::Bool => Value::Bool(true),
+            FieldType::Keyword => Value::Keyword("word 2".into()),
+            FieldType::Text => Value::Text("text ".into()),
+            FieldType::Timestamp => Value::Timestamp(3 << 40),
+        };
+        let equal = [value.clone()];
+        let past = Test::Within(Bound::Excluded(&value), Bound::Unbounded);
+        for test in [Test::IsNull, Test::Equals(&equal), past] {
+            match segment.matching(number, &test, &Patience::default()) {
+                Err(error) => possible(error),
+                Ok(found) => assert!(found.points() == points && found.len() <= points),
+            }
+        }
+    }
 }

@@ -37,7 +37,7 @@ fn open_by(parent: &tempfile::TempDir, codes: Quantizer, at: Where) -> Segment {
     let opened = Segment::open(&parent.path().join("segment"), &mut |file| {
         Ok(match file.kind {
             ComponentKind::Codes(other) if other != codes => Placed::Left,
-            ComponentKind::Ids => Placed::Resident(in_memory(file)?),
+            ComponentKind::Ids | ComponentKind::OwnIds => Placed::Resident(in_memory(file)?),
             ComponentKind::Codes(_) | ComponentKind::Graph if matches!(at, Where::Nodes) => {
                 Placed::Inlined(in_memory(file)?)
             }
@@ -118,7 +118,7 @@ proptest! {
 fn pages_of_nearest(segment: &Segment, nearest: &[Vec<Hit>], per_page: u32) -> f64 {
     let points = segment.manifest().points as u32;
     let mut places = vec![0; points as usize];
-    (0..points).for_each(|place| places[segment.ids().of(place) as usize] = place);
+    (0..points).for_each(|place| places[segment.ids().id(place) as usize] = place);
     let pages = nearest.iter().map(|hits| {
         let pages = hits.iter().map(|hit| places[hit.id as usize] / per_page);
         pages.collect::<std::collections::BTreeSet<u32>>().len()

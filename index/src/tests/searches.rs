@@ -6,18 +6,18 @@ use ringpool_storage::PageSize;
 
 use super::late::Late;
 use super::*;
-use crate::{Answer, Manifest, Metric, Patience, Query, Rescore, SearchError, Searches};
+use crate::{Answer, Manifest, Metric, Patience, Query, Rescore, SearchError, Searches, Selection};
 
 #[derive(Clone, Copy, Debug)]
-enum Place {
+pub(super) enum Place {
     Resident,
     Paged,
     Inlined,
 }
-use Place::{Inlined, Paged, Resident};
+pub(super) use Place::{Inlined, Paged, Resident};
 
 /// Where graph, codes and originals are.
-const PLACES: [[Place; 3]; 8] = [
+pub(super) const PLACES: [[Place; 3]; 8] = [
     [Resident, Resident, Paged],
     [Paged, Resident, Paged],
     [Resident, Paged, Paged],
@@ -28,13 +28,13 @@ const PLACES: [[Place; 3]; 8] = [
     [Inlined, Paged, Paged],
 ];
 
-struct Subject {
+pub(super) struct Subject {
     _parent: tempfile::TempDir,
-    out: PathBuf,
-    queries: Vectors,
+    pub(super) out: PathBuf,
+    pub(super) queries: Vectors,
 }
 
-fn subject(quantizer: Quantizer, metric: Metric, seed: u64) -> Subject {
+pub(super) fn subject(quantizer: Quantizer, metric: Metric, seed: u64) -> Subject {
     let parent = tempfile::tempdir().unwrap();
     let out = parent.path().join("segment");
     let dim = 24;
@@ -50,7 +50,7 @@ fn subject(quantizer: Quantizer, metric: Metric, seed: u64) -> Subject {
 }
 
 impl Subject {
-    fn open(&self, places: [Place; 3], seed: u64, at_once: u64) -> Segment {
+    pub(super) fn open(&self, places: [Place; 3], seed: u64, at_once: u64) -> Segment {
         let opened = Segment::open(&self.out, &mut |file| {
             let source: Arc<dyn PageSource> =
                 Arc::new(Late { source: in_memory(file)?, seed, at_once });
@@ -58,7 +58,10 @@ impl Subject {
                 ComponentKind::Graph => places[0],
                 ComponentKind::Codes(_) => places[1],
                 ComponentKind::Vectors => places[2],
-                ComponentKind::Ids => Resident,
+                ComponentKind::Ids
+                | ComponentKind::OwnIds
+                | ComponentKind::Column(_)
+                | ComponentKind::ColumnIndex(_) => Resident,
             };
             Ok(match place {
                 Resident => Placed::Resident(source),
@@ -71,10 +74,11 @@ impl Subject {
 }
 
 /// Searches for all `queries`, `in_flight` at a time.
-fn run(
+pub(super) fn run(
     segments: &[&Segment],
     queries: &Vectors,
     params: &SearchParams,
+    among: Option<&[Selection]>,
     in_flight: usize,
 ) -> Vec<Result<Vec<(u32, Hit)>, SearchError>> {
     let rows: Vec<Vec<f32>> = (0..queries.len()).map(|i| row(queries, i)).collect();
@@ -83,6 +87,7 @@ fn run(
         number,
         values,
         params: *params,
+        among,
         patience: Patience::default(),
     });
     let answered = &mut |answer: Answer<'_>| {
@@ -112,7 +117,7 @@ fn hits_depend_on_neither_place_nor_order_nor_what_is_in_flight() {
                 let segment = subject.open(places, in_flight as u64, 3);
                 let alone = search_all(&segment, &subject.queries, &params);
                 assert_eq!(alone, expected, "{quantizer} {rescore:?} {places:?} alone");
-                let found = run(&[&segment], &subject.queries, &params, in_flight);
+                let found = run(&[&segment], &subject.queries, &params, None, in_flight);
                 for (found, expected) in found.into_iter().zip(&expected) {
                     let found: Vec<Hit> = found.unwrap().into_iter().map(|(_, hit)| hit).collect();
                     assert_eq!(&found, expected, "{quantizer} {rescore:?} {places:?} {in_flight}");
@@ -138,7 +143,10 @@ fn through_damage(
             ComponentKind::Graph => places[0],
             ComponentKind::Codes(_) => places[1],
             ComponentKind::Vectors => places[2],
-            ComponentKind::Ids => Resident,
+            ComponentKind::Ids
+            | ComponentKind::OwnIds
+            | ComponentKind::Column(_)
+            | ComponentKind::ColumnIndex(_) => Resident,
         };
         Ok(match place {
             Resident => Placed::Resident(source),

@@ -7,7 +7,10 @@ use std::{fs, io};
 
 use super::{Cancel, as_element, clustered, open};
 use crate::build::build_gated;
-use crate::{BuildError, BuildOptions, Element, NoProgress, Phase, Vectors, build};
+use crate::{
+    Attached, BuildError, BuildOptions, Columns, Element, Field, FieldType, NoProgress, Phase,
+    Value, Vectors, build,
+};
 
 fn few() -> Vectors {
     as_element(10, &clustered(2100, 10, 5, false, 21), Element::U8)
@@ -26,6 +29,9 @@ fn the_nth_refusal_leaves_nothing() {
     let parent = tempfile::tempdir().unwrap();
     let out = parent.path().join("segment");
     let base = Vectors::from_u8(2, (0..200).collect()).unwrap();
+    let mut columns = Columns::new(vec![Field::new("number", FieldType::I64)]).unwrap();
+    (0..100).for_each(|number| columns.push_row(&[Value::I64(number)]).unwrap());
+    let attached = Attached { columns: Some(&columns), ..Attached::default() };
     let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::PermissionDenied];
     for kind in kinds {
         let mut refused = 0_u32;
@@ -35,7 +41,7 @@ fn the_nth_refusal_leaves_nothing() {
                 0 => Err(kind.into()),
                 _ => Ok(()),
             };
-            match build_gated(&base, &out, &quick(), &NoProgress, &gate) {
+            match build_gated(&base, &attached, &out, &quick(), &NoProgress, &gate) {
                 Ok(_) => break,
                 Err(BuildError::DiskFull { .. }) => assert_eq!(kind, io::ErrorKind::StorageFull),
                 Err(BuildError::Io { source, .. }) => assert_eq!(source.kind(), kind),
@@ -44,8 +50,10 @@ fn the_nth_refusal_leaves_nothing() {
             assert_eq!(entries(parent.path()), 0, "after refusal {refused}");
             refused += 1;
         }
-        // A folder; nine files created, written and synced; two folders synced; a rename.
-        assert_eq!(refused, 1 + 9 * 3 + 2 + 1);
+        // A folder; files created, written and synced, two of them for each component; two folders
+        // synced; a rename.
+        let components = ["vectors", "codes-sq8", "graph", "ids", "column-0", "column-0-index"];
+        assert_eq!(refused, 1 + (2 * components.len() as u32 + 1) * 3 + 2 + 1);
         assert_eq!(entries(parent.path()), 1);
         open(&out).unwrap();
         fs::remove_dir_all(&out).unwrap();
@@ -74,7 +82,7 @@ fn a_panic_leaves_nothing() {
         "sync" => std::panic::resume_unwind(Box::new("on purpose")),
         _ => Ok(()),
     };
-    let build = || build_gated(&few(), &out, &quick(), &NoProgress, &gate);
+    let build = || build_gated(&few(), &Attached::default(), &out, &quick(), &NoProgress, &gate);
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(build)).is_err());
     assert_eq!(entries(parent.path()), 0);
 }
@@ -107,7 +115,7 @@ fn a_folder_that_appears_meanwhile_is_not_replaced() {
         "rename" => fs::create_dir(&out),
         _ => Ok(()),
     };
-    let refused = build_gated(&few(), &out, &quick(), &NoProgress, &gate);
+    let refused = build_gated(&few(), &Attached::default(), &out, &quick(), &NoProgress, &gate);
     assert!(matches!(refused, Err(BuildError::Exists { .. })), "{refused:?}");
     assert_eq!((entries(parent.path()), entries(&out)), (1, 0));
 }

@@ -124,9 +124,9 @@ fn value_of(path: &Path, row: u64, field: &Field, token: Token<'_>) -> Result<Va
     Ok(match (expected, token) {
         (_, Token::Null) => Value::Null,
         (I64, Token::Integer(value)) => Value::I64(value),
-        (I64, Token::Large(value)) => return Err(token::too_large(path, row, &name, value)),
+        (I64, Token::Large(value)) => return Err(token::too_large(path, row, &name, &value)),
         (F64, Token::Integer(value)) => Value::F64(value as f64),
-        (F64, Token::Large(value)) => Value::F64(token::decimal(path, row, &name, value)?),
+        (F64, Token::Large(value)) => Value::F64(token::decimal(path, row, &name, &value)?),
         (F64, Token::Decimal(value)) => Value::F64(value),
         (Bool, Token::Bool(value)) => Value::Bool(value),
         (Keyword, Token::Text(text)) => Value::Keyword(text.into_owned()),

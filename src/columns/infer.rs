@@ -185,7 +185,7 @@ impl Key {
         match token {
             Token::Decimal(_) => self.decimals = true,
             Token::Large(value) if self.large.is_none() => {
-                self.large = Some((row, (*value).to_owned()));
+                self.large = Some((row, value.clone().into_owned()));
             }
             Token::Text(text) => {
                 self.timestamps &= parse_timestamp(text).is_some();

@@ -60,7 +60,7 @@ fn token<'a>(path: &Path, row: u64, name: &str, text: &'a str) -> Result<Token<'
         Some(b'{') => Token::Nested("an object"),
         Some(b'[') => Token::Nested("an array"),
         _ if text.contains(['.', 'e', 'E']) => Token::Decimal(decimal(path, row, name, text)?),
-        _ => text.parse().map_or(Token::Large(text), Token::Integer),
+        _ => text.parse().map_or(Token::Large(text.into()), Token::Integer),
     })
 }
 

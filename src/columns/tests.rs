@@ -8,6 +8,9 @@ use ringpool_index::FieldType;
 
 use super::*;
 
+#[cfg(feature = "arrow")]
+mod arrow;
+
 struct Folder(tempfile::TempDir);
 
 impl Folder {

@@ -15,7 +15,7 @@ pub(super) enum Token<'a> {
     Bool(bool),
     Integer(i64),
     /// A whole number that 64 bits with a sign do not hold.
-    Large(&'a str),
+    Large(Cow<'a, str>),
     /// Finite.
     Decimal(f64),
     Text(Cow<'a, str>),

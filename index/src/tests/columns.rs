@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
+use std::sync::Mutex;
 
 use proptest::prelude::*;
-use ringpool_storage::PageSize;
+use ringpool_storage::{PageNo, PageSize, PageSource};
 
 use super::*;
 use crate::columns::Test;
@@ -337,6 +338,66 @@ fn the_manifest_tells_what_each_column_is() {
         assert!(!places.is_empty());
         assert!(segment.values(&places, &[3]).unwrap().iter().all(|row| row[..] == word));
     }
+}
+
+/// Remembers how many pages it was asked for at a time.
+struct Counting {
+    source: Arc<dyn PageSource>,
+    batches: Mutex<Vec<usize>>,
+}
+
+impl PageSource for Counting {
+    fn page_size(&self) -> PageSize {
+        self.source.page_size()
+    }
+
+    fn page_count(&self) -> u64 {
+        self.source.page_count()
+    }
+
+    fn visit(
+        &self,
+        pages: &[PageNo],
+        each: &mut dyn FnMut(usize, &[u8]),
+    ) -> ringpool_storage::Result<()> {
+        self.batches.lock().unwrap().push(pages.len());
+        assert!(pages.is_sorted_by(|a, b| a < b), "each page once: {pages:?}");
+        self.source.visit(pages, each)
+    }
+}
+
+/// Whatever the number of points and fields, each file is asked once, and that of texts once more
+/// for their bytes.
+#[test]
+fn values_are_read_in_one_batch_of_each_file() {
+    let parent = tempfile::tempdir().unwrap();
+    let out = parent.path().join("segment");
+    let mut table = wide();
+    // A dictionary that is kept in memory.
+    for (number, row) in table.rows.iter_mut().enumerate() {
+        row[3] = Value::Keyword(format!("word {}", number % 100));
+    }
+    table.build(&out);
+    let mut sources = Vec::new();
+    let segment = Segment::open(&out, &mut |file| {
+        let (source, batches) = (in_memory(file)?, Mutex::default());
+        let source = Arc::new(Counting { source, batches });
+        if let ComponentKind::Column(_) = file.kind {
+            sources.push(source.clone());
+        }
+        placed(file, source)
+    });
+    let segment = segment.unwrap();
+    sources.iter().for_each(|source| source.batches.lock().unwrap().clear());
+    let places: Vec<u32> = (0..5000).step_by(97).collect();
+    let fields: Vec<usize> = (0..6).collect();
+    let rows = table.rows_by_place(&segment);
+    let values = segment.values(&places, &fields).unwrap();
+    for (values, &place) in values.iter().zip(&places) {
+        assert_eq!(values, &table.rows[rows[place as usize]]);
+    }
+    let batches = sources.iter().map(|source| source.batches.lock().unwrap().len());
+    assert_eq!(batches.collect::<Vec<_>>(), [1, 1, 1, 1, 2, 1]);
 }
 
 #[test]

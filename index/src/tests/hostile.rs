@@ -341,11 +341,13 @@ fn columns_that_lie() {
     };
     let words = u64::from(u32::MAX).to_le_bytes();
     let (far, nan) = (u64::MAX.to_le_bytes(), f64::NAN.to_le_bytes());
+    // Of many places, since some have no value.
+    let many = [0xff; 64];
     let place = 600_u32.to_le_bytes();
     // The component, its section, a byte there and what it becomes.
     let lies: [(ComponentKind, usize, usize, &[u8], Ask<'_>, &str); 10] = [
         (Column(1), 0, 8, &nan, &values(1), "NaN"),
-        (Column(2), 1, 4 * 40, &words[..4], &values(2), "the word 4294967295 of 3"),
+        (Column(2), 1, 4 * 40, &many, &values(2), "the word 4294967295 of 3"),
         (Column(2), 2, 0, &far, &values(2), "begin at 18446744073709551615"),
         (Column(2), 2, 8, &words[..4], &values(2), "4294967295 bytes begin at 0"),
         (Column(2), 3, 0, b"\xff", &values(2), "utf-8"),

@@ -147,8 +147,8 @@ impl<'t> Opening<'t> {
     /// segment has loaded what it keeps of those that are paged: a mapping holds nothing of that
     /// any more. What is to be warm is warmed up.
     pub(crate) fn end(mut self, dir: &Path) -> Result<(Vec<Held>, Option<EngineReport>), Error> {
-        let mapped = self.held.iter().filter_map(|held| held.mapped.as_ref());
-        mapped.map(|source| source.let_go()).collect::<Result<(), _>>()?;
+        let mut mapped = self.held.iter().filter_map(|held| held.mapped.as_ref());
+        mapped.try_for_each(|source| source.let_go())?;
         warm(&mut self.held, &self.together.warm_up, dir)?;
         Ok((self.held, self.engine))
     }

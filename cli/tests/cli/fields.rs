@@ -17,7 +17,7 @@ fn shop() -> Workshop {
         let city = ["Oslo", "Bergen", "Tromsø"][row % 3];
         let mut line = object!({
             "id": row, "label": row % 10, "price": row as f64 / 4.0, "city": city,
-            "sold": row % 7 == 0, "added": format!("2026-11-21T20:{:02}:00Z", row % 60),
+            "sold": row.is_multiple_of(7), "added": format!("2026-11-21T20:{:02}:00Z", row % 60),
             "about": format!("{row} {}", "words ".repeat(60)),
         });
         if row % 5 == 4 {

@@ -16,8 +16,9 @@ fn shop() -> Workshop {
     shop.points("base.fvecs", 2000, 24, 1);
     shop.points("query.fvecs", 40, 24, 2);
     let row = |i: usize| {
-        let price = if i % 5 == 0 { "null".into() } else { format!("{:.1}", i as f64 / 2.0) };
-        let (city, label, sold) = (CITIES[i % 4], i % 10, i % 3 == 0);
+        let price =
+            if i.is_multiple_of(5) { "null".into() } else { format!("{:.1}", i as f64 / 2.0) };
+        let (city, label, sold) = (CITIES[i % 4], i % 10, i.is_multiple_of(3));
         format!(
             "{{\"label\": {label}, \"city\": \"{city}\", \"sold\": {sold}, \"price\": {price}}}\n"
         )
@@ -29,8 +30,8 @@ fn shop() -> Workshop {
 }
 
 fn passes(row: u64) -> bool {
-    let price = (row % 5 != 0).then_some(row as f64 / 2.0);
-    row % 4 < 2 && price.is_some_and(|price| price < 700.5) && row % 3 != 0
+    let price = (!row.is_multiple_of(5)).then_some(row as f64 / 2.0);
+    row % 4 < 2 && price.is_some_and(|price| price < 700.5) && !row.is_multiple_of(3)
 }
 
 const FILTER: &str = r#"city in ("Oslo", "Bergen") and price < 700.5 and not sold"#;

@@ -14,7 +14,7 @@ fn row(seed: usize, number: usize) -> Vec<Value> {
         if number % 9 == 4 { Value::Null } else { Value::F64(mixed as f64 / 3.0) },
         Value::Keyword(format!("word {}", mixed % 2500)),
         Value::Text("text ".repeat(mixed % 300)),
-        Value::Bool(mixed % 2 == 0),
+        Value::Bool(mixed.is_multiple_of(2)),
     ]
 }
 

@@ -27,7 +27,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from disk_peers import WANTED, WHEELS, OnDisk, spread
+from disk_peers import OWN_WANTED, WHEELS, OnDisk, spread
 from hnsw_peers import TARGET, machine, within_venv
 from limited import Group, disk_iops, evict, under_limit
 from segment import Segment, described
@@ -85,7 +85,7 @@ class Steady:
 
     def __init__(self, segment, options):
         self.segment, self.options, self.out = segment, options, options.out
-        settings = [one for one in segment.tuned(options.codes, WANTED) if one["oversample"] is not None]
+        settings = [one for one in segment.tuned(options.codes, OWN_WANTED) if one["oversample"] is not None]
         self.setting = min(settings, key=lambda setting: setting["originals"])
         needs = [sum(segment.besides_pages(options.codes, CLIENTS, name)) for name in BACKENDS]
         self.budget_bytes = int(options.share * segment.paged_bytes())
@@ -184,7 +184,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=10, help="that each of the two runs")
     parser.add_argument("--share", type=float, default=0.25, help="of the originals' pages that memory holds")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--codes", default="sq8")
+    parser.add_argument("--codes", default="rabitq:4")
     parser.add_argument("--dip", type=float, default=0.8)
     parser.add_argument("--rounds", type=int, default=5, help="of the short runs for the tail")
     parser.add_argument("--out", type=Path, default=TARGET / "steady" / "steady", help="files without their suffix")

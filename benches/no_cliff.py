@@ -58,7 +58,7 @@ class Cliff:
     def run(self, backend, setting, limit_bytes, budget_bytes, temperature="as-is"):
         evict(self.segment.dir)
         words = [*self.segment.words(setting), *BACKENDS[backend], "--threads", self.threads]
-        words += ["--truth", self.segment.data.truth_file, "--temperature", temperature, "--memory", budget_bytes]
+        words += ["--temperature", temperature, "--memory", budget_bytes]
         command = self.segment.command(*words)
         return json.loads(under_limit(command, limit_bytes, self.segment.dir)[0])
 
@@ -103,8 +103,10 @@ class Cliff:
             except Killed:
                 row[backend] = 0
                 continue
+            if ran["answers_crc32c"] != memory["answers_crc32c"]:
+                sys.exit(f"{backend} at {100 * share:g} %: the answers are not those in memory")
             if backend == "pool":
-                row |= {"recall": ran["recall"], "misses": (ran["reads"] or 0) / ran["queries"]}
+                row |= {"recall": memory["recall"], "misses": (ran["reads"] or 0) / ran["queries"]}
         row["bound"] = min(row["in memory"], row["control"] / row["misses"] if row["misses"] else float("inf"))
         row["to bound"] = row["pool"] / row["bound"]
         others = [row[name] for name in self.backends if name != "pool"]

@@ -43,6 +43,8 @@ WANTED = 0.95
 OWN_WANTED = 0.952
 GENERATED = {"n": 200_000, "dim": 768, "clusters": 2000, "queries": 2000}
 INFLIGHTS = [8, 32]
+# Of each thread, where there are many.
+MANY_THREADS, INFLIGHTS_OF_MANY = 8, [2, 4]
 SLOWER_IN_A_ROW = 2
 
 
@@ -97,7 +99,9 @@ class Ringpool:
         return [setting for one in codes for setting in self.segment.tuned(one, wanted)]
 
     def settings_for(self, settings, limit_bytes, threads):
-        inflights = INFLIGHTS if self.segment.has_inflight and self.name == "ringpool" else [None]
+        inflights = INFLIGHTS if threads < MANY_THREADS else INFLIGHTS_OF_MANY
+        if not self.segment.has_inflight or self.name != "ringpool":
+            inflights = [None]
         for setting in settings:
             for inflight in inflights:
                 budget = self.segment.budget_bytes(setting["codes"], threads, limit_bytes, inflight)

@@ -152,6 +152,10 @@ def show(steady, series, controls, tail):
         count, deepest, of_disk = dips(name, seconds, controls, options.dip)
         print(f"| {name} | {len(seconds)} | {spread([qps for _, _, qps in seconds])} | {count} | {deepest:.2f} | {of_disk} |")
     print(f"| control, IOPS | {len(controls)} | {spread(controls)} | | {min(controls) / statistics.median(controls):.2f} | |")
+    show_tail(tail)
+
+
+def show_tail(tail):
     print(f"\n{CLIENTS} clients\n\n| | QPS | p50, us | p99, us | p99.9, us | p99.9 / p50 |\n|---|---|---|---|---|---|")
     for name, runs in tail.items():
         column = lambda key: spread([run[key] for run in runs])
@@ -184,7 +188,7 @@ def plotted(series, controls, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", help="a folder[:metric[:f32]], or generated")
-    parser.add_argument("--minutes", type=float, default=10, help="that each of the two runs")
+    parser.add_argument("--minutes", type=float, default=10, help="that each runs; 0 for the tail alone")
     parser.add_argument("--share", type=float, default=0.25, help="of the originals' pages that memory holds")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--codes", default="rabitq:4")
@@ -202,6 +206,8 @@ def main():
     segment = Segment(data, options.work, options.ringpool)
     segment.build(0)
     steady = Steady(segment, options)
+    if options.minutes == 0:
+        return show_tail(steady.tail())
     series, controls = steady.series()
     with open(options.out.with_suffix(".csv"), "w", newline="") as file:
         rows = csv.writer(file)

@@ -9,7 +9,7 @@ each round: the pool, mmap with each advice, direct reads without a pool where t
 and fio as the control. The bound is the lesser of the QPS of the same setting with everything in
 memory and the control's IOPS over the pool's misses a query. Runs begin cold, so that first touches
 are misses, except at the first share, where the queries are run once before: with enough memory
-nothing is read. Rounds are kept in --work, and the table is of all that are kept, so that it can be
+nothing is read; with --warm that is so at every share. Rounds are kept in --work, and the table is of all that are kept, so that it can be
 measured in pieces.
 
     cargo build --release -p ringpool-cli
@@ -63,7 +63,7 @@ class Cliff:
         return json.loads(under_limit(command, limit_bytes, self.segment.dir)[0])
 
     def temperature(self, share):
-        return "warm" if share == max(self.options.shares) else "as-is"
+        return "warm" if self.options.warm or share == max(SHARES) else "as-is"
 
     def chosen(self, share, settings):
         """The fastest setting under this limit, with its limit and what it leaves for pages."""
@@ -171,6 +171,7 @@ def main():
     parser.add_argument("--shares", type=lambda text: [float(word) for word in text.split(",")], default=SHARES)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--warm", action="store_true", help="run the queries once before, at every share")
     parser.add_argument("--out", type=Path, default=TARGET / "no_cliff" / "no_cliff", help="files without their suffix")
     parser.add_argument("--work", type=Path, default=TARGET / "disk_peers", help="where all that is made is kept")
     parser.add_argument("--venv", type=Path, default=TARGET / "disk_peers" / "venv", help="made where there is none")
@@ -184,7 +185,7 @@ def main():
     cliff = Cliff(segment, options)
     kept = Kept(options.work / f"{data.name}.kept.json")
     settings = [setting for codes in segment.carried() for setting in segment.tuned(codes, OWN_WANTED)]
-    kept_rows = options.work / f"{data.name}.no_cliff.jsonl"
+    kept_rows = options.work / f"{data.name}.no_cliff{'.warm' if options.warm else ''}.jsonl"
     chosen = {}
     for share in options.shares:
         key = f"ringpool at {100 * share:g} % of the segment, {options.threads} threads"

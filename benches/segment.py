@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 K = 10
-# With less for each thread (stacks, rings, requests in flight) the kernel reclaims while queries wait.
+# For each thread: its stack in the kernel, its ring, its requests in flight.
 HEADROOM_BYTES, HEADROOM_THREAD_BYTES = 2 << 20, 512 << 10
 LEAST_BUDGET_BYTES = 1 << 20
 AUTO_RECALLS = [0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998]

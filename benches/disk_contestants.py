@@ -195,14 +195,14 @@ class Peer:
 
     def told(self, out):
         """QPS, from what a run printed."""
-        return json.loads(out.splitlines()[-1])["qps"]
+        return last_json(out)["qps"]
 
     def run(self, **asked):
         command = self.command_for(asked)
         ended = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT)
         if ended.returncode != 0:
             sys.exit(f"{self.name}: {ended.stderr[-2000:]}")
-        return json.loads(ended.stdout.splitlines()[-1])
+        return last_json(ended.stdout)
 
     def described(self, setting):
         width, effort = setting["width"], setting["effort"]
@@ -291,6 +291,11 @@ class PipeAnn:
         return f"up to {setting['width']} in flight, L {setting['effort']}"
 
 
+def last_json(out):
+    """The last line that is an object: the libraries print as well, some of it when they are unloaded."""
+    return json.loads([line for line in out.splitlines() if line.startswith("{")][-1])
+
+
 def write_bin(path, rows):
     """DiskANN's .bin: how many, of how many dimensions, the values."""
     import numpy
@@ -334,7 +339,7 @@ def main():
     found = library.search(asked["width"], asked["effort"])
     seconds = time.perf_counter() - began
     numpy.save(asked["ids_out"], numpy.array(found, "i8"))
-    print(json.dumps({"qps": len(found) / seconds}))
+    print("\n" + json.dumps({"qps": len(found) / seconds}), flush=True)
 
 
 if __name__ == "__main__":

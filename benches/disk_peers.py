@@ -39,8 +39,12 @@ from segment import Kept, Segment, described
 
 WHEELS = ["numpy==1.25.0", "qdrant-edge-py==0.9.0", "diskannpy==0.7.0", "matplotlib==3.11.2"]
 WANTED = 0.95
+# ringpool's settings reach a little more, so that it is not by chance that they reach it.
+OWN_WANTED = 0.952
 GENERATED = {"n": 200_000, "dim": 768, "clusters": 2000, "queries": 2000}
 INFLIGHTS = [8, 32]
+# Of each thread, where there are many.
+MANY_THREADS, INFLIGHTS_OF_MANY = 8, [2, 4]
 SLOWER_IN_A_ROW = 2
 
 
@@ -95,7 +99,9 @@ class Ringpool:
         return [setting for one in codes for setting in self.segment.tuned(one, wanted)]
 
     def settings_for(self, settings, limit_bytes, threads):
-        inflights = INFLIGHTS if self.segment.has_inflight and self.name == "ringpool" else [None]
+        inflights = INFLIGHTS if threads < MANY_THREADS else INFLIGHTS_OF_MANY
+        if not self.segment.has_inflight or self.name != "ringpool":
+            inflights = [None]
         for setting in settings:
             for inflight in inflights:
                 budget = self.segment.budget_bytes(setting["codes"], threads, limit_bytes, inflight)
@@ -133,7 +139,7 @@ class Contest:
         """The least settings that reach the recall."""
         if isinstance(contestant, Ringpool):
             # It keeps them itself, for each of its codes.
-            return contestant.tuned(WANTED)
+            return contestant.tuned(OWN_WANTED)
         return self.kept(f"{contestant.name} tuned", lambda: contestant.tuned(WANTED))
 
     def fastest(self, contestant):
@@ -282,7 +288,7 @@ def main():
     options.shares = options.shares or ([0.1] if options.mmap else [0.25])
     options.interpreter_bytes = 24 << 20
     if options.mmap and not options.codes:
-        options.codes = "sq8"
+        options.codes = "rabitq:4"
     for needed in [options.ringpool, shutil.which("fio")]:
         if not needed or not Path(needed).exists():
             sys.exit(f"{needed or 'fio'} is missing: cargo build --release -p ringpool-cli, apt install fio")

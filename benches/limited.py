@@ -187,10 +187,20 @@ def cached_bytes(files):
 
 def disk_iops(path, seconds=1.5, pause_s=0):
     """Random direct reads of 4 KiB a second, 64 at once, by fio: the control."""
+    return disk_control(path, seconds, pause_s)["iops"]
+
+
+def disk_control(path, seconds=1.5, pause_s=0, depth=CONTROL_DEPTH, batches=False):
+    """Reads a second and the processor's microseconds for each; in batches, `depth` are sent at once
+    and the next ones when all have come."""
     command = [
         *("fio", "--name=control", f"--filename={path}", "--readonly", "--rw=randread", "--bs=4k", "--direct=1"),
-        *("--ioengine=io_uring", f"--iodepth={CONTROL_DEPTH}", "--norandommap", "--randrepeat=0", "--time_based"),
+        *("--ioengine=io_uring", f"--iodepth={depth}", "--norandommap", "--randrepeat=0", "--time_based"),
         *(f"--runtime={seconds}", "--ramp_time=0.2", "--output-format=json", f"--startdelay={pause_s}"),
     ]
+    if batches:
+        command += [f"--iodepth_batch_{which}={depth}" for which in ["submit", "complete_min", "complete_max"]]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return json.loads(told)["jobs"][0]["read"]["iops"]
+    job = json.loads(told)["jobs"][0]
+    iops = job["read"]["iops"]
+    return {"iops": iops, "cpu_us": 1e4 * (job["usr_cpu"] + job["sys_cpu"]) / iops}

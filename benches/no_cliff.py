@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Less and less memory: QPS against what the processor and the disk allow, and beside mmap.
 
-The whole process runs in a memory cgroup of a share of the segment (originals, graph and int8 codes)
+The whole process runs in a memory cgroup of a share of the segment (originals, graph and the largest codes)
 plus a constant for everything that is no part of the index: code, stacks, the queries, the kernel's
 headroom; it is measured and printed. At each share the codes and the setting are those that were the
 fastest through the pool there, of all that reach recall@10 of 0.95. With these, one after the other in
@@ -9,7 +9,8 @@ each round: the pool, mmap with each advice, direct reads without a pool where t
 and fio as the control. The bound is the lesser of the QPS of the same setting with everything in
 memory and the control's IOPS over the pool's misses a query. Runs begin cold, so that first touches
 are misses, except at the first share, where the queries are run once before: with enough memory
-nothing is read.
+nothing is read; with --warm that is so at every share. Rounds are kept in --work, and the table is of all that are kept, so that it can be
+measured in pieces.
 
     cargo build --release -p ringpool-cli
     benches/no_cliff.py generated --out target/no_cliff          # .csv, .md and .svg
@@ -23,7 +24,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from disk_peers import INFLIGHTS, SLOWER_IN_A_ROW, WANTED, WHEELS, OnDisk
+from disk_peers import INFLIGHTS, OWN_WANTED, SLOWER_IN_A_ROW, WHEELS, OnDisk
 from hnsw_peers import TARGET, machine, within_venv
 from limited import Killed, disk_iops, evict, under_limit
 from segment import Kept, Segment, described
@@ -44,7 +45,7 @@ class Cliff:
         self.segment, self.options, self.threads = segment, options, options.threads
         components = {one["name"]: one for one in segment.json("inspect", segment.dir)["components"]}
         self.resident = {codes: self.bytes_of(components, codes) for codes in segment.carried()}
-        self.segment_bytes = components["vectors"]["bytes"] + self.resident["sq8"]
+        self.segment_bytes = components["vectors"]["bytes"] + max(self.resident.values())
         # What the process needs besides pages, less its codes and graph.
         needs = {codes: segment.besides_pages(codes, self.threads) for codes in self.resident}
         self.constant = max(sum(need) - self.resident[codes] for codes, need in needs.items())
@@ -57,12 +58,12 @@ class Cliff:
     def run(self, backend, setting, limit_bytes, budget_bytes, temperature="as-is"):
         evict(self.segment.dir)
         words = [*self.segment.words(setting), *BACKENDS[backend], "--threads", self.threads]
-        words += ["--truth", self.segment.data.truth_file, "--temperature", temperature, "--memory", budget_bytes]
+        words += ["--temperature", temperature, "--memory", budget_bytes]
         command = self.segment.command(*words)
         return json.loads(under_limit(command, limit_bytes, self.segment.dir)[0])
 
     def temperature(self, share):
-        return "warm" if share == max(self.options.shares) else "as-is"
+        return "warm" if self.options.warm or share == max(SHARES) else "as-is"
 
     def chosen(self, share, settings):
         """The fastest setting under this limit, with its limit and what it leaves for pages."""
@@ -93,7 +94,7 @@ class Cliff:
         setting = at["setting"]
         alone = {key: value for key, value in setting.items() if key != "inflight"}
         memory = self.segment.search(alone, "--backend", "memory", "--threads", self.threads, "--temperature", "warm")
-        row = {"share": share, "limit_mib": at["limit_bytes"] >> 20, "codes": setting["codes"]}
+        row = {"share": share, "threads": self.threads, "limit_mib": at["limit_bytes"] >> 20, "codes": setting["codes"]}
         row |= {"setting": described(setting), "in memory": memory["qps"], "control": disk_iops(self.originals)}
         for backend in self.backends:
             try:
@@ -102,8 +103,10 @@ class Cliff:
             except Killed:
                 row[backend] = 0
                 continue
+            if ran["answers_crc32c"] != memory["answers_crc32c"]:
+                sys.exit(f"{backend} at {100 * share:g} %: the answers are not those in memory")
             if backend == "pool":
-                row |= {"recall": ran["recall"], "misses": (ran["reads"] or 0) / ran["queries"]}
+                row |= {"recall": memory["recall"], "misses": (ran["reads"] or 0) / ran["queries"]}
         row["bound"] = min(row["in memory"], row["control"] / row["misses"] if row["misses"] else float("inf"))
         row["to bound"] = row["pool"] / row["bound"]
         others = [row[name] for name in self.backends if name != "pool"]
@@ -168,6 +171,7 @@ def main():
     parser.add_argument("--shares", type=lambda text: [float(word) for word in text.split(",")], default=SHARES)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--warm", action="store_true", help="run the queries once before, at every share")
     parser.add_argument("--out", type=Path, default=TARGET / "no_cliff" / "no_cliff", help="files without their suffix")
     parser.add_argument("--work", type=Path, default=TARGET / "disk_peers", help="where all that is made is kept")
     parser.add_argument("--venv", type=Path, default=TARGET / "disk_peers" / "venv", help="made where there is none")
@@ -180,8 +184,8 @@ def main():
     segment.build(0)
     cliff = Cliff(segment, options)
     kept = Kept(options.work / f"{data.name}.kept.json")
-    settings = [setting for codes in segment.carried() for setting in segment.tuned(codes, WANTED)]
-    rows = []
+    settings = [setting for codes in segment.carried() for setting in segment.tuned(codes, OWN_WANTED)]
+    kept_rows = options.work / f"{data.name}.no_cliff{'.warm' if options.warm else ''}.jsonl"
     chosen = {}
     for share in options.shares:
         key = f"ringpool at {100 * share:g} % of the segment, {options.threads} threads"
@@ -191,9 +195,11 @@ def main():
             if at is None:
                 print(f"{100 * share:g} %: no codes fit", file=sys.stderr)
                 continue
-            rows.append(cliff.measured(share, at))
-    if rows:
-        written(rows, cliff, options.out)
+            with open(kept_rows, "a") as file:
+                file.write(json.dumps(cliff.measured(share, at)) + "\n")
+    if kept_rows.exists():
+        rows = [json.loads(line) for line in kept_rows.read_text().splitlines()]
+        written([row for row in rows if row["threads"] == options.threads], cliff, options.out)
 
 
 if __name__ == "__main__":

@@ -129,11 +129,13 @@ def main():
     parser.add_argument("--ringpool", type=Path, default=TARGET / "release" / "ringpool")
     parser.add_argument("--threads", type=int, default=2, help="that build")
     parser.add_argument("--rounds", type=int, default=5, help="of searches in memory, for the QPS")
+    numbers = lambda text: [int(word) for word in text.split(",")]
+    parser.add_argument("--page-kib", type=numbers, default=PAGES_KIB, help="sizes of pages, after commas")
     options = parser.parse_args()
     if not options.ringpool.exists():
         sys.exit(f"{options.ringpool} is missing: cargo build --release -p ringpool-cli")
     print(f"Linux {platform.release()}, {os.cpu_count()} processors")
-    sets = [Set(options, argument, kib) for argument in options.data for kib in PAGES_KIB]
+    sets = [Set(options, argument, kib) for argument in options.data for kib in options.page_kib]
     for one in sets:
         for order in ORDERS:
             one.build(order)
@@ -142,7 +144,7 @@ def main():
     few = ["originals for 0.99", "pages, given", "pages, packed"]
     named = lambda one: [one.folder.name, f"{one.page_kib} KiB"]
     table(header + few, (named(one) + pages_row(one) for one in sets))
-    speeds = (named(one) + speed_row(one, options.rounds) for one in sets if one.page_kib == PAGES_KIB[0])
+    speeds = (named(one) + speed_row(one, options.rounds) for one in sets if one.page_kib == options.page_kib[0])
     table(["", "page", "packing, s", "of the build", "QPS, packed to given"], speeds)
 
 

@@ -14,7 +14,8 @@ import subprocess
 import sys
 
 K = 10
-HEADROOM_BYTES, HEADROOM_THREAD_BYTES = 2 << 20, 32 << 10
+# For each thread: its stack in the kernel, its ring, its requests in flight.
+HEADROOM_BYTES, HEADROOM_THREAD_BYTES = 2 << 20, 512 << 10
 LEAST_BUDGET_BYTES = 1 << 20
 AUTO_RECALLS = [0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998]
 AUTO_EFS = [1.1, 1.5, 2.2]

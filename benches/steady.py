@@ -3,14 +3,16 @@
 
 The pool and mmap (WILLNEED, its best) answer the same queries again and again with the same setting,
 each in a process of its own in a memory cgroup of the same size: what such a run cannot do without
-besides pages, and --share of the originals. Both live through the whole time, but they never run at
-once: one is stopped (SIGSTOP) while the other has its turn, and before each turn fio reads alone for
-a second as the control. --minutes is what each of the two has for itself. A second counts where it
-lies within a turn, without the first of it.
+besides pages, and --share of the originals. Beside them the same search with everything in memory and
+without a limit, which is the processor's control: its seconds are as even as the machine is. All
+live through the whole time, but they never run at once: the others are stopped (SIGSTOP) while one has
+its turn, and before each turn fio reads alone for a second, the disk's control. --minutes is what each
+has for itself. A second counts where it lies within a turn, without the first of it.
 
 A dip is a second below --dip of the median of its own series. It is the disk's when the control
-before or after that turn was below the same share of its own median, else the contestant's. Then
-come short runs with 8 clients, in turns, for the tail.
+before or after that turn was below the same share of its own median. Dips of the search in memory are
+the processor's; what the pool has more than these is its own. Then come short runs with 8 clients, in
+turns, for the tail.
 
     cargo build --release -p ringpool-cli
     benches/steady.py generated --minutes 10 --out target/steady    # .csv and .svg
@@ -27,12 +29,13 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from disk_peers import WANTED, WHEELS, OnDisk, spread
+from disk_peers import OWN_WANTED, WHEELS, OnDisk, spread
 from hnsw_peers import TARGET, machine, within_venv
 from limited import Group, disk_iops, evict, under_limit
 from segment import Segment, described
 
 BACKENDS = {"pool": ["--backend", "pool"], "mmap": ["--backend", "mmap", "--mmap-advice", "willneed"]}
+IN_TURN = {**BACKENDS, "in memory": ["--backend", "memory", "--inflight", 1]}
 TURN_S, CONTROL_S, OPENED_WITHIN_S = 10, 1, 60
 CLIENTS = 8
 
@@ -42,9 +45,9 @@ class Runner:
 
     def __init__(self, name, steady, seconds):
         self.name, self.turns = name, []
-        self.lines = steady.out.with_name(f"{steady.out.name}.{name}.csv")
+        self.lines = steady.out.with_name(f"{steady.out.name}.{name.replace(' ', '-')}.csv")
         self.lines.unlink(missing_ok=True)
-        self.group = Group(steady.limit_bytes, steady.segment.dir)
+        self.group = Group(steady.limit_bytes if name in BACKENDS else None, steady.segment.dir)
         words = [*steady.words(name, steady.options.threads), "--seconds", seconds, "--series-out", self.lines]
         self.running = self.group.start(steady.segment.command(*words))
         patience = time.monotonic() + OPENED_WITHIN_S
@@ -85,7 +88,7 @@ class Steady:
 
     def __init__(self, segment, options):
         self.segment, self.options, self.out = segment, options, options.out
-        settings = [one for one in segment.tuned(options.codes, WANTED) if one["oversample"] is not None]
+        settings = [one for one in segment.tuned(options.codes, OWN_WANTED) if one["oversample"] is not None]
         self.setting = min(settings, key=lambda setting: setting["originals"])
         needs = [sum(segment.besides_pages(options.codes, CLIENTS, name)) for name in BACKENDS]
         self.budget_bytes = int(options.share * segment.paged_bytes())
@@ -93,7 +96,7 @@ class Steady:
         self.originals = max(segment.dir.glob("vectors*"), key=lambda path: path.stat().st_size)
 
     def words(self, name, threads):
-        words = [*self.segment.words(self.setting), *BACKENDS[name], "--threads", threads]
+        words = [*self.segment.words(self.setting), *IN_TURN[name], "--threads", threads]
         return [*words, "--memory", self.budget_bytes]
 
     def series(self):
@@ -101,7 +104,7 @@ class Steady:
         seconds = int(60 * self.options.minutes)
         evict(self.segment.dir)
         # Long enough that none ends by itself: the clock goes on while a process is stopped.
-        runners = [Runner(name, self, 10 * seconds + 600) for name in BACKENDS]
+        runners = [Runner(name, self, 10 * seconds + 600) for name in IN_TURN]
         controls = []
         try:
             for _ in range(max(1, seconds // TURN_S)):
@@ -131,10 +134,10 @@ class Steady:
 
 def dips(name, series, controls, below):
     """Seconds below a share of the median: how many, the deepest, how many of them are the disk's."""
-    at = list(BACKENDS).index(name)
+    at = list(IN_TURN).index(name)
     middle, control = statistics.median(qps for _, _, qps in series), statistics.median(controls)
     low = [(turn, qps) for turn, _, qps in series if qps < below * middle]
-    around = lambda turn: min(controls[len(BACKENDS) * turn + at : len(BACKENDS) * turn + at + 2])
+    around = lambda turn: min(controls[len(IN_TURN) * turn + at : len(IN_TURN) * turn + at + 2])
     of_disk = [turn for turn, _ in low if around(turn) < below * control]
     deepest = min((qps / middle for _, qps in low), default=1)
     return len(low), deepest, len(of_disk)
@@ -149,6 +152,10 @@ def show(steady, series, controls, tail):
         count, deepest, of_disk = dips(name, seconds, controls, options.dip)
         print(f"| {name} | {len(seconds)} | {spread([qps for _, _, qps in seconds])} | {count} | {deepest:.2f} | {of_disk} |")
     print(f"| control, IOPS | {len(controls)} | {spread(controls)} | | {min(controls) / statistics.median(controls):.2f} | |")
+    show_tail(tail)
+
+
+def show_tail(tail):
     print(f"\n{CLIENTS} clients\n\n| | QPS | p50, us | p99, us | p99.9, us | p99.9 / p50 |\n|---|---|---|---|---|---|")
     for name, runs in tail.items():
         column = lambda key: spread([run[key] for run in runs])
@@ -181,10 +188,10 @@ def plotted(series, controls, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", help="a folder[:metric[:f32]], or generated")
-    parser.add_argument("--minutes", type=float, default=10, help="that each of the two runs")
+    parser.add_argument("--minutes", type=float, default=10, help="that each runs; 0 for the tail alone")
     parser.add_argument("--share", type=float, default=0.25, help="of the originals' pages that memory holds")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--codes", default="sq8")
+    parser.add_argument("--codes", default="rabitq:4")
     parser.add_argument("--dip", type=float, default=0.8)
     parser.add_argument("--rounds", type=int, default=5, help="of the short runs for the tail")
     parser.add_argument("--out", type=Path, default=TARGET / "steady" / "steady", help="files without their suffix")
@@ -199,12 +206,14 @@ def main():
     segment = Segment(data, options.work, options.ringpool)
     segment.build(0)
     steady = Steady(segment, options)
+    if options.minutes == 0:
+        return show_tail(steady.tail())
     series, controls = steady.series()
     with open(options.out.with_suffix(".csv"), "w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["who", "turn", "end_unix_s", "per_second"])
         rows.writerows([name, turn, f"{end:.3f}", f"{qps:.1f}"] for name in series for turn, end, qps in series[name])
-        rows.writerows(["control", i // len(BACKENDS), "", f"{iops:.0f}"] for i, iops in enumerate(controls))
+        rows.writerows(["control", i // len(IN_TURN), "", f"{iops:.0f}"] for i, iops in enumerate(controls))
     plotted(series, controls, options.out.with_suffix(".svg"))
     show(steady, series, controls, steady.tail())
 

@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let queries = vectors::read(Path::new(queries))?;
     // The smallest pool that there is: nothing is found in it.
     let cold = OpenOptions { memory: Some("2%".parse()?), codes, ..OpenOptions::default() };
-    let warm = OpenOptions { backend: Backend::Memory, ..cold };
+    let warm = OpenOptions { backend: Backend::Memory, ..cold.clone() };
     let (cold, warm) = (Index::open(segment, &cold)?, Index::open(segment, &warm)?);
     let page_size = cold.segment().manifest().page_size;
     let engine = Engine::start(EngineChoice::Auto)?;

@@ -4,13 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 
 use ringpool_compat_mmap::MmapOptions;
-use ringpool_index::{ComponentKind, Quantizer};
+use ringpool_index::Quantizer;
 use ringpool_uring::{EngineChoice, Rung};
+use serde::{Deserialize, Serialize};
 
-use crate::{Memory, Place, Placement};
+use crate::config::HotSetAtClose;
+use crate::{Memory, Placement, WarmUp};
 
 /// Through what the originals of a segment are read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Backend {
     /// The buffer pool, within a budget.
     #[default]
@@ -24,12 +27,16 @@ pub enum Backend {
 }
 
 /// How an index is opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct OpenOptions {
     /// Through what the originals are read.
     pub backend: Backend,
     /// Where the components are, as far as it is not said by the backend.
     pub place: Placement,
+    /// What is read before it is asked for.
+    pub warm_up: WarmUp,
+    /// Whether [`Index::close`](crate::Index::close) saves which pages are in the pool.
+    pub hot_set: HotSetAtClose,
     /// The codes that searches walk by: by default the first that the segment carries. With
     /// [`Quantizer::None`] they walk by the originals.
     pub codes: Option<Quantizer>,
@@ -37,17 +44,14 @@ pub struct OpenOptions {
     /// a quarter of them, but at most half of what the cgroup or the machine has left, and at
     /// least what a pool needs.
     pub memory: Option<Memory>,
+    /// What all components may take together, in bytes, those that are resident and the pool; what
+    /// does not fit is refused. By default what the cgroup and the machine have left, of which
+    /// nothing is asked but that what is resident fits.
+    pub total_bytes: Option<u64>,
     /// How files are read, also those that are loaded once.
     pub engine: EngineChoice,
     /// How a mapping is advised and checked.
     pub mmap: MmapOptions,
-}
-
-impl OpenOptions {
-    /// Where a component is put.
-    pub fn place_of(&self, kind: ComponentKind) -> Place {
-        self.place.of(kind, self.backend)
-    }
 }
 
 /// What a backend has done since the index was opened. `None` where a figure has no meaning.

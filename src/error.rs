@@ -30,6 +30,50 @@ pub enum Error {
         /// One that does, in bytes.
         minimum_bytes: u64,
     },
+    /// What is to be in memory does not fit into it.
+    #[error(
+        "{wanted_bytes} bytes are to be in memory, {} more than the {memory_bytes} that there are: \
+         {}; put some of it into the pool, or give more memory",
+        .wanted_bytes - .memory_bytes,
+        listed(.takes)
+    )]
+    DoesNotFit {
+        /// What takes how much, in bytes, the largest first.
+        takes: Vec<(String, u64)>,
+        /// All of it, in bytes.
+        wanted_bytes: u64,
+        /// What there is, in bytes.
+        memory_bytes: u64,
+    },
+    /// More of the pool is to be sure than it has.
+    #[error(
+        "floors of {floors_bytes} bytes are more than the {most_bytes} that can be sure of a pool \
+         of {budget_bytes}: {}; lower them, or give the pool more memory",
+        listed(.floors)
+    )]
+    FloorsBeyondBudget {
+        /// Which component is to be sure of how much, in bytes.
+        floors: Vec<(String, u64)>,
+        /// All of them, in bytes.
+        floors_bytes: u64,
+        /// What can be sure, in bytes.
+        most_bytes: u64,
+        /// What the pool has, in bytes.
+        budget_bytes: u64,
+    },
+    /// A component may take less of the pool than it is to be sure of, or than a page.
+    #[error(
+        "{component} may take {ceiling_bytes} bytes of the pool at most, and {least_bytes} at \
+         least: raise its ceiling, or lower its floor"
+    )]
+    CeilingBelowFloor {
+        /// What people call it.
+        component: String,
+        /// The most, in bytes.
+        ceiling_bytes: u64,
+        /// The least, in bytes.
+        least_bytes: u64,
+    },
     /// The budget does not do.
     #[error(transparent)]
     Pool(#[from] PoolError),
@@ -51,6 +95,12 @@ pub enum Error {
     /// The caller has cancelled what it asked for.
     #[error("cancelled")]
     Cancelled,
+}
+
+/// Names and bytes in a line.
+fn listed(takes: &[(String, u64)]) -> String {
+    let named = takes.iter().map(|(name, bytes)| format!("{name} {bytes}"));
+    named.collect::<Vec<_>>().join(", ")
 }
 
 /// What may be asked for: codes, or the originals.

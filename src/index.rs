@@ -12,9 +12,11 @@ use ringpool_bufferpool::{Pool, PoolFile};
 use ringpool_index::{ComponentKind, Hit, Manifest, Scratch, SearchParams, Segment};
 
 use crate::opening::{EngineReport, Held, Opening};
+use crate::plan::Rules;
+use crate::shares::Claim;
 use crate::together::{Through, Together};
 use crate::warm::Pooled;
-use crate::{BackendStats, Error, OpenOptions, Placement};
+use crate::{BackendStats, Error, OpenOptions, Part, Place, Placement};
 
 /// A segment that is open for searching. Any number of threads may search it, also while its
 /// components change their places.
@@ -28,7 +30,9 @@ pub struct Index {
 pub(crate) struct Open {
     pub(crate) segment: Arc<Segment>,
     pub(crate) held: Vec<Held>,
-    engine: Option<EngineReport>,
+    pub(crate) engine: Option<EngineReport>,
+    /// Where its components go.
+    pub(crate) rules: Rules,
 }
 
 impl Index {
@@ -83,23 +87,30 @@ impl Index {
     fn open_alone(dir: &Path, together: &Arc<Together>) -> Result<Self, Error> {
         let _changing = together.change();
         let index = Self::open_beside(dir, together)?;
-        together.moved(&[], &index.now().all_pooled())?;
+        together.share_out(&[], index.now().claims())?;
         Ok(index)
     }
 
-    /// Opens the segment in `dir` beside what else is open `together`, which is to be told what
-    /// [moved](Together::moved) into the pool.
+    /// Opens the segment in `dir` beside what else is open `together`, which is to share
+    /// out its pool to its [claims](Open::claims), too.
     pub(crate) fn open_beside(dir: &Path, together: &Arc<Together>) -> Result<Self, Error> {
-        let mut opening = Opening::new(together, &Manifest::read(dir)?)?;
+        let (manifest, rules) = (Manifest::read(dir)?, together.rules().clone());
+        let mut opening = Opening::new(together, &manifest, &rules);
         let segment = opening.run(|place| Segment::open(dir, place))?;
-        let (held, engine) = opening.end()?;
-        let open = RwLock::new(Arc::new(Open { segment: Arc::new(segment), held, engine }));
+        let (held, engine) = opening.end(dir)?;
+        let open = Open { segment: Arc::new(segment), held, engine, rules };
+        let open = RwLock::new(Arc::new(open));
         Ok(Self { together: together.clone(), open })
     }
 
     /// What is open now.
     pub(crate) fn now(&self) -> Arc<Open> {
         self.open.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on this is open, for searches that begin.
+    pub(crate) fn exchange(&self, now: Open) {
+        *self.open.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(now);
     }
 
     /// What it is open together with.
@@ -126,23 +137,24 @@ impl Index {
     pub fn placement(&self) -> Placement {
         let mut placement = Placement::default();
         for held in &self.now().held {
-            match held.kind {
-                ComponentKind::Graph => placement.graph = Some(held.place),
-                ComponentKind::Codes(_) => placement.codes = Some(held.place),
-                ComponentKind::Vectors => placement.vectors = Some(held.place),
-                ComponentKind::Ids
-                | ComponentKind::OwnIds
-                | ComponentKind::Column(_)
-                | ComponentKind::ColumnIndex(_) => {}
-            }
+            placement = match &held.part {
+                Some(Part::Codes(_)) => placement.with(Part::Codes(None), held.place),
+                Some(part) => placement.with(part.clone(), held.place),
+                None => placement,
+            };
         }
         placement
+    }
+
+    /// Whether searches read any of its components by page.
+    pub fn is_read_by_page(&self) -> bool {
+        self.now().held.iter().any(|held| held.place.is_paged())
     }
 
     /// What the budget comes to, in bytes. The pool alone keeps it; for the others it says what a
     /// pool would have had.
     pub fn memory_budget_bytes(&self) -> u64 {
-        self.together.memory_budget_bytes
+        self.together.memory_budget_bytes()
     }
 
     /// The files that are read by page, and that of the originals.
@@ -174,7 +186,7 @@ impl Index {
         let open = self.now();
         let engine = open.engine.as_ref();
         let stats = self.pool().map(|pool| pool.stats());
-        let is_direct = open.held.iter().any(|held| held.place == crate::Place::Direct);
+        let is_direct = open.held.iter().any(|held| held.place == Place::Direct);
         // Relaxed: a count.
         let direct = self.together.direct_reads.load(Ordering::Relaxed);
         let direct = (is_direct || direct > 0).then_some(direct);
@@ -204,7 +216,15 @@ impl Open {
         self.pooled().find(is_originals).map(|one| &**one)
     }
 
-    pub(crate) fn all_pooled(&self) -> Vec<Arc<Pooled>> {
-        self.pooled().cloned().collect()
+    /// What it claims of the pool.
+    pub(crate) fn claims(&self) -> Vec<Claim> {
+        let claims = self.held.iter().filter_map(|held| {
+            let (pooled, Place::Pool(portion)) = (held.pooled.clone()?, held.place) else {
+                return None;
+            };
+            let name = held.part.as_ref().map_or(held.kind.name(), ToString::to_string);
+            Some(Claim { pooled, name, portion })
+        });
+        claims.collect()
     }
 }

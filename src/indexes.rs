@@ -7,11 +7,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use ringpool_bufferpool::Pool;
 use ringpool_index::{
     Answer, ExactProgress, Hit, IdSource, Patience, Query, SearchError, SearchParams, Searches,
-    Segment, Vectors,
+    Segment, Selection, Vectors,
 };
 
+use crate::moving::place_all;
 use crate::together::Together;
-use crate::{BackendStats, Error, Index, OpenOptions};
+use crate::{BackendStats, Error, Index, OpenOptions, Placement};
 
 /// Segments of like vectors that are open together: with one engine, one budget, and one pool for
 /// all that is in one.
@@ -56,8 +57,7 @@ impl Indexes {
         let opened = dirs.iter().map(|dir| Index::open_beside(dir, &together).map(Arc::new));
         let members: Arc<[Arc<Index>]> = opened.collect::<Result<_, _>>()?;
         Snapshot::of(&members, tell_own_ids).searches(1)?; // Whether they are alike.
-        let pooled: Vec<_> = members.iter().flat_map(|index| index.now().all_pooled()).collect();
-        together.moved(&[], &pooled)?;
+        together.share_out(&[], members.iter().flat_map(|index| index.now().claims()).collect())?;
         drop(changing);
         Ok(Self { together, members: RwLock::new(members), tell_own_ids })
     }
@@ -110,9 +110,25 @@ impl Indexes {
         self.snapshot().exact_search(queries, k, progress)
     }
 
+    /// Changes where components are in all of them, as [`Index::place`] does in one: in all, or,
+    /// where one cannot, in none.
+    ///
+    /// # Errors
+    /// As those of `Index::place`.
+    pub fn place(&self, changes: &Placement) -> Result<(), Error> {
+        let all = self.all();
+        let indexes: Vec<&Index> = all.iter().map(|index| &**index).collect();
+        place_all(&self.together, &indexes, changes)
+    }
+
+    /// Whether searches read any of them by page.
+    pub fn is_read_by_page(&self) -> bool {
+        self.all().iter().any(|index| index.is_read_by_page())
+    }
+
     /// What the budget comes to, in bytes, as [`Index::memory_budget_bytes`].
     pub fn memory_budget_bytes(&self) -> u64 {
-        self.together.memory_budget_bytes
+        self.together.memory_budget_bytes()
     }
 
     /// The memory that their resident components take, in bytes.
@@ -145,6 +161,11 @@ impl Snapshot {
         let segments: Vec<Arc<Segment>> = indexes.iter().map(|index| index.segment()).collect();
         let firsts = if tell_own_ids { vec![0; segments.len()] } else { firsts(&segments) };
         Self { segments, firsts }
+    }
+
+    /// What is added to the ids of each.
+    pub(crate) fn firsts(&self) -> &[u64] {
+        &self.firsts
     }
 
     /// Each of the segments.
@@ -216,6 +237,24 @@ impl Snapshot {
         k: usize,
         progress: &mut ExactProgress<'_>,
     ) -> Result<Vec<Vec<Hit>>, Error> {
+        self.exact_search_among(queries, k, None, progress)
+    }
+
+    /// The same among the points of one selection for each segment, where there are any.
+    ///
+    /// # Errors
+    /// As those of [`Segment::exact_search_among`]; [`SearchError::Selections`].
+    pub fn exact_search_among(
+        &self,
+        queries: &Vectors,
+        k: usize,
+        among: Option<&[Selection]>,
+        progress: &mut ExactProgress<'_>,
+    ) -> Result<Vec<Vec<Hit>>, Error> {
+        let expected = self.segments.len();
+        if let Some(found) = among.map(<[_]>::len).filter(|&found| found != expected) {
+            return Err(SearchError::Selections { expected, found }.into());
+        }
         let mut nearest = vec![Vec::new(); queries.len()];
         let (mut done, all) = (0, self.points() as u64);
         for (segment, number) in self.segments.iter().zip(0..) {
@@ -223,7 +262,8 @@ impl Snapshot {
             let mut further = |own: u64, of: u64| -> ControlFlow<()> {
                 progress(done + own * points / of.max(1), all)
             };
-            let found = segment.exact_search(queries, k, &mut further)?;
+            let selection = among.map(|among| &among[number as usize]);
+            let found = segment.exact_search_among(queries, k, selection, &mut further)?;
             done += points;
             for (nearest, found) in nearest.iter_mut().zip(found) {
                 nearest.extend(found.iter().map(|hit| Hit { id: self.id(number, hit.id), ..*hit }));

@@ -114,13 +114,19 @@
 //! | this one | ringpool-index | segments, graph, codes, search |
 
 mod backend;
+mod chosen;
 pub mod columns;
+pub mod config;
 mod error;
 mod index;
 mod indexes;
 mod memory;
+mod moving;
 mod opening;
+mod parts;
+mod place;
 mod placement;
+mod plan;
 mod rewrite;
 mod shares;
 mod together;
@@ -135,21 +141,26 @@ pub use ringpool_storage as storage;
 pub use ringpool_uring as uring;
 
 pub use backend::{Backend, BackendError, BackendStats, OpenOptions};
+pub use chosen::PlaceOf;
 pub use error::Error;
 pub use index::Index;
 pub use indexes::{Indexes, Snapshot};
 pub use memory::{Memory, MemoryError};
-pub use placement::{Place, Placement, PlacementError};
+pub use parts::{ByPart, Part, Said};
+pub use place::{Place, Portion};
+pub use placement::{Placement, PlacementError, Profile};
+pub use plan::{Plan, Planned};
 pub use rewrite::{Compaction, delete};
 pub use ringpool_compat_mmap::{Advice, MmapOptions, Verify};
 #[doc(hidden)]
 pub use ringpool_index::bench_seam;
 pub use ringpool_index::{
-    Answer, Attached, BuildError, BuildMemory, BuildOptions, BuildReport, CodesError, Column, ColumnIndex, Columns, ColumnsError, CompactError, CompactReport, Component, ComponentFile, ComponentKind, DeleteError, DeleteReport, Element, ExactProgress, FORMAT_VERSION, Field, FieldType, GivenIds, Hit, IdSource, MAX_DIM, MAX_FIELDS, MAX_FIELD_NAME_BYTES, MAX_ID, MAX_KEYWORD_BYTES, MAX_POINTS, MAX_TEXT_BYTES, Manifest, Metric, NoProgress, Order, ParseError, Patience, Phase, Placed, Progress, Quantizer, Query, Rescore, Scratch, SearchError, SearchParams, Searches, Segment, SegmentError, Selection, Value, Vectors, VectorsError, build, build_with, exact_search, exact_search_while, live_points, parse_timestamp, values_of, without_wide_vectors,
+    Answer, Attached, BuildError, BuildMemory, BuildOptions, BuildReport, CodesError, Column, ColumnIndex, Columns, ColumnsError, CompactError, CompactReport, Component, ComponentFile, ComponentKind, DeleteError, DeleteReport, Element, ExactProgress, FORMAT_VERSION, Field, FieldRef, FieldType, Filter, FilterError, FilterProblem, GivenIds, Hit, IdSource, Literal, MAX_DIM, MAX_FIELDS, MAX_FIELD_NAME_BYTES, MAX_FILTER_BYTES, MAX_FILTER_DEPTH, MAX_FILTER_TESTS, MAX_FILTER_VALUES, MAX_ID, MAX_KEYWORD_BYTES, MAX_POINTS, MAX_TEXT_BYTES, Manifest, Metric, NoProgress, Order, ParseError, Patience, Phase, Placed, Progress, Quantizer, Query, Rescore, Scratch, SearchError, SearchParams, Searches, Segment, SegmentError, Selection, Value, Vectors, VectorsError, build, build_with, exact_search, exact_search_while, field, live_points, parse_timestamp, values_of, without_wide_vectors,
 };
 pub use ringpool_uring::{EngineChoice, Rung};
 pub use together::Through;
 pub use verify::verify;
+pub use warm::{Warm, WarmUp};
 
 /// The README's example must compile.
 #[cfg(doctest)]

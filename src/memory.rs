@@ -9,8 +9,12 @@ mod left;
 use std::fmt;
 use std::str::FromStr;
 
-/// A byte budget: absolute, or a share of the bytes that it is a budget for.
-#[derive(Clone, Copy, PartialEq, Debug)]
+use serde::{Deserialize, Serialize};
+
+/// A byte budget: absolute, or a share of the bytes that it is a budget for. Written as text, or as
+/// a number of bytes.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "Written")]
 pub enum Memory {
     /// This many bytes.
     Bytes(u64),
@@ -75,6 +79,31 @@ impl Memory {
     pub fn default_for(paged_bytes: u64) -> u64 {
         let share = Self::Percent(DEFAULT_PERCENT).resolve(paged_bytes);
         left::left_bytes().map_or(share, |left| share.min(left / 2))
+    }
+}
+
+/// An amount as it is written.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Bytes(u64),
+    Text(String),
+}
+
+impl TryFrom<Written> for Memory {
+    type Error = MemoryError;
+
+    fn try_from(written: Written) -> Result<Self, MemoryError> {
+        match written {
+            Written::Bytes(bytes) => bytes.to_string().parse(),
+            Written::Text(text) => text.parse(),
+        }
+    }
+}
+
+impl From<Memory> for String {
+    fn from(memory: Memory) -> Self {
+        memory.to_string()
     }
 }
 

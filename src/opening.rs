@@ -1,23 +1,25 @@
 //! Opening an index: each component put where it is placed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ringpool_bufferpool::Restoring;
 use ringpool_compat_mmap::MmapSource;
-use ringpool_index::{ComponentFile, ComponentKind, Manifest, Placed, Quantizer, SegmentError};
+use ringpool_index::{ComponentFile, ComponentKind, Manifest, Placed, SegmentError};
 use ringpool_storage::{MemorySource, PageNo, PageSource};
 use ringpool_uring::{DirectIo, OpenedFile, Rung};
 
-use crate::together::{Together, walked_by};
+use crate::plan::{Rules, part_of};
+use crate::together::Together;
 use crate::unpooled::Unpooled;
-use crate::warm::Pooled;
-use crate::{Error, Place};
+use crate::warm::{Pooled, warm};
+use crate::{Error, Part, Place};
 
 /// Opens one component of a segment after another.
 pub(crate) struct Opening<'t> {
     together: &'t Together,
-    /// What searches are to walk by.
-    codes: Quantizer,
+    manifest: &'t Manifest,
+    rules: &'t Rules,
     held: Vec<Held>,
     engine: Option<EngineReport>,
     /// What failed within a component's opener and is no storage error.
@@ -28,10 +30,14 @@ pub(crate) struct Opening<'t> {
 #[derive(Clone)]
 pub(crate) struct Held {
     pub(crate) kind: ComponentKind,
+    /// What people call it.
+    pub(crate) part: Option<Part>,
     pub(crate) place: Place,
     pub(crate) path: PathBuf,
     pub(crate) pooled: Option<Arc<Pooled>>,
     pub(crate) mapped: Option<Arc<MmapSource>>,
+    /// Reads its pages in the background.
+    pub(crate) warming: Option<Arc<Restoring>>,
 }
 
 /// How pages are read.
@@ -55,9 +61,9 @@ impl Held {
 type Placing<'p> = dyn FnMut(&ComponentFile) -> ringpool_storage::Result<Placed> + 'p;
 
 impl<'t> Opening<'t> {
-    pub(crate) fn new(together: &'t Together, manifest: &Manifest) -> Result<Self, Error> {
-        let codes = walked_by(&together.options, manifest)?;
-        Ok(Self { together, codes, held: Vec::new(), engine: None, refused: None })
+    /// For components of the segment of `manifest`, by `rules`.
+    pub(crate) fn new(together: &'t Together, manifest: &'t Manifest, rules: &'t Rules) -> Self {
+        Self { together, manifest, rules, held: Vec::new(), engine: None, refused: None }
     }
 
     /// Runs `open` with what places the components that it comes to.
@@ -83,11 +89,12 @@ impl<'t> Opening<'t> {
     }
 
     fn place(&mut self, file: &ComponentFile) -> Result<Placed, Error> {
-        let Some(place) = self.together.place_of(file.kind, self.codes) else {
+        let Some(place) = self.rules.place_of(self.manifest, file.kind, file.pages)? else {
             return Ok(Placed::Left);
         };
         let (kind, path) = (file.kind, file.path.clone());
-        let mut held = Held { kind, place, path, pooled: None, mapped: None };
+        let part = part_of(self.manifest, kind);
+        let mut held = Held { kind, part, place, path, pooled: None, mapped: None, warming: None };
         let placed = self.put(file, place, &mut held)?;
         self.held.push(held);
         Ok(placed)
@@ -111,7 +118,7 @@ impl<'t> Opening<'t> {
                     (None, _) => return Ok(Placed::Resident(source)),
                 }
             }
-            Place::Pool => {
+            Place::Pool(_) => {
                 let opened = self.together.engine.open(&file.path, file.page_size)?;
                 self.report(&opened);
                 let pooled = self.together.attach(opened.device, file)?;
@@ -119,7 +126,7 @@ impl<'t> Opening<'t> {
             }
             Place::Mmap => {
                 let (path, checksums) = (&file.path, Some(file.checksums.clone()));
-                let mmap = self.together.options.mmap;
+                let mmap = self.together.mmap;
                 let source = MmapSource::open(path, file.page_size, checksums, mmap)?;
                 held.mapped.insert(Arc::new(source)).clone()
             }
@@ -136,11 +143,13 @@ impl<'t> Opening<'t> {
         }))
     }
 
-    /// What an open index keeps, once all components were placed and the segment has loaded what
-    /// it keeps of those that are paged: a mapping holds nothing of that any more.
-    pub(crate) fn end(self) -> Result<(Vec<Held>, Option<EngineReport>), Error> {
+    /// What an open index keeps of the segment in `dir`, once all components were placed and the
+    /// segment has loaded what it keeps of those that are paged: a mapping holds nothing of that
+    /// any more. What is to be warm is warmed up.
+    pub(crate) fn end(mut self, dir: &Path) -> Result<(Vec<Held>, Option<EngineReport>), Error> {
         let mapped = self.held.iter().filter_map(|held| held.mapped.as_ref());
         mapped.map(|source| source.let_go()).collect::<Result<(), _>>()?;
+        warm(&mut self.held, &self.together.warm_up, dir)?;
         Ok((self.held, self.engine))
     }
 

@@ -5,28 +5,33 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use ringpool_bufferpool::{Pool, PoolError, PoolFile, PoolOptions};
-use ringpool_index::{Component, ComponentFile, ComponentKind, Manifest, Quantizer};
+use ringpool_bufferpool::{Pool, PoolError, PoolOptions};
+use ringpool_compat_mmap::MmapOptions;
+use ringpool_index::{ComponentFile, Manifest};
 use ringpool_storage::{PageDevice, PageSize, PageSource};
 use ringpool_uring::Engine;
 
+use crate::config::HotSetAtClose;
+use crate::plan::{Plan, Rules};
+use crate::shares::{self, Claim};
 use crate::warm::Pooled;
-use crate::{Backend, Error, Memory, OpenOptions, Place, shares};
+use crate::{Error, OpenOptions, Portion, WarmUp};
 
 /// What the originals are read through, made of their backend.
 pub type Through = Arc<dyn Fn(Arc<dyn PageSource>) -> Arc<dyn PageSource> + Send + Sync>;
 
 pub(crate) struct Together {
-    pub(crate) options: OpenOptions,
+    rules: Rules,
+    plan: Plan,
+    pub(crate) mmap: MmapOptions,
+    pub(crate) warm_up: WarmUp,
+    hot_set: HotSetAtClose,
     pub(crate) through: Option<Through>,
     pub(crate) engine: Engine,
     /// Once there is something in it.
     pool: Mutex<Option<Pool>>,
     /// What is in the pool now; what searches still read that began before a change is not.
-    pooled: Mutex<Vec<Weak<Pooled>>>,
-    pub(crate) memory_budget_bytes: u64,
-    /// What a pool for all that goes there needs at least.
-    least_bytes: u64,
+    claims: Mutex<Vec<Kept>>,
     /// Whether the pool is somebody else's.
     is_shared: bool,
     /// Pages that were read straight from the disk by searches.
@@ -35,12 +40,24 @@ pub(crate) struct Together {
     changing: Mutex<()>,
 }
 
-/// How many pages of a segment are where.
-#[derive(Clone, Copy, Default)]
-struct Pages {
-    pooled: u64,
-    paged: u64,
-    originals: u64,
+/// A claim on the pool for as long as a segment has it open.
+#[derive(Clone)]
+struct Kept {
+    pooled: Weak<Pooled>,
+    name: String,
+    portion: Portion,
+}
+
+impl Kept {
+    fn of(claim: &Claim) -> Self {
+        let Claim { pooled, name, portion } = claim.clone();
+        Self { pooled: Arc::downgrade(&pooled), name, portion }
+    }
+
+    fn claim(&self) -> Option<Claim> {
+        let (pooled, name) = (self.pooled.upgrade()?, self.name.clone());
+        Some(Claim { pooled, name, portion: self.portion })
+    }
 }
 
 impl Together {
@@ -51,56 +68,44 @@ impl Together {
         shared: Option<&Pool>,
         through: Option<Through>,
     ) -> Result<Arc<Self>, Error> {
-        let mut together = Self {
-            options: *options,
+        let manifests = dirs.iter().map(|dir| Manifest::read(dir));
+        let manifests = manifests.collect::<Result<Vec<_>, _>>()?;
+        let (plan, rules) = Plan::of(&manifests, options, shared)?;
+        plan.check()?;
+        Ok(Arc::new(Self {
+            rules,
+            plan,
+            mmap: options.mmap,
+            warm_up: options.warm_up.clone(),
+            hot_set: options.hot_set,
             through,
             engine: Engine::start(options.engine)?,
             pool: Mutex::new(shared.cloned()),
-            pooled: Mutex::default(),
-            memory_budget_bytes: 0,
-            least_bytes: 0,
+            claims: Mutex::default(),
             is_shared: shared.is_some(),
             direct_reads: Arc::default(),
             changing: Mutex::default(),
-        };
-        let (mut pages, mut page_size) = (Pages::default(), PageSize::KIB_4);
-        for dir in dirs {
-            let manifest = Manifest::read(dir)?;
-            page_size = manifest.page_size;
-            together.count(&manifest, &mut pages)?;
-        }
-        // The budget is for what is in the pool; where nothing is, it says what one would have had.
-        let Pages { pooled, paged, originals } = pages;
-        let first = [pooled, paged, originals].into_iter().find(|&pages| pages > 0);
-        let pages = first.unwrap_or(0);
-        let paged_bytes = pages * page_size.bytes() as u64;
-        together.least_bytes = Pool::minimum_bytes(page_size, pages);
-        together.memory_budget_bytes = match (shared, options.memory) {
-            (Some(pool), _) => pool.stats().memory_bytes,
-            (None, Some(memory)) => memory.resolve(paged_bytes),
-            (None, None) => Memory::default_for(paged_bytes).max(together.least_bytes),
-        };
-        Ok(Arc::new(together))
+        }))
     }
 
-    fn count(&self, manifest: &Manifest, pages: &mut Pages) -> Result<(), Error> {
-        let codes = walked_by(&self.options, manifest)?;
-        for &Component { kind, pages: count, .. } in &manifest.components {
-            let Some(place) = self.place_of(kind, codes) else { continue };
-            pages.pooled += if place == Place::Pool { count } else { 0 };
-            pages.paged += if place.is_paged() { count } else { 0 };
-            pages.originals += if kind == ComponentKind::Vectors { count } else { 0 };
-        }
-        Ok(())
+    /// Where components go of which nothing more is said later.
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
     }
 
-    /// Where a component goes; nowhere if no search will walk by it.
-    pub(crate) fn place_of(&self, kind: ComponentKind, walked_by: Quantizer) -> Option<Place> {
-        let backend = if self.is_shared { Backend::Pool } else { self.options.backend };
-        match kind {
-            ComponentKind::Codes(codes) if codes != walked_by => None,
-            kind => Some(self.options.place.of(kind, backend)),
-        }
+    /// As it was made when the first segments were opened.
+    pub(crate) fn plan(&self) -> Plan {
+        self.plan.clone()
+    }
+
+    /// Whether what is in the pool is noted when an index is closed.
+    pub(crate) fn saves_hot_sets(&self) -> bool {
+        self.hot_set == HotSetAtClose::Save
+    }
+
+    /// What the pool has, or would have.
+    pub(crate) fn memory_budget_bytes(&self) -> u64 {
+        self.plan.memory_budget_bytes
     }
 
     /// Held by whoever changes what is open, so that changes come one after the other.
@@ -120,9 +125,17 @@ impl Together {
         file: &ComponentFile,
     ) -> Result<Arc<Pooled>, Error> {
         let pool = self.pool_of(file.page_size);
-        let attached = pool.and_then(|pool| pool.attach(device, Some(file.checksums.clone())));
-        let attached: Arc<PoolFile> =
-            attached.map(Arc::new).map_err(|error| self.too_little(error))?;
+        let pool = pool.map_err(|error| self.too_little(error))?;
+        let attach = || pool.attach(device.clone(), Some(file.checksums.clone()));
+        // What others are sure of by default is no reason to keep somebody out.
+        let attached = attach().or_else(|error| {
+            if self.is_shared {
+                return Err(error);
+            }
+            locked(&self.claims).iter().filter_map(Kept::claim).try_for_each(|c| c.let_go())?;
+            attach()
+        });
+        let attached = attached.map(Arc::new).map_err(|error| self.too_little(error))?;
         let (kind, key) = (file.kind, file.checksums.key());
         Ok(Arc::new(Pooled::new(kind, attached, key)))
     }
@@ -133,28 +146,37 @@ impl Together {
         if let Some(pool) = &*pool {
             return Ok(pool.clone());
         }
-        let memory_bytes = self.memory_budget_bytes;
+        let memory_bytes = self.plan.memory_budget_bytes;
         let new = Pool::new(&PoolOptions { memory_bytes, page_size, ..PoolOptions::default() })?;
         Ok(pool.insert(new).clone())
     }
 
-    /// From now on `came` are in the pool, and what `left` is there for old searches alone. The
-    /// frames that are sure are shared out anew, unless the pool is somebody else's.
-    pub(crate) fn moved(&self, left: &[Arc<Pooled>], came: &[Arc<Pooled>]) -> Result<(), Error> {
-        let mut pooled = locked(&self.pooled);
-        let stays = |one: &Weak<Pooled>| {
-            one.strong_count() > 0 && !left.iter().any(|left| one.as_ptr() == Arc::as_ptr(left))
+    /// Shares the pool out anew: `left` is there for old searches alone from now on, and of each
+    /// of `claims`, what was known before is replaced. What no segment has open is forgotten.
+    pub(crate) fn share_out(&self, left: &[Arc<Pooled>], claims: Vec<Claim>) -> Result<(), Error> {
+        let mut known = locked(&self.claims);
+        let is_replaced = |one: &Arc<Pooled>| {
+            let mut others = left.iter().chain(claims.iter().map(|claim| &claim.pooled));
+            others.any(|other| Arc::ptr_eq(one, other))
         };
-        let staying = pooled.iter().filter(|one| stays(one)).cloned();
-        let now: Vec<Weak<Pooled>> = staying.chain(came.iter().map(Arc::downgrade)).collect();
-        let files: Vec<Arc<Pooled>> = now.iter().filter_map(Weak::upgrade).collect();
-        if !self.is_shared
-            && let Some(pool) = self.pool()
-        {
-            shares::promise(&pool, left, &files)?;
+        let stays = |one: &&Kept| one.pooled.upgrade().is_some_and(|one| !is_replaced(&one));
+        let mut now: Vec<Kept> = known.iter().filter(stays).cloned().collect();
+        now.extend(claims.iter().map(Kept::of));
+        // What stays in the pool with other words is both left and claimed.
+        let is_claimed = |one: &Arc<Pooled>| claims.iter().any(|c| Arc::ptr_eq(&c.pooled, one));
+        let left: Vec<Arc<Pooled>> = left.iter().filter(|one| !is_claimed(one)).cloned().collect();
+        if let Some(pool) = self.pool() {
+            let all: Vec<Claim> = now.iter().filter_map(Kept::claim).collect();
+            shares::share_out(&pool, &left, &all, !self.is_shared)?;
         }
-        *pooled = now;
+        *known = now;
         Ok(())
+    }
+
+    /// Shares the pool out among those that are in it, after somebody was not let in.
+    pub(crate) fn share_out_again(&self) {
+        // It was so before; should it fail all the same, what is sure is less, and nothing wrong.
+        let _ = self.share_out(&[], Vec::new());
     }
 
     /// What the pool of one file lacks is said for all that are in it.
@@ -164,7 +186,7 @@ impl Together {
         if self.is_shared || !is_small {
             return Error::Pool(error);
         }
-        let (memory_bytes, minimum_bytes) = (self.memory_budget_bytes, self.least_bytes);
+        let Plan { memory_budget_bytes: memory_bytes, least_bytes: minimum_bytes, .. } = self.plan;
         Error::TooLittleMemory { memory_bytes, minimum_bytes }
     }
 }
@@ -172,16 +194,4 @@ impl Together {
 /// What these locks guard is whole whatever panicked while one was held.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The codes to walk by: those that are asked for, or the first that there are.
-pub(crate) fn walked_by(options: &OpenOptions, manifest: &Manifest) -> Result<Quantizer, Error> {
-    let carried = &manifest.quantizers;
-    let first = carried.first().copied().unwrap_or(Quantizer::None);
-    match options.codes {
-        Some(wanted) if wanted != Quantizer::None && !carried.contains(&wanted) => {
-            Err(Error::NoSuchCodes { wanted, carried: carried.clone() })
-        }
-        asked => Ok(asked.unwrap_or(first)),
-    }
 }

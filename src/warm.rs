@@ -1,72 +1,216 @@
-//! Warm start of an index: what its pool held is saved, and read again after a restart.
+//! Warming up: pages that are read before anybody asks for them, and what was hot before a restart.
+//!
+//! Each component that is in the pool has a hot set of its own, `NAME.hot` beside `NAME.pages`: which
+//! of its pages were in memory, and how much each was used. Where none is saved, or what is there is
+//! another segment's or damaged, a warm-up reads the pages from the first one on: it is a hint and
+//! nothing more. It takes free frames and evicts nothing, graph and codes first.
 
+use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use ringpool_bufferpool::{HotSet, PoolError, PoolFile, Restoring, Share};
+use ringpool_bufferpool::{HotSet, PoolError, PoolFile, Restoring};
 use ringpool_index::ComponentKind;
 use ringpool_storage::FileKey;
+use serde::{Deserialize, Serialize};
 
-use crate::{Error, Index};
+use crate::opening::Held;
+use crate::parts::{ByPart, Part, Said};
+use crate::place::nearest;
+use crate::shares::Sure;
+use crate::{Error, Index, Indexes, PlacementError};
+
+/// Whether the pages of a component are read before they are asked for: when its segment is opened,
+/// and when it moves. Of what is resident all are, and of what is read straight from the disk none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Warm {
+    /// No; `none`.
+    #[default]
+    None,
+    /// While searches begin already; `background`.
+    Background,
+    /// Before any search begins; `before-serving`.
+    BeforeServing,
+}
+
+/// Which components are warmed up. Where nothing is said, none is.
+pub type WarmUp = ByPart<Warm>;
+
+impl Warm {
+    const ALL: [Self; 3] = [Self::None, Self::Background, Self::BeforeServing];
+    const WORDS: [&str; 3] = ["none", "background", "before-serving"];
+}
+
+impl Said for Warm {
+    const EXAMPLE: &str = "graph=before-serving,vectors=background";
+
+    fn suits(&self, _part: &Part) -> Result<(), PlacementError> {
+        Ok(())
+    }
+}
+
+impl fmt::Display for Warm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(Self::WORDS[*self as usize])
+    }
+}
+
+impl FromStr for Warm {
+    type Err = PlacementError;
+
+    fn from_str(word: &str) -> Result<Self, PlacementError> {
+        let at = Self::WORDS.iter().position(|known| *known == word);
+        at.map(|at| Self::ALL[at]).ok_or_else(|| PlacementError::NoSuchWarmUp {
+            word: word.into(),
+            nearest: nearest(word, Self::WORDS),
+        })
+    }
+}
 
 /// A component in a pool, and what tells it from those of other segments.
 pub(crate) struct Pooled {
     pub(crate) kind: ComponentKind,
     pub(crate) file: Arc<PoolFile>,
     pub(crate) key: FileKey,
-    /// What was promised to it last.
-    floor_bytes: AtomicU64,
+    /// What it was made sure of last.
+    sure: Mutex<Sure>,
 }
 
 impl Pooled {
     pub(crate) fn new(kind: ComponentKind, file: Arc<PoolFile>, key: FileKey) -> Self {
-        Self { kind, file, key, floor_bytes: AtomicU64::new(0) }
+        Self { kind, file, key, sure: Mutex::default() }
     }
 
-    /// What it is sure of, as far as it was promised here.
-    pub(crate) fn floor_bytes(&self) -> u64 {
-        self.floor_bytes.load(Ordering::Relaxed)
+    /// What it was made sure of.
+    pub(crate) fn sure(&self) -> Sure {
+        *self.sure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Promises it so much. What was promised before is not touched where nothing changes, nor
-    /// what its owner has set meanwhile.
-    pub(crate) fn set_floor_bytes(&self, floor_bytes: u64) -> Result<(), PoolError> {
-        if floor_bytes != self.floor_bytes() {
-            self.file.set_share(Share::default().floor_bytes(floor_bytes))?;
-            // Relaxed: who promises holds a lock.
-            self.floor_bytes.store(floor_bytes, Ordering::Relaxed);
+    /// Makes it sure of this. Where that was so before nothing is touched, nor what its owner has
+    /// set meanwhile.
+    pub(crate) fn set(&self, sure: Sure) -> Result<(), PoolError> {
+        let mut before = self.sure.lock().unwrap_or_else(PoisonError::into_inner);
+        if *before != sure {
+            self.file.set_share(sure.into())?;
+            *before = sure;
+        }
+        Ok(())
+    }
+
+    /// What was saved in `dir`, or else its first pages.
+    fn hot_set_in(&self, dir: &Path) -> HotSet {
+        let saved = HotSet::read(dir.join(self.file_name()), self.key);
+        saved.unwrap_or_else(|_| self.file.first_pages(self.key))
+    }
+
+    fn file_name(&self) -> String {
+        format!("{}.hot", self.kind.name())
+    }
+}
+
+/// Warms up those of `held` that `warm_up` says, of a segment in `dir`. What is read in the
+/// background stops when what it is held for goes.
+pub(crate) fn warm(held: &mut [Held], warm_up: &WarmUp, dir: &Path) -> Result<(), Error> {
+    let order = |held: &Held| match held.part {
+        Some(Part::Graph) => 0,
+        Some(Part::Codes(_)) => 1,
+        Some(Part::Indexes(_)) => 2,
+        Some(Part::Columns(_)) => 3,
+        _ => 4,
+    };
+    let mut in_order: Vec<&mut Held> = held.iter_mut().collect();
+    in_order.sort_by_key(|held| order(held));
+    for held in in_order {
+        let warm = held.part.as_ref().and_then(|part| warm_up.of(part)).copied();
+        let warm = warm.unwrap_or_default();
+        if warm == Warm::None {
+            continue;
+        }
+        let waits = warm == Warm::BeforeServing;
+        if let Some(mapped) = &held.mapped {
+            mapped.read_ahead(waits)?;
+        }
+        if let Some(pooled) = &held.pooled {
+            let restoring = pooled.file.restore(pooled.hot_set_in(dir))?;
+            match waits {
+                true => drop(restoring.wait()), // What could not be read is read when asked for.
+                false => held.warming = Some(Arc::new(restoring)),
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Index {
+    /// Saves to `dir` which pages of each component are in the pool, and how much each is used: a
+    /// byte or two a page, `NAME.hot`, each whole or not at all. Returns how many components that
+    /// are.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn save_hot_sets(&self, dir: impl AsRef<Path>) -> Result<usize, Error> {
+        let open = self.now();
+        for pooled in open.pooled() {
+            let path = dir.as_ref().join(pooled.file_name());
+            pooled.file.hot_set(pooled.key).write(path)?;
+        }
+        Ok(open.pooled().count())
+    }
+
+    /// Reads the pages that were saved in `dir`, in the background and most used first. Search
+    /// meanwhile; dropped, it stops.
+    ///
+    /// # Errors
+    /// When a file cannot be read, is damaged, or belongs to another segment. The index is as
+    /// good as before.
+    pub fn restore_hot_sets(&self, dir: impl AsRef<Path>) -> Result<Vec<Restoring>, Error> {
+        let open = self.now();
+        let restoring = open.pooled().map(|pooled| {
+            let saved = HotSet::read(dir.as_ref().join(pooled.file_name()), pooled.key)?;
+            Ok(pooled.file.restore(saved)?)
+        });
+        restoring.collect()
+    }
+
+    /// Closes it. Where [`OpenOptions::hot_set`](crate::OpenOptions) says so, what was in the pool is
+    /// saved in the segment's folder, for the next warm-up. To drop an index is to close it and
+    /// save nothing.
+    ///
+    /// # Errors
+    /// When a hot set cannot be written. It is closed all the same.
+    pub fn close(self) -> Result<(), Error> {
+        self.save_at_close()
+    }
+
+    fn save_at_close(&self) -> Result<(), Error> {
+        if self.together().saves_hot_sets() {
+            self.save_hot_sets(self.now().segment.dir())?;
         }
         Ok(())
     }
 }
 
-impl Index {
-    /// Saves to `path` which pages of the originals are in memory, and how much each is used: a
-    /// byte or two a page, whole or not at all. Returns false, and writes nothing, where they
-    /// are in no pool.
+impl Indexes {
+    /// Closes all, as [`Index::close`] does.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub fn save_hot_set(&self, path: impl AsRef<Path>) -> Result<bool, Error> {
-        match self.now().originals() {
-            Some(Pooled { file, key, .. }) => file.hot_set(*key).write(path)?,
-            None => return Ok(false),
-        }
-        Ok(true)
+    /// As those of `Index::close`.
+    pub fn close(self) -> Result<(), Error> {
+        self.all().iter().try_for_each(|index| index.save_at_close())
     }
+}
 
-    /// Reads the pages that were saved to `path`, in the background and most used first. Search
-    /// meanwhile; dropped, it stops. `None` where they are in no pool.
-    ///
-    /// # Errors
-    /// When the file cannot be read, is damaged, or belongs to another segment. The index is as
-    /// good as before.
-    pub fn restore_hot_set(&self, path: impl AsRef<Path>) -> Result<Option<Restoring>, Error> {
-        let open = self.now();
-        let Some(Pooled { file, key, .. }) = open.originals() else {
-            return Ok(None);
-        };
-        Ok(Some(file.restore(HotSet::read(path, *key)?)?))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read_back_and_others_told() {
+        let text = "graph=before-serving,codes=background,vectors=none";
+        assert_eq!(text.parse::<WarmUp>().unwrap().to_string(), text);
+        let wrong = "graph=backgroud".parse::<WarmUp>().unwrap_err().to_string();
+        assert!(wrong.contains("is it background?"), "{wrong}");
     }
 }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use ringpool::bufferpool::{HotSetError, Pool, PoolError, PoolOptions, Share};
+use ringpool::bufferpool::{Ended, HotSetError, Pool, PoolError, PoolOptions, Restoring, Share};
+use ringpool::config::HotSetAtClose;
 use ringpool::storage::conformance::{self, Specimen};
 use ringpool::storage::{
     Answer, Error as PageError, Fault, FaultyDevice, PageNo, PageSize, PageSource,
@@ -17,7 +18,8 @@ use ringpool::storage::{
 use ringpool::uring::Engine;
 use ringpool::{
     Advice, Backend, BuildOptions, EngineChoice, Error, Hit, Index, Memory, MmapOptions,
-    NoProgress, OpenOptions, Order, Quantizer, SearchError, SearchParams, Vectors, build, vectors,
+    NoProgress, OpenOptions, Order, Placement, Quantizer, SearchError, SearchParams, Vectors,
+    build, vectors,
 };
 
 /// A folder on the disk that the build is on, since temporary ones may be memory.
@@ -219,30 +221,80 @@ fn ids_and_distances_are_the_same_through_everything() {
 fn an_index_starts_warm_with_what_was_hot() {
     let dir = dir();
     let queries = shipped("query.bvecs.gz", 40);
-    let (segment, hot) = (segment(dir.path(), &BuildOptions::default()), dir.path().join("hot"));
-    let memory = Some(Memory::Percent(100.0));
+    let (segment, hot) = (segment(dir.path(), &BuildOptions::default()), dir.path());
+    let memory = Some(Memory::Percent(120.0));
+    let place: Placement = "graph=pool,codes=pool,vectors=pool".parse().unwrap();
     for engine in engines() {
-        let options = OpenOptions { engine, memory, ..OpenOptions::default() };
+        let options =
+            OpenOptions { engine, memory, place: place.clone(), ..OpenOptions::default() };
         let cold = Index::open(&segment, &options).unwrap();
+        let opened = cold.stats().misses;
         let expected = bits(&answers(&cold, &queries, 2));
-        assert!(cold.save_hot_set(&hot).unwrap());
-        let reads = cold.stats().reads;
+        assert!(cold.stats().misses > opened, "it began cold");
+        assert_eq!(cold.save_hot_sets(hot).unwrap(), 3);
         drop(cold);
 
         let warm = Index::open(&segment, &options).unwrap();
-        let restored = warm.restore_hot_set(&hot).unwrap().expect("a pool").wait();
-        assert_eq!(Some(restored.read), reads, "{restored:?}");
+        let restored = warm.restore_hot_sets(hot).unwrap().into_iter().map(Restoring::wait);
+        let restored: Vec<_> = restored.collect();
+        assert!(restored.iter().all(|one| matches!(one.ended, Ended::Complete)), "{restored:?}");
+        let (reads, misses) = (warm.stats().reads, warm.stats().misses);
         assert!(bits(&answers(&warm, &queries, 2)) == expected);
-        assert_eq!((warm.stats().reads, warm.stats().misses), (reads, Some(0)), "nothing more");
+        assert_eq!((warm.stats().reads, warm.stats().misses), (reads, misses), "nothing more");
     }
     let memory = OpenOptions { backend: Backend::Memory, ..OpenOptions::default() };
     let index = Index::open(&segment, &memory).unwrap();
-    assert!(!index.save_hot_set(&hot).unwrap() && index.restore_hot_set(&hot).unwrap().is_none());
+    assert!(index.save_hot_sets(hot).unwrap() == 0);
+    assert!(index.restore_hot_sets(hot).unwrap().is_empty());
     let other = dir.path().join("other");
     let seed = BuildOptions { seed: 7, ..BuildOptions::default() };
     let index = Index::open(self::segment(&other, &seed), &OpenOptions::default()).unwrap();
-    let foreign = index.restore_hot_set(&hot).map(drop);
+    let foreign = index.restore_hot_sets(hot).map(drop);
     assert!(matches!(foreign, Err(Error::HotSet(HotSetError::Foreign { .. }))), "{foreign:?}");
+}
+
+#[test]
+fn components_are_warm_before_the_first_search_where_that_is_asked_for() {
+    let dir = dir();
+    let queries = shipped("query.bvecs.gz", 40);
+    let segment = segment(dir.path(), &BuildOptions::default());
+    let options = |memory: f64, warm_up: &str| OpenOptions {
+        memory: Some(Memory::Percent(memory)),
+        place: "graph=pool,codes=pool,vectors=pool".parse().unwrap(),
+        warm_up: warm_up.parse().unwrap(),
+        hot_set: HotSetAtClose::Save,
+        ..OpenOptions::default()
+    };
+    let expected = bits(&answers(&Index::open(&segment, &options(50.0, "")).unwrap(), &queries, 1));
+    let misses = |index: &Index| {
+        let before = index.stats().misses.unwrap();
+        assert!(bits(&answers(index, &queries, 1)) == expected);
+        index.stats().misses.unwrap() - before
+    };
+    // Nothing was saved: from the first page on, as much as there is room for.
+    let whole = Index::open(&segment, &options(120.0, "all=before-serving")).unwrap();
+    assert_eq!(misses(&whole), 0);
+    let part = Index::open(&segment, &options(120.0, "graph=before-serving,codes=none")).unwrap();
+    assert!(misses(&part) > 0);
+    // It gives the graph back what it knew, in a pool that holds no more.
+    let small = Index::open(&segment, &options(30.0, "")).unwrap();
+    let cold = misses(&small);
+    small.close().unwrap();
+    assert!(segment.join("graph.hot").exists() && segment.join("vectors.hot").exists());
+    let small = Index::open(&segment, &options(30.0, "all=before-serving")).unwrap();
+    let warm = misses(&small);
+    assert!(warm < cold / 2, "{warm} of {cold}");
+    // In the background, and for what moves; a damaged hot set is as good as none.
+    fs::write(segment.join("graph.hot"), b"nonsense").unwrap();
+    let moving = Index::open(&segment, &options(120.0, "all=background")).unwrap();
+    assert!(bits(&answers(&moving, &queries, 2)) == expected);
+    for words in ["all=mmap", "all=pool", "all=resident"] {
+        moving.place(&words.parse().unwrap()).unwrap();
+        assert!(bits(&answers(&moving, &queries, 2)) == expected, "{words}");
+    }
+    let mapped =
+        OpenOptions { place: "all=mmap".parse().unwrap(), ..options(50.0, "all=before-serving") };
+    assert!(bits(&answers(&Index::open(&segment, &mapped).unwrap(), &queries, 2)) == expected);
 }
 
 #[test]

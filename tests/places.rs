@@ -18,7 +18,7 @@ use ringpool::storage::{Checksums, Error as PageError, MemoryDevice, MemorySourc
 use ringpool::uring::Engine;
 use ringpool::{
     Answer, Backend, BuildOptions, ComponentKind, EngineChoice, Error, Hit, Index, Indexes, Memory,
-    NoProgress, OpenOptions, Patience, Place, Placed, Placement, Quantizer, Query, Rescore,
+    NoProgress, OpenOptions, Part, Patience, Place, Placed, Placement, Quantizer, Query, Rescore,
     SearchError, SearchParams, Searches, Segment, Vectors, build, vectors,
 };
 
@@ -132,9 +132,10 @@ fn ids_and_distances_depend_on_no_place() {
     for engine in engines() {
         for words in PLACES {
             let place = placement(words);
-            let has_pool = place.vectors.is_none() || words.contains("pool");
+            let has_pool = place.get(&Part::Vectors).is_none() || words.contains("pool");
             for memory in if has_pool { &["600KiB", "20%", "100%"][..] } else { &["20%"] } {
                 let memory = Some(memory.parse().unwrap());
+                let place = place.clone();
                 let options = OpenOptions { engine, memory, place, ..OpenOptions::default() };
                 let (index, in_flight) = (subject.open(&options), in_flight.next().unwrap());
                 assert_eq!(index.pool().is_some(), has_pool);
@@ -177,7 +178,9 @@ fn one_pool_is_for_all_that_is_in_it_and_its_share_is_of_that() {
     let subject = Subject::new(&BuildOptions::default());
     let memory = Some(Memory::Percent(50.0));
     let place = placement("graph=pool,codes=pool");
-    let index = subject.open(&OpenOptions { memory, place, ..OpenOptions::default() });
+    let place_of_all = place.clone();
+    let index =
+        subject.open(&OpenOptions { memory, place: place_of_all, ..OpenOptions::default() });
     let bytes = |path: &PathBuf| fs::metadata(path).unwrap().len();
     assert_eq!(index.paged_files().len(), 3);
     assert_eq!(index.memory_budget_bytes(), index.paged_files().iter().map(bytes).sum::<u64>() / 2);
@@ -186,7 +189,7 @@ fn one_pool_is_for_all_that_is_in_it_and_its_share_is_of_that() {
     let all = subject.open(&OpenOptions { memory, ..OpenOptions::default() });
     assert!(index.segment().resident_bytes() < all.segment().resident_bytes() / 10);
     // What is only mapped, or read straight, is not the pool's.
-    let place = Placement { vectors: Some(Place::Direct), ..place };
+    let place = place.with(Part::Vectors, Place::Direct);
     let part = subject.open(&OpenOptions { memory, place, ..OpenOptions::default() });
     assert!(part.memory_budget_bytes() < index.memory_budget_bytes());
     assert!(part.originals().is_none() && part.pool_files().len() == 2);

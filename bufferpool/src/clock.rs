@@ -23,6 +23,7 @@ use crate::frames::Frames;
 use crate::ghost::Ghost;
 use crate::hint::Hint;
 use crate::policy::Policy;
+use crate::priority::Priority;
 use crate::probation::Probation;
 use crate::share::Holdings;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
@@ -328,11 +329,12 @@ impl Search<'_> {
 
     /// One step of the main hand. Returns whether the page in `frame` was evicted.
     fn sweep(&self, frame: Frame) -> bool {
-        let taken = match self.clock.policy {
-            Policy::Probation if self.frames.room.holds(frame) => 1,
-            _ => MAX_CHANCES,
-        };
         self.page_in(frame).is_some_and(|(holdings, is_its_own, word)| {
+            let taken = match self.clock.policy {
+                Policy::Probation if holdings.priority() == Priority::Low => MAX_CHANCES,
+                Policy::Probation if self.frames.room.holds(frame) => 1,
+                _ => MAX_CHANCES,
+            };
             let sweep = || word.sweep(frame, taken) == Sweep::Evicted;
             holdings.lose(is_its_own, sweep) == Some(true)
         })

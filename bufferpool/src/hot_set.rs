@@ -72,6 +72,17 @@ impl HotSet {
 }
 
 impl PoolFile {
+    /// The first pages of the file, at most as many as the pool has frames, as if they were hot: for
+    /// who wants to begin warm and has saved nothing.
+    pub fn first_pages(&self, key: FileKey) -> HotSet {
+        let File { pool, table, .. } = &**self.file();
+        let (page_size, page_count) = (pool.page_size, table.page_count());
+        let mut by_chances: [Vec<PageNo>; HEATS] = Default::default();
+        let most = page_count.min(pool.frames.usable_count() as u64);
+        by_chances[HEATS - 1].extend((0..most).map(PageNo));
+        HotSet { key, page_size, page_count, by_chances }
+    }
+
     /// The hot set at this moment. Looks at every frame of the pool, some 60 ms for each million,
     /// and takes 8 bytes a page while it is kept.
     ///

@@ -61,7 +61,7 @@
 //! - A scan leaves no page that only it has wanted: `landing`, by a transition of `word` that loses
 //!   against anybody else's use.
 //! - A file is not pushed below its floor and does not grow above its ceiling: `share`, and `own`,
-//!   the clock of a file that has to make room by itself.
+//!   the clock of a file that has to make room by itself; in between `priority` has a say.
 //! - What was done is counted by each thread for itself: `counters`. Nothing hangs on it.
 //! - Between submission and landing a frame belongs to its read: `landing` again, on the promise
 //!   of [`PageRead`](ringpool_storage::PageRead).
@@ -93,6 +93,7 @@ mod options;
 mod own;
 mod policy;
 mod pool;
+mod priority;
 mod probation;
 mod reader;
 mod restoring;
@@ -118,6 +119,7 @@ pub use hot_set_file::HotSetError;
 pub use options::PoolOptions;
 pub use policy::{Policy, UnknownPolicy};
 pub use pool::{Pool, PoolFile};
+pub use priority::{Priority, UnknownPriority};
 pub use reader::{Pages, Reader, Stay};
 pub use restoring::{Ended, Restored, Restoring};
 pub use share::Share;

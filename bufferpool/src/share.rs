@@ -3,7 +3,8 @@
 //! Each file's frames are counted: one more when a page of it is claimed, one less when it is
 //! unlinked; a hit counts nothing. A file with a *floor* loses no page to others while it holds no
 //! more frames than that: the hand passes them by. A file with a *ceiling* that has reached it
-//! evicts one of its own pages for each that comes in (`own`).
+//! evicts one of its own pages for each that comes in (`own`). In between the clock decides, by what
+//! pages are used, and by the file's *priority* (`priority`).
 
 use ringpool_storage::PageNo;
 
@@ -13,6 +14,7 @@ use crate::ghost::Ghost;
 use crate::hint::Hint;
 use crate::own::Own;
 use crate::pool::{Core, File, Pool, PoolFile};
+use crate::priority::Priority;
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 use crate::word::{Frame, Start};
 
@@ -25,6 +27,7 @@ use crate::word::{Frame, Start};
 pub struct Share {
     floor_bytes: u64,
     ceiling_bytes: Option<u64>,
+    priority: Priority,
 }
 
 impl Share {
@@ -39,6 +42,12 @@ impl Share {
     #[must_use]
     pub fn ceiling_bytes(self, ceiling_bytes: u64) -> Self {
         Self { ceiling_bytes: Some(ceiling_bytes), ..self }
+    }
+
+    /// What the file's pages are worth beside those of others, from the next one that is read.
+    #[must_use]
+    pub fn priority(self, priority: Priority) -> Self {
+        Self { priority, ..self }
     }
 }
 
@@ -74,6 +83,7 @@ pub(crate) struct Holdings {
     leaving: AtomicUsize,
     floor: AtomicUsize,
     ceiling: AtomicUsize,
+    priority: AtomicUsize,
     /// The file's frames, where it has a ceiling.
     pub(crate) own: Mutex<Option<Own>>,
 }
@@ -84,7 +94,8 @@ impl Default for Holdings {
     fn default() -> Self {
         let [held, coming, leaving, floor] = Default::default();
         let ceiling = AtomicUsize::new(NO_CEILING);
-        Self { held, coming, leaving, floor, ceiling, own: Mutex::new(None) }
+        let priority = AtomicUsize::new(Priority::default() as usize);
+        Self { held, coming, leaving, floor, ceiling, priority, own: Mutex::new(None) }
     }
 }
 
@@ -97,6 +108,10 @@ impl Holdings {
 
     pub(crate) fn floor(&self) -> usize {
         self.floor.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn priority(&self) -> Priority {
+        Priority::from_number(self.priority.load(Ordering::Relaxed))
     }
 
     /// The frames that the file may hold, if that is bounded.
@@ -248,6 +263,7 @@ impl Core {
             None => self.lift_ceiling(file),
         }
         holdings.floor.store(floor, Ordering::Relaxed);
+        holdings.priority.store(share.priority as usize, Ordering::Relaxed);
         *floors = all_floors;
         self.accounts.leave_for_floors(all_floors);
         Ok(())
@@ -324,8 +340,8 @@ impl File {
         self.pool.frames.unlinked(&[frame])
     }
 
-    /// What an absent page begins with that is read now.
-    pub(crate) fn start(&self, ghost: Ghost, hint: Hint) -> Start {
+    /// The same without regard to priority.
+    pub(crate) fn start_of(&self, ghost: Ghost, hint: Hint) -> Start {
         match (self.table.holdings.ceiling(), hint) {
             (None, _) => self.pool.clock.start(ghost, &self.pool.frames, hint),
             (Some(_), Hint::Hot) => Start::MainWithAll,

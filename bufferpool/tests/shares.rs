@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use ringpool_bufferpool::{Hint, Policy, Pool, PoolError, PoolFile, PoolOptions, Reading, Share};
+use ringpool_bufferpool::{
+    Hint, Policy, Pool, PoolError, PoolFile, PoolOptions, Priority, Reading, Share,
+};
 use ringpool_storage::conformance::Specimen;
 use ringpool_storage::{
     Error, Fault, FaultyDevice, MemoryDevice, MemorySource, PageNo, PageSize, PageSource,
@@ -363,4 +365,32 @@ fn under_a_ceiling_a_file_does_as_well_as_in_a_pool_of_that_size() {
         );
         assert!(alone < bounded + 6.0, "{name}: the ceiling does not hold: {bounded}, {alone}");
     }
+}
+
+#[test]
+fn pages_of_a_low_file_go_before_those_of_a_high_one() {
+    let options = PoolOptions { memory_bytes: frames(306), ..PoolOptions::default() };
+    let held = |first: Priority, second: Priority| {
+        let pool = Pool::new(&options).unwrap();
+        let (one, other) = (attach(&pool, "one"), attach(&pool, "other"));
+        one.set_share(Share::default().priority(first)).unwrap();
+        other.set_share(Share::default().priority(second)).unwrap();
+        // Both are asked for alike, more than fits.
+        for round in 0..20 {
+            for page in (0..PAGES).step_by(10) {
+                let stretch = page..(page + 10).min(PAGES);
+                load(&one, stretch.clone());
+                load(&other, stretch);
+            }
+            assert!(one.frames_held() + other.frames_held() <= 306, "round {round}");
+        }
+        assert_whole(&pool, &[&one, &other]);
+        (one.frames_held(), other.frames_held())
+    };
+    let (high, low) = held(Priority::High, Priority::Low);
+    assert!(high > 2 * low, "{high} and {low}");
+    let (high, normal) = held(Priority::High, Priority::Normal);
+    assert!(high > normal, "{high} and {normal}");
+    let (low, normal) = held(Priority::Low, Priority::Normal);
+    assert!(low <= normal, "{low} and {normal}");
 }

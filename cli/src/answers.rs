@@ -7,6 +7,7 @@ use ringpool::vectors::{self, IdRows};
 use ringpool::{Hit, Indexes};
 
 use crate::failure::Failure;
+use crate::filtering::Chosen;
 
 /// The hits of each query, nearest first.
 pub struct Answers(pub Vec<Vec<Hit>>);
@@ -54,12 +55,19 @@ fn recall<'a>(rows: &[Vec<Hit>], truth: impl Iterator<Item = &'a [u64]>, wanted:
 }
 
 impl Truth {
-    /// Reads the truth of `queries` queries over the points of `indexes`, for recall at `k`.
+    /// Reads the truth of `queries` queries over the points of `indexes`, or over those that were
+    /// chosen, for recall at `k`.
     ///
     /// # Errors
     /// When it is the truth of something else.
-    pub fn read(path: &Path, queries: usize, indexes: &Indexes, k: usize) -> Result<Self, Failure> {
-        let points = indexes.live_points();
+    pub fn read(
+        path: &Path,
+        queries: usize,
+        indexes: &Indexes,
+        chosen: Option<&Chosen>,
+        k: usize,
+    ) -> Result<Self, Failure> {
+        let points = chosen.map_or_else(|| indexes.live_points(), Chosen::selected);
         let rows = vectors::read_ids(path).map_err(|error| Failure::of(&error))?;
         let shown = path.display();
         if rows.len() != queries {
@@ -87,6 +95,10 @@ impl Truth {
                      others: give the file that belongs to these vectors"
                 )));
             }
+        }
+        if let Some(chosen) = chosen {
+            let first = rows.rows().map(|row| &row[..wanted]);
+            chosen.expect_all(path, first, indexes)?;
         }
         Ok(Self(rows))
     }

@@ -72,6 +72,11 @@ impl Program {
     fn spawn(&self, arguments: &[OsString], group: Option<&Group>) -> io::Result<Child> {
         let entrance = group.map(Group::entrance).transpose()?;
         let mut command = Command::new(&self.path);
+        // What they set is in the arguments already.
+        let variables = std::env::vars_os().map(|(name, _)| name);
+        for name in variables.filter(|name| name.as_encoded_bytes().starts_with(b"RINGPOOL_")) {
+            command.env_remove(name);
+        }
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let prepare = move || {
             // Nobody would clean up behind a child that outlives its parent.

@@ -19,7 +19,7 @@ use crate::{report, table};
 #[derive(Args)]
 pub struct CompareArgs {
     #[command(flatten)]
-    query: QueryOptions,
+    pub(crate) query: QueryOptions,
 
     /// Who takes part; memory holds everything and runs without a limit, as the yardstick
     #[arg(long, default_value = "pool,mmap,memory", value_delimiter = ',', value_name = "LIST")]

@@ -11,7 +11,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use ringpool::{Advice, Backend, Manifest, Memory};
+use ringpool::{Advice, Backend, Manifest, Memory, OpenOptions, Part, Placement, Plan};
 
 use crate::cgroup::{Group, Hierarchy};
 use crate::child::{Place, Program};
@@ -106,7 +106,7 @@ impl Planned {
 
     fn arguments(&self, query: &QueryOptions) -> Vec<OsString> {
         // What is read by page is read through the contestant, whatever it is.
-        let place = query.place.through(self.contestant.backend());
+        let place = query.place.clone().through(self.contestant.backend());
         let mut line = QueryOptions { place, ..query.clone() }.search_arguments();
         line.extend(self.contestant.arguments());
         let temperature = self.temperature.word();
@@ -118,6 +118,23 @@ impl Planned {
 }
 
 impl Contest {
+    /// The places that were asked for, and for graph and codes those that they have by default out
+    /// here: inside of a limited group less is left, and they would go elsewhere.
+    fn walked_in_one_place(&self) -> Result<Placement, Failure> {
+        let QueryOptions { place, codes, memory, dirs, .. } = &self.query;
+        let options = OpenOptions {
+            place: place.clone(),
+            codes: *codes,
+            memory: *memory,
+            ..OpenOptions::default()
+        };
+        let plan = Plan::new(dirs, &options).map_err(|error| Failure::of(&error))?.placement();
+        let walked = [Part::Graph, Part::Codes(None)].into_iter();
+        let unsaid = walked.filter(|part| place.of(part).is_none());
+        let found = unsaid.filter_map(|part| Some((part.clone(), *plan.get(&part)?)));
+        Ok(found.fold(place.clone(), |all, (part, found)| all.with(part, found)))
+    }
+
     /// Holds the contest.
     ///
     /// # Errors
@@ -133,6 +150,7 @@ impl Contest {
         let query = QueryOptions {
             // Bytes, not a share: inside of a limited group a default would come out smaller.
             memory: Some(Memory::Bytes(load.budget_bytes)),
+            place: self.walked_in_one_place()?,
             ..self.query.clone()
         };
         let venue = Venue::new(&load, self.most_threads());

@@ -6,13 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use ringpool::config::Oversample;
 use ringpool::{Advice, Attached, BuildOptions, EngineChoice, Memory, Placement, Verify, vectors};
 
 use crate::build::Sources;
 use crate::console::Console;
 use crate::contest::{Contest, Contestant};
 use crate::failure::Failure;
-use crate::options::{Oversample, QueryOptions, Switch};
+use crate::options::{QueryOptions, Switch};
+use crate::settings::Elsewhere;
 use crate::{build, compare, report};
 
 /// Build from the shipped vectors, search through pool and mmap, write report.html
@@ -108,6 +110,7 @@ fn query(dir: &Path, files: &Path) -> QueryOptions {
         mmap_verify: Verify::default(),
         engine: EngineChoice::default(),
         truth: Some(files.join(TRUTH)),
+        elsewhere: Elsewhere::default(),
     }
 }
 

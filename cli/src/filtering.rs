@@ -3,6 +3,7 @@
 //! A wrong one is wrong usage, told in one line with its position, and on a terminal with two more
 //! that point at it.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ringpool::{Error, Filter, FilterError, Indexes, Patience, SearchError, Selection};
@@ -39,7 +40,8 @@ impl Chosen {
     pub fn by(filter: Filter, indexes: &Indexes, interrupt: &Interrupt) -> Result<Self, Failure> {
         let begun = Instant::now();
         let patience = Patience::default().unless(interrupt.flag());
-        let selections = indexes.select(&filter, &patience).map_err(|error| match error {
+        let selections = indexes.snapshot().select(&filter, &patience);
+        let selections = selections.map_err(|error| match error {
             Error::Search(SearchError::Filter(error)) => refused(&error),
             Error::Search(SearchError::Cancelled) => Interrupt::failure(),
             other => Failure::of(&other),
@@ -50,6 +52,31 @@ impl Chosen {
     /// How many points passed.
     pub fn selected(&self) -> usize {
         self.selections.iter().map(Selection::len).sum()
+    }
+
+    /// Passes when each of these ids, of a truth, is that of a point that passed.
+    pub fn expect_all<'a>(
+        &self,
+        path: &Path,
+        rows: impl Iterator<Item = &'a [u64]>,
+        indexes: &Indexes,
+    ) -> Result<(), Failure> {
+        let snapshot = indexes.snapshot();
+        let rows: Vec<&[u64]> = rows.collect();
+        let places = snapshot.places(&rows.concat());
+        let passes = |id: &u64| {
+            let place = places.get(id);
+            place.is_some_and(|&(segment, place)| self.selections[segment as usize].contains(place))
+        };
+        let mut each = (0..).zip(rows);
+        match each.find_map(|(query, row)| Some((query, row.iter().find(|id| !passes(id))?))) {
+            None => Ok(()),
+            Some((query, id)) => Err(Failure::new(format!(
+                "{}: query {query} names point {id}, which the filter does not let pass: make the \
+                 truth with ringpool truth --filter, or leave --truth out",
+                path.display()
+            ))),
+        }
     }
 
     /// How many of how many, for people.

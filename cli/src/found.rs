@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use ringpool::{Hit, Indexes, Value};
+use ringpool::{Hit, Snapshot, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::answers::Answers;
@@ -64,9 +64,9 @@ impl FoundOptions {
     ///
     /// # Errors
     /// When one is not: with its position.
-    pub fn names(&self, indexes: &Indexes) -> Result<Vec<String>, Failure> {
+    pub fn names(&self, snapshot: &Snapshot) -> Result<Vec<String>, Failure> {
         let Some(text) = &self.fields else { return Ok(Vec::new()) };
-        let known: Vec<String> = indexes.fields().into_iter().map(|field| field.name).collect();
+        let known: Vec<String> = snapshot.fields().into_iter().map(|field| field.name).collect();
         let (mut names, mut at) = (Vec::new(), 0);
         for word in text.split(',') {
             let name = word.trim();
@@ -110,16 +110,16 @@ impl Found {
     pub fn read(
         answers: &Answers,
         names: Vec<String>,
-        indexes: &Indexes,
+        snapshot: &Snapshot,
         interrupt: &Interrupt,
     ) -> Result<Self, Failure> {
         let begun = Instant::now();
-        let refused = |error| Failure::of(&error);
+        let refused = |error: ringpool::Error| Failure::of(&error);
         let fields: Vec<&str> = names.iter().map(String::as_str).collect();
         let ids = answers.0.iter().flatten().map(|hit| hit.id);
         let places: HashMap<u64, _> = match fields.is_empty() {
             true => HashMap::new(),
-            false => indexes.places(&ids.collect::<Vec<_>>()),
+            false => snapshot.places(&ids.collect::<Vec<_>>()),
         };
         let mut queries = Vec::with_capacity(answers.0.len());
         for hits in &answers.0 {
@@ -130,7 +130,7 @@ impl Found {
                     let at = hits.iter().map(|hit| places.get(&hit.id).copied());
                     let at: Option<Vec<_>> = at.collect();
                     let gone = || Failure::new("a hit is gone: was it deleted meanwhile?");
-                    indexes.values(&at.ok_or_else(gone)?, &fields).map_err(refused)?
+                    snapshot.values(&at.ok_or_else(gone)?, &fields).map_err(refused)?
                 }
             };
             let with_fields = hits.iter().zip(values).map(|(hit, row)| found(hit, &names, &row));
@@ -158,8 +158,7 @@ impl Found {
         let shown = self.queries.iter().enumerate().take(SHOWN_QUERIES);
         let rows = shown.flat_map(|(query, hits)| {
             hits.iter().map(move |hit| {
-                let mut row =
-                    vec![query.to_string(), hit.id.to_string(), hit.distance.to_string()];
+                let mut row = vec![query.to_string(), hit.id.to_string(), hit.distance.to_string()];
                 row.extend(self.names.iter().map(|name| shown_value(&hit.fields[name])));
                 row
             })

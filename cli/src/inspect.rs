@@ -4,15 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ringpool::{
-    Backend, ComponentKind, FORMAT_VERSION, IdSource, Index, Manifest, OpenOptions, Place,
-    Placement, Quantizer,
+    Backend, FORMAT_VERSION, IdSource, Index, Manifest, Memory, OpenOptions, Place, Placement,
+    Plan, Quantizer,
 };
 use serde::Serialize;
 
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::fields::{self, FieldLine};
-use crate::options::PLACE_HELP;
+use crate::options::{MEMORY_HELP, PLACE_HELP};
+use crate::settings::{Elsewhere, collection_of};
 use crate::table;
 
 /// Show what is in a segment
@@ -27,6 +28,16 @@ pub struct InspectArgs {
 
     #[arg(long, value_name = "PLACES", default_value_t, hide_default_value = true, help = PLACE_HELP)]
     place: Placement,
+
+    #[arg(long, value_name = "BYTES|N%", help = MEMORY_HELP)]
+    memory: Option<Memory>,
+
+    #[command(flatten)]
+    elsewhere: Elsewhere,
+
+    /// Through what is read that has no place of its own: what is set elsewhere.
+    #[arg(skip)]
+    backend: Backend,
 
     /// Codes to walk by, of those that the segment carries, or none for the originals
     /// [default: the first that it carries]
@@ -68,6 +79,10 @@ struct Contents {
     resident_bytes: u64,
     /// What is read by page; a share in `--memory` is of this, or of what is in the pool.
     paged_bytes: u64,
+    /// What all components keep in memory beside the pool, about.
+    memory_bytes: u64,
+    /// What the pool may use; where nothing is in one, what one would have had.
+    memory_budget_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -83,6 +98,24 @@ struct ComponentLine {
     resident: bool,
     /// Where a search has it; none where no search by these codes opens it.
     place: Option<String>,
+    /// What it keeps in memory whatever the budget, about.
+    memory_bytes: u64,
+    /// What of the pool's budget is spent on its page table and checksums.
+    table_bytes: u64,
+}
+
+impl InspectArgs {
+    /// Takes what is set elsewhere where no flag says it.
+    pub fn settle(&mut self) -> Result<(), Failure> {
+        let settings = self.elsewhere.settings(|flags| {
+            flags.placement = self.place.clone();
+            flags.memory.budget = self.memory;
+        })?;
+        let options = settings.open_options(collection_of(&self.dir));
+        (self.place, self.memory, self.backend) = (options.place, options.memory, options.backend);
+        self.elsewhere.memory_total = options.total_bytes.map(Memory::Bytes);
+        Ok(())
+    }
 }
 
 /// Runs the command.
@@ -90,23 +123,30 @@ pub fn execute(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
     let manifest = Manifest::read(&args.dir).map_err(|error| Failure::of(&error))?;
     let files = manifest.component_files(&args.dir).map_err(|error| Failure::of(&error))?;
     let live = ringpool::live_points(&args.dir).map_err(|error| Failure::of(&error))?;
-    let codes = args.codes.or(manifest.quantizers.first().copied());
-    let place = |kind| match kind {
-        ComponentKind::Codes(others) if Some(others) != codes => None,
-        kind => Some(args.place.of(kind, Backend::Pool)),
+    let options = OpenOptions {
+        place: args.place.clone(),
+        codes: args.codes,
+        memory: args.memory,
+        backend: args.backend,
+        total_bytes: args.elsewhere.memory_total.map(|total| total.resolve(0)),
+        ..OpenOptions::default()
     };
+    let plan = Plan::new(&[&args.dir], &options).map_err(|error| Failure::of(&error))?;
+    let planned = plan.segments.iter().flatten();
     let components: Vec<ComponentLine> = files
         .into_iter()
-        .map(|file| ComponentLine {
-            bytes: file.pages * file.page_size.bytes() as u64,
-            bytes_per_vector: (file.pages * file.page_size.bytes() as u64) as f64
-                / manifest.points as f64,
+        .zip(planned)
+        .map(|(file, planned)| ComponentLine {
+            bytes: planned.bytes,
+            bytes_per_vector: planned.bytes as f64 / manifest.points as f64,
             name: file.name,
             file: file.path,
             pages: file.pages,
             page_size_bytes: file.page_size.bytes(),
-            resident: place(file.kind) == Some(Place::Resident),
-            place: place(file.kind).map(|place| place.to_string()),
+            resident: planned.place == Some(Place::Resident),
+            place: planned.place.map(|place| place.to_string()),
+            memory_bytes: planned.resident_bytes,
+            table_bytes: planned.table_bytes,
         })
         .collect();
     let bytes_where = |is_resident| {
@@ -134,6 +174,8 @@ pub fn execute(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
         ids: if first_id.is_some() { "rows" } else { "given" },
         first_id,
         resident_bytes: bytes_where(true),
+        memory_bytes: plan.resident_bytes(),
+        memory_budget_bytes: plan.memory_budget_bytes,
         paged_bytes: bytes_where(false),
         components,
         fields: fields::lines(&manifest),
@@ -202,6 +244,8 @@ fn text(args: &InspectArgs, contents: &Contents) -> String {
         ("inlined", contents.inline.clone().unwrap_or_else(|| "nothing".into())),
         ("kept in memory", table::bytes(contents.resident_bytes)),
         ("read by page", table::bytes(contents.paged_bytes)),
+        ("in memory beside the pool", table::bytes(contents.memory_bytes)),
+        ("memory for pages", table::bytes(contents.memory_budget_bytes)),
     ];
     let row = |line: &ComponentLine| {
         vec![
@@ -211,6 +255,14 @@ fn text(args: &InspectArgs, contents: &Contents) -> String {
             table::bytes(line.page_size_bytes as u64),
             table::bytes(line.bytes),
             table::figure(line.bytes_per_vector),
+            match line.table_bytes {
+                0 => table::bytes(line.memory_bytes),
+                spent => format!(
+                    "{} + {} of the pool",
+                    table::bytes(line.memory_bytes),
+                    table::bytes(spent)
+                ),
+            },
         ]
     };
     let rows: Vec<_> = contents.components.iter().map(row).collect();
@@ -219,8 +271,8 @@ fn text(args: &InspectArgs, contents: &Contents) -> String {
         args.dir.display(),
         table::pairs(&facts),
         table::columns(
-            &["component", "place", "pages", "page", "bytes", "bytes a vector"],
-            2..6,
+            &["component", "place", "pages", "page", "bytes", "bytes a vector", "in memory"],
+            2..7,
             &rows
         ),
         fields::text(&contents.fields),

@@ -12,6 +12,7 @@ mod cgroup;
 mod child;
 mod compact;
 mod compare;
+mod config;
 mod console;
 mod contest;
 mod delete;
@@ -37,6 +38,7 @@ mod report;
 mod run;
 mod search;
 mod series;
+mod settings;
 mod table;
 mod trace;
 mod truth;
@@ -46,7 +48,7 @@ mod verify;
 use std::io::{IsTerminal, Write, stderr};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::console::Console;
@@ -87,6 +89,7 @@ enum Command {
     Delete(delete::DeleteArgs),
     Compact(compact::CompactArgs),
     Compare(compare::CompareArgs),
+    Config(config::ConfigArgs),
     Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
     Probe(probe::ProbeArgs),
@@ -96,9 +99,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     trace_to_stderr();
-    match execute(&cli) {
+    match settled(cli, &matches).and_then(|cli| execute(&cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Nothing is left to tell it to when stderr is closed as well.
@@ -109,6 +113,18 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// With what is set elsewhere than in flags.
+fn settled(mut cli: Cli, matches: &ArgMatches) -> Result<Cli, Failure> {
+    let Some((_, given)) = matches.subcommand() else { return Ok(cli) };
+    match &mut cli.command {
+        Command::Search(args) => args.settle(given)?,
+        Command::Compare(args) => _ = args.query.settle(given)?,
+        Command::Inspect(args) => args.settle()?,
+        _ => {}
+    }
+    Ok(cli)
 }
 
 fn execute(cli: &Cli) -> Result<(), Failure> {
@@ -124,6 +140,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Delete(args) => delete::execute(args, &console),
         Command::Compact(args) => compact::execute(args, &console),
         Command::Compare(args) => compare::execute(args, &console),
+        Command::Config(args) => config::execute(args, &console),
         Command::Inspect(args) => inspect::execute(args, &console),
         Command::Verify(args) => verify::execute(args, &console),
         Command::Probe(args) => probe::execute(args, &console),

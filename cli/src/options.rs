@@ -1,29 +1,33 @@
 //! The flags that more than one command takes.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
+use ringpool::config::Oversample;
 use ringpool::storage::PageSize;
 use ringpool::{
-    Backend, EngineChoice, Memory, Placement, Quantizer, Rescore, SearchParams, Searches, Verify,
+    Advice, Backend, EngineChoice, Indexes, Memory, MmapOptions, OpenOptions, Placement, Quantizer,
+    Rescore, SearchParams, Searches, Verify,
 };
-use serde::{Serialize, Serializer};
 
 use crate::failure::Failure;
+use crate::settings::Elsewhere;
 
 /// What `--memory` is.
 pub const MEMORY_HELP: &str = "Memory for pages: 256MiB, 2GiB, or a share of the components that \
                                it is for [default: 25%, but at most half of what is left]";
 
 /// What `--place` is.
-pub const PLACE_HELP: &str = "Where the components are, as graph=pool,codes=pool,vectors=pool: \
-                              resident (loaded for good), or read by page through pool, mmap or \
-                              direct (nothing is kept), or, for graph and codes, inlined in the \
-                              originals. All in the pool share one [default: graph and codes \
-                              resident, vectors through the backend]";
+pub const PLACE_HELP: &str = "Where the components are, as graph=resident,vectors=pool,\
+                              columns.price=mmap: resident (loaded for good), or read by page \
+                              through pool, mmap or direct (nothing is kept), or, for graph and \
+                              codes, inlined in the originals. Components are graph, codes, \
+                              vectors, columns, indexes and all, and one of several by its name, \
+                              as codes.sq8. All in the pool share one, and may be given a part of \
+                              it, as pool:floor=10%:ceiling=64MiB:share=2:priority=high [default: \
+                              graph and codes resident while they fit half of what is left, the \
+                              rest through the backend]";
 
 /// What `--backend` is.
 pub const BACKEND_HELP: &str = "What originals are read through: pool, mmap, direct (past the \
@@ -97,6 +101,9 @@ pub struct QueryOptions {
     /// True neighbours (.ivecs), for the recall
     #[arg(long, value_name = "FILE")]
     pub truth: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub elsewhere: Elsewhere,
 }
 
 /// What `--oversample auto` reads for without `--recall`.
@@ -123,11 +130,26 @@ impl QueryOptions {
         SearchParams { k: self.k as usize, ef: self.ef as usize, rescore }
     }
 
-    /// Queries in flight on each thread, through `backend`.
-    pub fn in_flight(&self, backend: Backend) -> u16 {
-        let is_resident = self.place.is_resident(backend);
+    /// Queries in flight on each thread, in `indexes`.
+    pub fn in_flight(&self, indexes: &Indexes) -> u16 {
         // In memory there is nothing to wait for.
-        self.inflight.unwrap_or(if is_resident { 1 } else { Searches::IN_FLIGHT as u16 })
+        let default = if indexes.is_read_by_page() { Searches::IN_FLIGHT as u16 } else { 1 };
+        self.inflight.unwrap_or(default)
+    }
+
+    /// How segments are opened, through `backend`.
+    pub fn open_options(&self, backend: Backend, mmap_advice: Advice) -> OpenOptions {
+        OpenOptions {
+            backend,
+            place: self.place.clone(),
+            warm_up: self.elsewhere.warm_up.clone(),
+            hot_set: self.elsewhere.hot_set.unwrap_or_default(),
+            codes: self.codes,
+            memory: self.memory,
+            total_bytes: self.elsewhere.memory_total.map(|total| total.resolve(0)),
+            engine: self.engine,
+            mmap: MmapOptions { advice: mmap_advice, verify: self.mmap_verify },
+        }
     }
 
     /// The segment, where there is to be one alone.
@@ -160,7 +182,7 @@ impl QueryOptions {
         if let Some(memory) = self.memory {
             flag("--memory", memory.to_string().into());
         }
-        if self.place != Placement::default() {
+        if !self.place.is_empty() {
             flag("--place", self.place.to_string().into());
         }
         if let Some(inflight) = self.inflight {
@@ -176,48 +198,6 @@ impl QueryOptions {
             flag("--truth", truth.clone().into());
         }
         line
-    }
-}
-
-/// How many originals are rescored.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Oversample {
-    /// So many for each neighbour asked for: finite, at least 1.
-    Times(f32),
-    /// As many as a recall needs.
-    Auto,
-}
-
-impl fmt::Display for Oversample {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Times(times) => times.fmt(f),
-            Self::Auto => f.pad("auto"),
-        }
-    }
-}
-
-impl FromStr for Oversample {
-    type Err = String;
-
-    fn from_str(word: &str) -> Result<Self, String> {
-        if word == "auto" {
-            return Ok(Self::Auto);
-        }
-        match word.parse::<f32>() {
-            Ok(times) if times.is_finite() && times >= 1.0 => Ok(Self::Times(times)),
-            _ => Err("use a decimal of at least 1, or auto".into()),
-        }
-    }
-}
-
-/// JSON: the number, or the word.
-impl Serialize for Oversample {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Times(times) => serializer.serialize_f32(*times),
-            Self::Auto => serializer.serialize_str("auto"),
-        }
     }
 }
 

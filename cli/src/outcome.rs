@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use ringpool::Manifest;
+use ringpool::config::Oversample;
 use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
 
 use crate::failure::Failure;
 use crate::json::RunReport;
 use crate::machine::Machine;
-use crate::options::{Oversample, QueryOptions};
+use crate::options::QueryOptions;
 
 /// Closer than this to 1, a ratio names no winner.
 const EVEN: f64 = 0.02;
@@ -268,6 +269,12 @@ pub mod tests {
             resident_bytes: 1 << 20,
             components: Vec::new(),
             segments: 1,
+            filter: None,
+            selected: None,
+            selectivity: None,
+            filter_us: None,
+            fields_us: None,
+            answers: None,
         }
     }
 

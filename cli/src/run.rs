@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use ringpool::{
     Answer, BackendStats, Error, Hit, Indexes, Patience, Query, SearchError, SearchParams,
-    Searches, Snapshot, Vectors,
+    Searches, Selection, Snapshot, Vectors,
 };
 
 use crate::answers::Answers;
@@ -39,6 +39,8 @@ pub struct Workload<'a> {
     pub indexes: &'a Indexes,
     pub queries: &'a Queries,
     pub params: SearchParams,
+    /// The points that may be hits, of each segment; without, all.
+    pub among: Option<&'a [Selection]>,
     /// Queries that each thread has in flight.
     pub in_flight: usize,
     pub interrupt: &'a Interrupt,
@@ -185,7 +187,8 @@ impl Workload<'_> {
         let started = Instant::now();
         let (indexes, k) = (self.indexes, self.params.k);
         let progress = &mut truth::progress(bar, self.interrupt);
-        let found = threads.install(|| indexes.exact_search(&rows, k, progress));
+        let found = threads
+            .install(|| indexes.snapshot().exact_search_among(&rows, k, self.among, progress));
         let wall = started.elapsed();
         let after = (Counters::now(), self.indexes.stats());
         let found = found.map_err(|error| match error {
@@ -277,7 +280,7 @@ impl Shared<'_> {
             let (mut taken, values) = (taken.borrow_mut(), work.queries.row(query));
             let number = taken.len() as u64;
             taken.push(Taken::now(query));
-            Some(Query { number, values, params: work.params, among: None, patience })
+            Some(Query { number, values, params: work.params, among: work.among, patience })
         };
         let mut failure = None;
         let mut answered = |answer: Answer<'_>| {

@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use clap::Args;
 use ringpool::{
-    Advice, Backend, Index, Indexes, MAX_DIM, MmapOptions, OpenOptions, Place, Quantizer, Through,
+    Advice, Backend, Filter, Index, Indexes, MAX_DIM, OpenOptions, Part, Place, Quantizer, Through,
     vectors,
 };
 
 use crate::answers::Truth;
 use crate::console::Console;
 use crate::failure::Failure;
+use crate::filtering::{self, Chosen, FILTER_HELP};
+use crate::found::{Found, FoundOptions};
+use crate::interrupt::Interrupt;
 use crate::json::{ComponentReport, LoadReport, RunReport};
 use crate::options::{BACKEND_HELP, QueryOptions, Temperature};
 use crate::progress::Bar;
@@ -26,14 +29,14 @@ use crate::{page_cache, process, table};
 #[derive(Args)]
 pub struct SearchArgs {
     #[command(flatten)]
-    query: QueryOptions,
+    pub(crate) query: QueryOptions,
 
     #[arg(long, default_value = "pool", help = BACKEND_HELP)]
-    backend: Backend,
+    pub(crate) backend: Backend,
 
     /// What the kernel is told about a mapping: willneed (the best), random or normal
     #[arg(long, default_value = "willneed")]
-    mmap_advice: Advice,
+    pub(crate) mmap_advice: Advice,
 
     /// Threads that search side by side; one by default, so that figures compare
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
@@ -42,6 +45,12 @@ pub struct SearchArgs {
     /// Measure every vector instead of walking the graph: the true neighbours, slowly
     #[arg(long)]
     exact: bool,
+
+    #[arg(long, value_name = "FILTER", help = FILTER_HELP)]
+    filter: Option<String>,
+
+    #[command(flatten)]
+    found: FoundOptions,
 
     /// What is in memory when the clock starts
     #[arg(long, value_enum, default_value = "as-is")]
@@ -93,18 +102,16 @@ pub fn execute(args: &SearchArgs, console: &Console) -> Result<(), Failure> {
             "--inflight does not go with --exact, which measures all queries at once".into(),
         ));
     }
-    let options = OpenOptions {
-        backend: args.backend,
-        place: args.query.place,
-        // Exact search has no use for any.
-        codes: if args.exact { Some(Quantizer::None) } else { args.query.codes },
-        memory: args.query.memory,
-        engine: args.query.engine,
-        mmap: MmapOptions { advice: args.mmap_advice, verify: args.query.mmap_verify },
-    };
+    let filter = args.filter.as_deref().map(filtering::read).transpose()?;
+    let mut options = args.query.open_options(args.backend, args.mmap_advice);
+    if args.exact {
+        options.codes = Some(Quantizer::None); // Exact search has no use for any.
+    }
     let recorder = Recorder::default();
     let noting = args.trace_out.is_some().then_some(&recorder);
-    let loaded = Loaded::load(&args.query, &options, noting)?;
+    let filter = filter.map(|filter| (filter, &console.interrupt));
+    let loaded = Loaded::load(&args.query, &options, noting, filter)?;
+    let names = args.found.names(&loaded.indexes.snapshot())?;
     let pass = loaded.run(args, &recorder, console)?;
     if args.load_only {
         let text = |load: &LoadReport| table::bytes(load.anonymous_bytes);
@@ -116,23 +123,42 @@ pub fn execute(args: &SearchArgs, console: &Console) -> Result<(), Failure> {
     if let Some(path) = &args.ids_out {
         pass.answers.write_ids(path, args.query.k as usize)?;
     }
-    console.show(&loaded.report(args, &pass), |report| text(args, report))
+    let mut report = loaded.report(args, &pass);
+    let found = args.found.are_wanted().then(|| {
+        let snapshot = loaded.indexes.snapshot();
+        Found::read(&pass.answers, names, &snapshot, &console.interrupt)
+    });
+    let found = found.transpose()?;
+    if let Some((found, path)) = found.as_ref().zip(args.found.hits_out.as_ref()) {
+        found.write(path)?;
+    }
+    let mut shown = String::new();
+    if let Some(found) = found.filter(|_| args.found.fields.is_some()) {
+        report.fields_us = Some(found.took.as_secs_f64() * 1e6);
+        shown = found.table();
+        report.answers = Some(found.queries);
+    }
+    loaded.indexes.close().map_err(|error| Failure::of(&error))?;
+    console.show(&report, |report| format!("{}\n{shown}", text(args, report)))
 }
 
 /// Everything that a run needs, read before the clock starts.
 pub struct Loaded {
     pub indexes: Indexes,
     pub queries: Queries,
+    /// What the filter has selected.
+    pub chosen: Option<Chosen>,
     pub truth: Option<Truth>,
 }
 
 impl Loaded {
-    /// Opens the segments and reads queries and truth. What is asked of the originals goes through
-    /// the recorder, where there is one.
+    /// Opens the segments, evaluates the filter and reads queries and truth. What is asked of the
+    /// originals goes through the recorder, where there is one.
     pub fn load(
         query: &QueryOptions,
         options: &OpenOptions,
         noting: Option<&Recorder>,
+        filter: Option<(Filter, &Interrupt)>,
     ) -> Result<Self, Failure> {
         let (dirs, file) = (&query.dirs, &query.queries);
         // Before the index: while they are widened they take their memory twice, and a pool's
@@ -162,9 +188,12 @@ impl Loaded {
                 manifest.dim
             )));
         }
+        let by = |(filter, interrupt)| Chosen::by(filter, &indexes, interrupt);
+        let chosen = filter.map(by).transpose()?;
         let (truth, k) = (query.truth.as_ref(), query.k as usize);
-        let truth = truth.map(|path| Truth::read(path, asked, &indexes, k)).transpose()?;
-        Ok(Self { indexes, queries, truth })
+        let read = |path| Truth::read(path, asked, &indexes, chosen.as_ref(), k);
+        let truth = truth.map(|path| read(path)).transpose()?;
+        Ok(Self { indexes, queries, chosen, truth })
     }
 
     /// The measured pass, after whatever the temperature asks for.
@@ -178,7 +207,8 @@ impl Loaded {
             indexes: &self.indexes,
             queries: &self.queries,
             params: args.query.params(),
-            in_flight: args.query.in_flight(args.backend).into(),
+            among: self.chosen.as_ref().map(|chosen| &chosen.selections[..]),
+            in_flight: args.query.in_flight(&self.indexes).into(),
             interrupt: &console.interrupt,
             answered: AtomicU64::new(0),
         };
@@ -214,17 +244,20 @@ impl Loaded {
         let all = self.indexes.all();
         let index = &all[0];
         let placement = index.placement();
-        let places = [placement.graph, placement.codes, placement.vectors];
-        let mapped = places.contains(&Some(Place::Mmap));
+        let mapped = placement.iter().any(|(_, &place)| place == Place::Mmap);
         let faults = mapped.then_some(pass.counters.major_faults);
         // Of what is mapped, and of all else.
         let reads = pass.stats.reads.map_or(faults, |reads| Some(reads + faults.unwrap_or(0)));
-        let backend = match placement.vectors {
+        let backend = match placement.get(&Part::Vectors) {
             None | Some(Place::Resident | Place::Inlined) => "memory".into(),
-            Some(paged) => paged.to_string(),
+            Some(paged) => paged.word().into(),
         };
-        let points = self.indexes.live_points();
-        let recall = self.truth.as_ref().map(|truth| pass.answers.recall(truth, k, points));
+        let all_points = self.indexes.live_points();
+        let selected = self.chosen.as_ref().map(Chosen::selected);
+        let points = selected.unwrap_or(all_points);
+        // Of nothing there is no share.
+        let truth = self.truth.as_ref().filter(|_| points > 0);
+        let recall = truth.map(|truth| pass.answers.recall(truth, k, points));
         let held = page_cache::held_bytes(&self.indexes.paged_files());
         RunReport {
             backend,
@@ -263,7 +296,13 @@ impl Loaded {
             resident_bytes: self.indexes.resident_bytes(),
             components: components(&self.indexes),
             segments: all.len() as u64,
-            inflight: (!args.exact).then(|| args.query.in_flight(args.backend).into()),
+            inflight: (!args.exact).then(|| args.query.in_flight(&self.indexes).into()),
+            filter: self.chosen.as_ref().map(|chosen| chosen.filter.to_string()),
+            selected: selected.map(|selected| selected as u64),
+            selectivity: selected.map(|selected| selected as f64 / all_points as f64),
+            filter_us: self.chosen.as_ref().map(|chosen| chosen.took.as_secs_f64() * 1e6),
+            fields_us: None,
+            answers: None,
         }
     }
 
@@ -355,6 +394,10 @@ fn text(args: &SearchArgs, run: &RunReport) -> String {
         ("direct I/O", run.direct_io.map(|direct| if direct { "yes" } else { "no" }.into())),
         ("mmap advice", run.mmap_advice.clone()),
         ("mmap verifies", run.mmap_verify.clone()),
+        ("filter", run.filter.clone()),
+        ("selected", run.selected.zip(run.selectivity).map(|(n, share)| Chosen::text(n, share))),
+        ("filter took", run.filter_us.map(us)),
+        ("fields took", run.fields_us.map(us)),
         ("ids written to", args.ids_out.as_ref().map(|path| path.display().to_string())),
     ];
     rows.extend(optional.into_iter().filter_map(|(name, text)| Some((name, text?))));

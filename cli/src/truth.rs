@@ -7,14 +7,15 @@ use std::time::Instant;
 use clap::Args;
 use ringpool::vectors;
 use ringpool::{
-    Backend, Hit, Index, MAX_DIM, Metric, OpenOptions, Quantizer, SearchError, Vectors,
-    exact_search_while,
+    Backend, Error, Hit, Index, Indexes, MAX_DIM, Metric, OpenOptions, Quantizer, SearchError,
+    Vectors, exact_search_while,
 };
 use serde::Serialize;
 
 use crate::answers::Answers;
 use crate::console::Console;
 use crate::failure::Failure;
+use crate::filtering::{self, Chosen, FILTER_HELP};
 use crate::interrupt::Interrupt;
 use crate::options::MEMORY_HELP;
 use crate::progress::Bar;
@@ -44,6 +45,9 @@ pub struct TruthArgs {
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_DIM as i64))]
     k: u32,
 
+    #[arg(long, value_name = "FILTER", help = FILTER_HELP, conflicts_with = "vectors")]
+    filter: Option<String>,
+
     /// Where their ids go, nearest first, ties by lower id, -1 where there are fewer: .ivecs for ids
     /// up to 2^31 - 1, or .npy, of u64; each also with .gz
     #[arg(long, value_name = "FILE")]
@@ -64,6 +68,9 @@ struct Found {
     queries: u64,
     k: u32,
     points: u64,
+    /// What of them the filter let pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    selected: Option<u64>,
     dimensions: usize,
     metric: String,
     /// `null` over a file.
@@ -87,6 +94,7 @@ pub fn execute(args: &TruthArgs, console: &Console) -> Result<(), Failure> {
         queries: queries.len() as u64,
         k: args.k,
         points: base.points as u64,
+        selected: base.selected.map(|selected| selected as u64),
         dimensions: queries.dim(),
         metric: base.metric.to_string(),
         backend: args.segment.as_ref().map(|_| args.backend.to_string()),
@@ -100,6 +108,7 @@ pub fn execute(args: &TruthArgs, console: &Console) -> Result<(), Failure> {
 struct Base {
     found: Result<Vec<Vec<Hit>>, SearchError>,
     points: usize,
+    selected: Option<usize>,
     metric: Metric,
 }
 
@@ -116,11 +125,12 @@ fn measure(
         let base = read(path)?;
         let metric = args.metric.unwrap_or(Metric::L2);
         let found = exact_search_while(&base, queries, metric, k, progress);
-        return Ok(Base { found, points: base.len(), metric });
+        return Ok(Base { found, points: base.len(), selected: None, metric });
     }
     let Some(dir) = &args.segment else {
         return Err(Failure::Usage("give --vectors or --segment".into()));
     };
+    let filter = args.filter.as_deref().map(filtering::read).transpose()?;
     let options = OpenOptions {
         backend: args.backend,
         memory: args.memory,
@@ -128,8 +138,19 @@ fn measure(
         ..OpenOptions::default()
     };
     let index = Index::open(dir, &options).map_err(|error| Failure::of(&error))?;
-    let (points, metric) = (index.segment().manifest().points, index.segment().manifest().metric);
-    Ok(Base { found: index.segment().exact_search(queries, k, progress), points, metric })
+    let segment = index.segment();
+    let (points, metric) = (segment.manifest().points, segment.manifest().metric);
+    let indexes = Indexes::from(index);
+    let by = |filter| Chosen::by(filter, &indexes, &console.interrupt);
+    let chosen = filter.map(by).transpose()?;
+    let among = chosen.as_ref().map(|chosen| &chosen.selections[..]);
+    let found = indexes.snapshot().exact_search_among(queries, k, among, progress);
+    let found = match found {
+        Err(Error::Search(error)) => Err(error),
+        Err(other) => return Err(Failure::of(&other)),
+        Ok(found) => Ok(found),
+    };
+    Ok(Base { found, points, selected: chosen.as_ref().map(Chosen::selected), metric })
 }
 
 fn read(path: &Path) -> Result<Vectors, Failure> {
@@ -159,11 +180,16 @@ pub fn refusal(error: &SearchError, queries: &Path) -> Failure {
 }
 
 fn text(found: &Found) -> String {
+    let points = match found.selected {
+        Some(selected) => {
+            format!("{} selected of {}", table::count(selected), table::count(found.points))
+        }
+        None => table::count(found.points),
+    };
     format!(
-        "{}: the {} nearest of {} points for {} queries ({}), found in {}",
+        "{}: the {} nearest of {points} points for {} queries ({}), found in {}",
         found.out.display(),
         table::count(found.k.into()),
-        table::count(found.points),
         table::count(found.queries),
         found.metric,
         table::duration_us(found.wall_seconds * 1e6)

@@ -6,18 +6,19 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 
 use clap::Args;
-use ringpool::{Backend, EngineChoice, Memory, MmapOptions, OpenOptions, Placement, Quantizer};
+use ringpool::config::Oversample;
+use ringpool::{Advice, Backend, EngineChoice, Memory, Placement, Quantizer};
 use ringpool::{Rescore, SearchParams, Verify};
 use serde::Serialize;
 
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::options::{
-    BACKEND_HELP, INFLIGHT_HELP, MAX_INFLIGHT, MEMORY_HELP, Oversample, PLACE_HELP, QueryOptions,
-    Switch,
+    BACKEND_HELP, INFLIGHT_HELP, MAX_INFLIGHT, MEMORY_HELP, PLACE_HELP, QueryOptions, Switch,
 };
 use crate::run::{Worker, Workload};
 use crate::search::Loaded;
+use crate::settings::Elsewhere;
 use crate::{report, table};
 
 use smallest::{Search, Setting};
@@ -109,15 +110,8 @@ pub struct Tuned {
 /// Runs the command.
 pub fn execute(args: &TuneArgs, console: &Console) -> Result<(), Failure> {
     let query = args.query();
-    let options = OpenOptions {
-        backend: args.backend,
-        place: args.place,
-        codes: args.codes,
-        memory: args.memory,
-        engine: EngineChoice::default(),
-        mmap: MmapOptions::default(),
-    };
-    let loaded = Loaded::load(&query, &options, None)?;
+    let options = query.open_options(args.backend, Advice::default());
+    let loaded = Loaded::load(&query, &options, None, None)?;
     let tuned = tune(args, query, &loaded, console)?;
     if let Some(path) = &args.html {
         report::write_tuning(path, &tuned)?;
@@ -165,7 +159,7 @@ fn tune(
         codes: codes.to_string(),
         backend: args.backend.to_string(),
         threads: args.threads,
-        inflight: query.in_flight(args.backend),
+        inflight: query.in_flight(&loaded.indexes),
         k: args.k,
         wanted_recall: args.recall,
         best,
@@ -206,7 +200,8 @@ impl<'a> Passes<'a> {
             indexes,
             queries,
             params: SearchParams { k, ef: setting.ef, rescore },
-            in_flight: self.args.query().in_flight(self.args.backend).into(),
+            among: None,
+            in_flight: self.args.query().in_flight(&self.loaded.indexes).into(),
             interrupt: &self.console.interrupt,
             answered: AtomicU64::new(0),
         };
@@ -242,11 +237,12 @@ impl TuneArgs {
             rescore: Switch::On,
             codes: self.codes,
             memory: self.memory,
-            place: self.place,
+            place: self.place.clone(),
             inflight: self.inflight,
             mmap_verify: Verify::default(),
             engine: EngineChoice::default(),
             truth: Some(self.truth.clone()),
+            elsewhere: Elsewhere::default(),
         }
     }
 }

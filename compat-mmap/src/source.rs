@@ -88,6 +88,26 @@ impl MmapSource {
         }
     }
 
+    /// Has the whole file read into the page cache: in the background as far as the kernel likes, or
+    /// before this returns. Nothing keeps the kernel from dropping pages of it again.
+    ///
+    /// # Errors
+    /// What the system answers.
+    pub fn read_ahead(&self, waits: bool) -> Result<()> {
+        let advised = match waits {
+            // Before Linux 5.14 there is no such advice, and the other does as well as it can.
+            true => self.map.advise(memmap2::Advice::PopulateRead),
+            false => Err(std::io::ErrorKind::InvalidInput.into()),
+        };
+        match advised {
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+                self.map.advise(memmap2::Advice::WillNeed)
+            }
+            advised => advised,
+        }
+        .map_err(|e| Error::io(&self.file, "read the mapping ahead", e))
+    }
+
     /// Unmaps every page that was touched, so that the kernel may drop it: for a source that was
     /// read once for something else. What is wanted again faults again.
     ///

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ParseError;
 
 /// What the graph is walked with.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Quantizer {
     /// The originals themselves, read from their pages at every hop.

@@ -126,6 +126,11 @@ impl Segment {
         self.codes().map_or(Quantizer::None, |made| made.codes.quantizer())
     }
 
+    /// Where it is: what it was opened by.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// What the segment is.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest

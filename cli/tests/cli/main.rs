@@ -2,6 +2,7 @@
 //! exit code.
 
 mod comparing;
+mod configuring;
 mod damage;
 mod fields;
 mod interrupted;

@@ -362,7 +362,7 @@ fn columns_that_lie() {
             bytes[4096 * first + at..][..lie.len()].copy_from_slice(lie);
         });
         for segment in [open(&dir).unwrap(), open_resident(&dir).unwrap()] {
-            let error = ask(&segment).unwrap_err();
+            let error = ask(&segment).expect_err(part);
             assert!(matches!(error, SearchError::Component { .. }), "{error}");
             let error = error.to_string();
             assert!(error.contains(part) && error.contains(&kind.name()), "{part}: {error}");

@@ -82,6 +82,11 @@ impl Indexes {
         self.all().iter().map(|index| index.segment().manifest().points).sum()
     }
 
+    /// How many of these are not deleted.
+    pub fn live_points(&self) -> usize {
+        self.snapshot().live_points()
+    }
+
     /// The points nearest to `query` of all segments. Who searches often keeps the
     /// [`searches`](Snapshot::searches) of a [snapshot](Self::snapshot).
     ///
@@ -171,6 +176,11 @@ impl Snapshot {
     /// How many points they have together.
     pub fn points(&self) -> usize {
         self.segments.iter().map(|segment| segment.manifest().points).sum()
+    }
+
+    /// How many of these are not deleted.
+    pub fn live_points(&self) -> usize {
+        self.segments.iter().map(|segment| segment.live_points()).sum()
     }
 
     /// The id of a hit, by the segment that [`Answer::segments`] names and its id there.

@@ -164,7 +164,7 @@ pub use ringpool_index::{
     Manifest, Metric, NoProgress, Order, ParseError, Patience, Phase, Placed, Progress, Quantizer,
     Query, Rescore, Scratch, SearchError, SearchParams, Searches, Segment, SegmentError, Selection,
     Value, Vectors, VectorsError, build, build_with, exact_search, exact_search_while, field,
-    parse_timestamp, values_of, without_wide_vectors,
+    live_points, parse_timestamp, values_of, without_wide_vectors,
 };
 pub use ringpool_uring::{EngineChoice, Rung};
 pub use together::Through;

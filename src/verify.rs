@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use ringpool_index::{ComponentFile, Manifest};
+use ringpool_index::{ComponentFile, Manifest, live_points};
 use ringpool_storage::{Error as PageError, PageNo, ReadBuffer};
 use ringpool_uring::{Engine, EngineChoice};
 
@@ -19,8 +19,8 @@ const DEPTH: u32 = 64;
 /// and `progress(pages_done, pages)` now and then.
 ///
 /// # Errors
-/// When the manifest or a side array is damaged or a file is missing or cut, so that the pages
-/// cannot be looked at; [`Error::Cancelled`] when `progress` breaks.
+/// When the manifest, the tombstones or a side array are damaged or a file is missing or cut, so
+/// that the pages cannot be looked at; [`Error::Cancelled`] when `progress` breaks.
 pub fn verify(
     dir: impl AsRef<Path>,
     engine: EngineChoice,
@@ -29,6 +29,7 @@ pub fn verify(
 ) -> Result<(), Error> {
     let dir = dir.as_ref();
     let files = Manifest::read(dir)?.component_files(dir)?;
+    live_points(dir)?;
     let pages = files.iter().map(|file| file.pages).sum();
     let engine = Engine::start(engine)?;
     let mut done = 0;

@@ -12,9 +12,9 @@ use proptest::prelude::*;
 use ringpool::bufferpool::{Pool, PoolOptions};
 use ringpool::{
     Answer, Attached, Backend, BuildOptions, Columns, ComponentKind, Error, Field, FieldType,
-    Filter, Hit, Index, Indexes, Memory, NoProgress, OpenOptions, Part, Patience, Placement,
-    Quantizer, Query, Rescore, SearchParams, Searches, Segment, SegmentError, Value, Vectors,
-    build, build_with,
+    Filter, Hit, Index, Indexes, Memory, NoProgress, OpenOptions, Patience, Placement, Quantizer,
+    Query, Rescore, SearchParams, Searches, Segment, SegmentError, Value, Vectors, build,
+    build_with,
 };
 
 const DIM: usize = 24;

@@ -67,7 +67,7 @@ impl Truth {
         chosen: Option<&Chosen>,
         k: usize,
     ) -> Result<Self, Failure> {
-        let points = chosen.map_or_else(|| indexes.points(), Chosen::selected);
+        let points = chosen.map_or_else(|| indexes.live_points(), Chosen::selected);
         let rows = vectors::read_ids(path).map_err(|error| Failure::of(&error))?;
         let shown = path.display();
         if rows.len() != queries {

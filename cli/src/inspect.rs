@@ -55,6 +55,10 @@ struct Contents {
     element: String,
     dimensions: usize,
     points: u64,
+    /// Of these not deleted.
+    live: u64,
+    /// And deleted: they take their room until the segment is compacted.
+    deleted: u64,
     m: usize,
     ef_construction: usize,
     quantize: Vec<String>,
@@ -118,6 +122,7 @@ impl InspectArgs {
 pub fn execute(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
     let manifest = Manifest::read(&args.dir).map_err(|error| Failure::of(&error))?;
     let files = manifest.component_files(&args.dir).map_err(|error| Failure::of(&error))?;
+    let live = ringpool::live_points(&args.dir).map_err(|error| Failure::of(&error))?;
     let options = OpenOptions {
         place: args.place.clone(),
         codes: args.codes,
@@ -158,6 +163,8 @@ pub fn execute(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
         element: manifest.element.to_string(),
         dimensions: manifest.dim,
         points: manifest.points as u64,
+        live: live as u64,
+        deleted: (manifest.points - live) as u64,
         m: manifest.m,
         ef_construction: manifest.ef_construction,
         quantize: manifest.quantizers.iter().map(ToString::to_string).collect(),
@@ -215,6 +222,10 @@ fn text(args: &InspectArgs, contents: &Contents) -> String {
                 contents.dimensions,
                 contents.element
             ),
+        ),
+        (
+            "deleted",
+            format!("{}, {} are left", table::count(contents.deleted), table::count(contents.live)),
         ),
         ("metric", contents.metric.clone()),
         (

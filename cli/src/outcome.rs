@@ -269,6 +269,12 @@ pub mod tests {
             resident_bytes: 1 << 20,
             components: Vec::new(),
             segments: 1,
+            filter: None,
+            selected: None,
+            selectivity: None,
+            filter_us: None,
+            fields_us: None,
+            answers: None,
         }
     }
 

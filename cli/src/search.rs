@@ -252,7 +252,7 @@ impl Loaded {
             None | Some(Place::Resident | Place::Inlined) => "memory".into(),
             Some(paged) => paged.word().into(),
         };
-        let all_points = self.indexes.points();
+        let all_points = self.indexes.live_points();
         let selected = self.chosen.as_ref().map(Chosen::selected);
         let points = selected.unwrap_or(all_points);
         // Of nothing there is no share.

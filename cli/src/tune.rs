@@ -207,7 +207,7 @@ impl<'a> Passes<'a> {
         };
         let what = format!("ef {}", setting.ef);
         let pass = work.pass(&mut self.workers, &self.console.bar(), &what)?;
-        let points = indexes.points();
+        let points = indexes.live_points();
         let recall = truth.as_ref().map(|truth| pass.answers.recall(truth, k, points));
         let originals = oversample.map_or(0, |times| (k as f64 * times).ceil() as usize);
         let count = queries.len() as f64;

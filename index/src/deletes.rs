@@ -110,6 +110,17 @@ impl Deletes {
     }
 }
 
+/// How many points of the segment in `dir` are not deleted, by its manifest and its tombstones
+/// alone.
+///
+/// # Errors
+/// When either is not what was written.
+pub fn live_points(dir: &Path) -> Result<usize, SegmentError> {
+    let (manifest, seal) = Manifest::read_sealed(dir)?;
+    let dead = tombstones::read(dir, seal, manifest.points)?;
+    Ok(manifest.points - dead.map_or(0, |dead| dead.len()))
+}
+
 fn distinct(ids: &[u64]) -> Vec<u64> {
     let mut distinct = ids.to_vec();
     distinct.sort_unstable();

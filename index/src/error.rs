@@ -348,6 +348,9 @@ pub enum CompactError {
     /// The new segment could not be built.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// The fields of a source could not be read.
+    #[error(transparent)]
+    Fields(SearchError),
     /// A source could not be locked to be removed.
     #[error(transparent)]
     Lock(#[from] DeleteError),

@@ -58,7 +58,6 @@ mod points;
 mod prefetch;
 mod progress;
 mod quantizer;
-mod removal;
 mod rescore;
 mod resident;
 mod row_pages;
@@ -86,7 +85,7 @@ pub use columns::{
 };
 pub use compact::{CompactReport, Compaction, compact};
 pub use component::{ComponentFile, ComponentKind};
-pub use deletes::DeleteReport;
+pub use deletes::{DeleteReport, live_points};
 pub use element::Element;
 pub use error::{
     BuildError, CompactError, DeleteError, ParseError, SearchError, SegmentError, VectorsError,

@@ -11,6 +11,7 @@ mod output;
 mod probe;
 mod refusals;
 mod replay;
+mod rewriting;
 mod simd;
 mod system;
 mod workshop;

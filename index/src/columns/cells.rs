@@ -110,6 +110,33 @@ impl Cells {
         })
     }
 
+    /// The same rows in another order.
+    pub(crate) fn in_order(self, order: &[u32]) -> Self {
+        fn reordered<T: Copy>(values: &[T], order: &[u32]) -> Vec<T> {
+            order.iter().map(|&row| values[row as usize]).collect()
+        }
+        let present = self.present.map(|present| reordered(&present, order));
+        let values = match self.values {
+            Values::I64(values) => Values::I64(reordered(&values, order)),
+            Values::F64(values) => Values::F64(reordered(&values, order)),
+            Values::Bool(values) => Values::Bool(reordered(&values, order)),
+            Values::Keyword { words, numbers } => {
+                Values::Keyword { words: reordered(&words, order), numbers }
+            }
+            Values::Text { ends, heap } => {
+                let mut ordered = String::with_capacity(heap.len());
+                let ends = order.iter().map(|&row| {
+                    let start = (row as usize).checked_sub(1).map_or(0, |before| ends[before]);
+                    ordered.push_str(&heap[start..ends[row as usize]]);
+                    ordered.len()
+                });
+                let ends = ends.collect();
+                Values::Text { ends, heap: ordered }
+            }
+        };
+        Self { values, present }
+    }
+
     /// The words of keywords with their numbers, in the order of their letters.
     pub(crate) fn sorted_words(&self) -> Vec<(&str, u32)> {
         let Values::Keyword { numbers, .. } = &self.values else { return Vec::new() };

@@ -69,6 +69,13 @@ impl Columns {
         self.rows
     }
 
+    /// The same rows in another order: for each row of the new order, which of these it is. One
+    /// field after the other, so that no two are in memory twice.
+    pub(crate) fn in_order(self, order: &[u32]) -> Self {
+        let cells = self.cells.into_iter().map(|cells| cells.in_order(order)).collect();
+        Self { cells, ..self }
+    }
+
     /// The memory that they take, nearly.
     pub fn resident_bytes(&self) -> u64 {
         self.cells.iter().map(Cells::resident_bytes).sum()

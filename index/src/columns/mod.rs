@@ -35,6 +35,7 @@ pub use field::{Field, FieldType, MAX_FIELD_NAME_BYTES, MAX_FIELDS};
 pub use given::{Columns, MAX_KEYWORD_BYTES, MAX_TEXT_BYTES};
 pub(crate) use laid::{Laid, Rows};
 pub(crate) use open::OpenColumn;
+pub(crate) use read::read_cells;
 pub use read::values_of;
 pub use stored::{Column, ColumnIndex};
 pub(crate) use test::Test;

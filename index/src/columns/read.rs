@@ -32,7 +32,7 @@ impl Segment {
             return Err(SearchError::NoSuchPlace { place, points });
         }
         let wanted: Vec<Cell<'_>> = places.iter().flat_map(cells).collect();
-        let mut values = read(&wanted)?.into_iter();
+        let mut values = read_cells(&wanted)?.into_iter();
         Ok(places.iter().map(|_| values.by_ref().take(fields.len()).collect()).collect())
     }
 
@@ -72,7 +72,7 @@ pub fn values_of(
             }
         }
     }
-    let mut values = read(&wanted)?.into_iter();
+    let mut values = read_cells(&wanted)?.into_iter();
     let mut all = found.into_iter().map(|found| {
         let value = found.then(|| values.next()).flatten();
         value.unwrap_or_default()
@@ -81,9 +81,10 @@ pub fn values_of(
 }
 
 /// A point's value in a field that is wanted.
-type Cell<'a> = (&'a OpenColumn, u32);
+pub(crate) type Cell<'a> = (&'a OpenColumn, u32);
 
-fn read(cells: &[Cell<'_>]) -> Result<Vec<Value>, SearchError> {
+/// The values of these, in their order.
+pub(crate) fn read_cells(cells: &[Cell<'_>]) -> Result<Vec<Value>, SearchError> {
     let mut values = Vec::with_capacity(cells.len());
     for cells in cells.chunks(VALUES_AT_ONCE) {
         read_together(cells, &mut values)?;

@@ -10,8 +10,8 @@ use ringpool_storage::PageSize;
 
 use super::*;
 use crate::{
-    BuildError, CompactError, Compaction, GivenIds, IdSource, Manifest, Metric, Order, Phase,
-    build_with, compact,
+    Attached, BuildError, Columns, CompactError, Compaction, Field, FieldType, GivenIds, IdSource,
+    Manifest, Metric, Order, Phase, Value, build_with, compact,
 };
 
 /// Points with their ids.
@@ -145,6 +145,84 @@ fn ids_are_stable() {
     compact(&[&once], &mut in_memory, &twice, Some(&options), &NoProgress).unwrap();
     assert_eq!(found(&twice, 170), expected);
     assert_eq!(Manifest::read(&twice).unwrap().order, Order::Given);
+}
+
+/// Fields go with their points, whatever the order of fields and of points in the sources.
+#[test]
+fn columns_are_carried_over() {
+    let field = |field_type: FieldType| Field::new(field_type.to_string(), field_type);
+    let fields: Vec<Field> = FieldType::ALL.map(field).to_vec();
+    let value = |field_type, id: u64| match (field_type, id % 7) {
+        (FieldType::I64, _) => Value::I64(id as i64 % 1000 - 300),
+        (FieldType::F64, _) => Value::F64(id as f64 / 3.0),
+        (FieldType::Bool, n) => Value::Bool(n % 2 == 1),
+        (FieldType::Keyword, n) => Value::Keyword(format!("word {n}")),
+        (FieldType::Text, n) => Value::Text("text ".repeat(n as usize)),
+        (FieldType::Timestamp, _) => Value::Timestamp(id as i64 % 1_000_000),
+    };
+    let columns_of = |fields: &[Field], given: &Given| {
+        let mut columns = Columns::new(fields.to_vec()).unwrap();
+        for (id, _) in &given.rows {
+            let row: Vec<Value> = fields
+                .iter()
+                .map(|field| match field.nullable && id % 3 == 0 {
+                    true => Value::Null,
+                    false => value(field.field_type, *id),
+                })
+                .collect();
+            columns.push_row(&row).unwrap();
+        }
+        columns
+    };
+    let parent = tempfile::tempdir().unwrap();
+    let dirs = all(parent.path(), &["a", "b", "out", "expected", "unlike", "bare"]);
+    let build = |given: &Given, fields: &[Field], dir: &Path| {
+        let ids: Vec<u64> = given.rows.iter().map(|(id, _)| *id).collect();
+        let values: Vec<f32> = given.rows.iter().flat_map(|(_, row)| row).copied().collect();
+        let (vectors, columns) = (as_element(4, &values, given.element), columns_of(fields, given));
+        let attached = Attached { ids: GivenIds::Each(&ids), columns: Some(&columns) };
+        build_with(&vectors, &attached, dir, &quick(), &NoProgress).unwrap();
+    };
+    let parts = [Given::new(900, 4, Element::U8, 1), Given::new(40, 4, Element::U8, 2)];
+    build(&parts[0], &fields, &dirs[0]);
+    let mut others = fields.clone();
+    others.reverse();
+    build(&parts[1], &others, &dirs[1]);
+    let dead: Vec<u64> = parts[0].rows.iter().map(|(id, _)| *id).step_by(3).collect();
+    crate::delete(&dirs[0], &mut in_memory, &dead).unwrap();
+    compact(&paths(&dirs[..2]), &mut in_memory, &dirs[2], None, &NoProgress).unwrap();
+    let live = joined(&[parts[0].without(&dead), parts[1].clone()]);
+    build(&live, &fields, &dirs[3]);
+    assert!(bytes_of(&dirs[2]) == bytes_of(&dirs[3]));
+
+    // Points without a value, in one of the sources alone.
+    let nullable: Vec<Field> = fields.iter().cloned().map(Field::or_null).collect();
+    fs::remove_dir_all(&dirs[1]).unwrap();
+    fs::remove_dir_all(&dirs[2]).unwrap();
+    build(&parts[1], &nullable, &dirs[1]);
+    compact(&paths(&dirs[..2]), &mut in_memory, &dirs[2], None, &NoProgress).unwrap();
+    let segment = open(&dirs[2]).unwrap();
+    let all: Vec<usize> = (0..6).collect();
+    for (id, _) in &live.rows {
+        let is_null = id % 3 == 0 && parts[1].rows.iter().any(|(other, _)| other == id);
+        let expected = FieldType::ALL.map(|field_type| match is_null {
+            true => Value::Null,
+            false => value(field_type, *id),
+        });
+        let place = segment.place_of(*id).unwrap();
+        assert_eq!(segment.values(&[place], &all).unwrap(), [expected]);
+    }
+
+    let mut unlike = fields.clone();
+    unlike[0] = Field::new("i64", FieldType::F64);
+    build(&Given::new(5, 4, Element::U8, 3), &unlike, &dirs[4]);
+    build(&Given::new(5, 4, Element::U8, 4), &fields[1..], &dirs[5]);
+    for (pair, part) in
+        [([0, 4], "f64 in \"i64\""), ([0, 5], "no field \"i64\""), ([5, 0], "has a field \"i64\"")]
+    {
+        let error = Compaction::new(&pair.map(|at| &*dirs[at]), &mut in_memory).err().unwrap();
+        assert!(error.to_string().contains(part), "{error}");
+    }
 }
 
 /// Ids that follow each other need not be kept.

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use super::*;
 use crate::points::Points;
-use crate::{DeleteError, DeleteReport, GivenIds, SegmentError, build_with};
+use crate::{DeleteError, DeleteReport, GivenIds, Metric, SegmentError, build_with, exact_search};
 
 const POINTS: u64 = 400;
 
@@ -73,6 +73,37 @@ fn what_is_deleted_is_deleted_for_all_who_open_it_later() {
     let mut with_file = files;
     with_file.insert("TOMBSTONES".into());
     assert_eq!(names(&dir), with_file, "nothing else is left");
+}
+
+/// Walks, scans and exact search, with one query in flight or several, through memory or pages.
+#[test]
+fn what_is_deleted_is_found_by_nobody() {
+    let (_parent, dir) = dir();
+    let base = as_element(4, &clustered(POINTS as usize, 4, 5, false, 71), Element::F32);
+    let queries = as_element(4, &clustered(12, 4, 5, false, 73), Element::F32);
+    let all = exact_search(&base, &queries, Metric::L2, POINTS as usize).unwrap();
+    // The nearest of each query, a third of all, and then all but seven.
+    let nearest: Vec<u64> = all.iter().map(|hits| hits[0].id).collect();
+    let third: Vec<u64> = (0..POINTS).step_by(3).collect();
+    let most: Vec<u64> = (0..POINTS - 7).collect();
+    let [paged, resident] = [open(&dir).unwrap(), open_resident(&dir).unwrap()];
+    let mut gone = BTreeSet::new();
+    for rows in [nearest, third, most, (0..POINTS).collect()] {
+        gone.extend(rows.iter().copied());
+        resident.delete(&ids(rows)).unwrap();
+        paged.reload_deletes().unwrap();
+        let live = |hits: &Vec<Hit>| -> Vec<Hit> {
+            let hits = hits.iter().filter(|hit| !gone.contains(&hit.id)).take(10);
+            hits.map(|hit| Hit { id: 1000 + 3 * hit.id, ..*hit }).collect()
+        };
+        let expected: Vec<Vec<Hit>> = all.iter().map(live).collect();
+        let params = SearchParams { ef: POINTS as usize, ..SearchParams::default() };
+        for segment in [&paged, &resident] {
+            assert_eq!(search_all(segment, &queries, &params), expected);
+            let exact = segment.exact_search(&queries, 10, &mut |_, _| ControlFlow::Continue(()));
+            assert_eq!(exact.unwrap(), expected);
+        }
+    }
 }
 
 /// Two who have opened the segment, and delete from several threads each: nothing is lost.

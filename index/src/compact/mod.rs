@@ -4,7 +4,10 @@
 //! from and wherever they lay there: compacting is building from the live vectors in that order,
 //! and gives the same bytes. The sources are merged by their ids first, which tells each live point
 //! its row; then their originals are read page by page, each page once and in order, straight into
-//! these rows. So the vectors are in memory once, as for any build.
+//! these rows. So the vectors are in memory once, as for any build. Fields follow in the same way.
+
+mod columns;
+mod removal;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -20,8 +23,9 @@ use crate::points::{OpenSource, Points};
 use crate::progress::Phase;
 use crate::write::Gate;
 use crate::{
-    Attached, BuildError, BuildOptions, BuildReport, CompactError, ComponentFile, ComponentKind,
-    Element, GivenIds, MAX_POINTS, Manifest, Progress, Selection, VectorValues, Vectors,
+    Attached, BuildError, BuildOptions, BuildReport, Columns, CompactError, ComponentFile,
+    ComponentKind, Element, Field, GivenIds, MAX_POINTS, Manifest, Progress, Selection,
+    VectorValues, Vectors,
 };
 
 /// Pages that are read at once.
@@ -46,6 +50,7 @@ pub struct Compaction {
     sources: Vec<Source>,
     /// The ids of the live points, in ascending order.
     ids: Vec<u64>,
+    fields: Vec<Field>,
 }
 
 struct Source {
@@ -89,6 +94,7 @@ impl Compaction {
         };
         let mut sources = dirs.iter().map(source).collect::<Result<Vec<_>, _>>()?;
         expect_alike(&sources)?;
+        let fields = columns::fields_of(&sources)?;
         let live: usize = sources.iter().map(Source::live).sum();
         if live == 0 {
             return Err(CompactError::Nothing);
@@ -97,7 +103,7 @@ impl Compaction {
             return Err(CompactError::TooMany { points: live });
         }
         let ids = merge(&mut sources, live)?;
-        Ok(Self { sources, ids })
+        Ok(Self { sources, ids, fields })
     }
 
     /// The manifest of the first segment.
@@ -117,7 +123,8 @@ impl Compaction {
         let rows: usize = self.sources.iter().map(|source| source.rows.len()).sum();
         let ids: u64 = self.sources.iter().map(|source| source.points.ids.resident_bytes()).sum();
         let build = options.memory(dim, self.points(), element).peak_bytes();
-        build + attached.memory_bytes() + 4 * rows as u64 + ids
+        let fields = columns::memory_bytes(&self.sources);
+        build + attached.memory_bytes() + 4 * rows as u64 + ids + fields
     }
 
     /// Reads the live points and builds the segment in `out`, whole or not at all, as
@@ -143,23 +150,24 @@ impl Compaction {
         progress: &dyn Progress,
         gate: &Gate<'_>,
     ) -> Result<CompactReport, CompactError> {
-        let vectors = self.read(open, progress)?;
-        let attached = Attached::from(GivenIds::Each(&self.ids));
+        let (vectors, columns) = self.read(open, progress)?;
+        let attached = Attached { ids: GivenIds::Each(&self.ids), columns: columns.as_ref() };
         let build = build_gated(&vectors, &attached, out, options, progress, gate)?;
         let count = |of: fn(&Source) -> usize| self.sources.iter().map(of).sum::<usize>() as u64;
         let points_before = count(|source| source.points.manifest.points);
         Ok(CompactReport { points_before, deleted: count(|source| source.dead.len()), build })
     }
 
-    /// The live vectors, in the order of their ids.
+    /// The live vectors in the order of their ids, and their fields where they have any.
     fn read(
         &self,
         open: &mut OpenSource<'_>,
         progress: &dyn Progress,
-    ) -> Result<Vectors, CompactError> {
+    ) -> Result<(Vectors, Option<Columns>), CompactError> {
         let Manifest { dim, element, .. } = *self.first();
         let mut values = zeros(element, self.points() * dim);
-        let total = self.sources.iter().map(|source| source.originals().pages).sum();
+        let pages = |source: &Source| source.originals().pages + columns::pages(source);
+        let total = self.sources.iter().map(pages).sum();
         let mut done = 0;
         for source in &self.sources {
             let pages = source.read(open, bytes_of(&mut values), &mut |pages| {
@@ -167,7 +175,13 @@ impl Compaction {
             })?;
             done += pages;
         }
-        Vectors::new(dim, values).map_err(|_| CompactError::TooMany { points: self.points() })
+        let heard = &mut |pages| unless_cancelled(progress, done + pages, total);
+        let has_fields = !self.fields.is_empty();
+        let read = || columns::read(&self.sources, &self.fields, open, heard);
+        let columns = has_fields.then(read).transpose()?;
+        let vectors = Vectors::new(dim, values);
+        let vectors = vectors.map_err(|_| CompactError::TooMany { points: self.points() })?;
+        Ok((vectors, columns))
     }
 
     /// Removes the sources, once their points are safe elsewhere: each's manifest first, so that
@@ -178,7 +192,7 @@ impl Compaction {
     /// When points of a source were deleted since it was looked at, which the new segment does
     /// not know: then all stay. When the system refuses.
     pub fn remove_sources(self) -> Result<(), CompactError> {
-        crate::removal::remove(
+        removal::remove(
             self.sources.iter().map(|source| (&*source.dir, &source.points, &source.dead)),
         )
     }
@@ -187,6 +201,11 @@ impl Compaction {
 impl Source {
     fn live(&self) -> usize {
         self.points.manifest.points - self.dead.len()
+    }
+
+    /// The row of a live point in the new segment.
+    fn row(&self, place: u32) -> usize {
+        self.rows[self.points.ids.rank(place) as usize] as usize
     }
 
     fn originals(&self) -> &ComponentFile {
@@ -207,9 +226,9 @@ impl Source {
         let source = open(file).map_err(crate::SegmentError::from)?;
         let records = self.points.manifest.sections(ComponentKind::Vectors)[0];
         let row_bytes = self.points.manifest.row_bytes();
-        let row_of = |record: usize| match self.dead.contains(record as u32) {
-            true => None,
-            false => Some(self.rows[self.points.ids.rank(record as u32) as usize] as usize),
+        let row_of = |record: usize| {
+            let place = record as u32;
+            (!self.dead.contains(place)).then(|| self.row(place))
         };
         for first in (0..records.pages()).step_by(BATCH as usize) {
             heard(first)?;

@@ -11,9 +11,10 @@ use std::thread;
 use proptest::prelude::*;
 use ringpool::bufferpool::{Pool, PoolOptions};
 use ringpool::{
-    Answer, Backend, BuildOptions, ComponentKind, Error, Hit, Index, Indexes, Memory, NoProgress,
-    OpenOptions, Part, Patience, Placement, Quantizer, Query, Rescore, SearchParams, Searches,
-    Segment, SegmentError, Vectors, build,
+    Answer, Attached, Backend, BuildOptions, Columns, ComponentKind, Error, Field, FieldType,
+    Filter, Hit, Index, Indexes, Memory, NoProgress, OpenOptions, Part, Patience, Placement,
+    Quantizer, Query, Rescore, SearchParams, Searches, Segment, SegmentError, Value, Vectors,
+    build, build_with,
 };
 
 const DIM: usize = 24;

@@ -45,8 +45,9 @@ pub const MAX_INFLIGHT: i64 = 1024;
 /// What is asked, of which segment, and with how much memory.
 #[derive(Args, Clone, Debug)]
 pub struct QueryOptions {
-    /// The segment: a folder that `build` made. Of several a query searches all; where the ids of
-    /// all are rows from 0 on, those of the second follow those of the first
+    /// The segment: a folder that `build` made; or a folder of segments, or several segments, of
+    /// which a query searches all. The ids of the second follow those of the first where they are
+    /// given one by one and all have rows as ids
     #[arg(required = true, value_name = "DIR")]
     pub dirs: Vec<PathBuf>,
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use ringpool::{
     Advice, Backend, Filter, Index, Indexes, MAX_DIM, OpenOptions, Part, Place, Quantizer, Through,
-    vectors,
+    segments_in, vectors,
 };
 
 use crate::answers::Truth;
@@ -173,7 +173,7 @@ impl Loaded {
                 let through: Through = Arc::new(move |source| recorder.before(source));
                 Index::open_through(query.dir()?, options, through).map(Indexes::from)
             }
-            None => Indexes::open(dirs, options),
+            None => open(dirs, options),
         };
         let indexes = indexes.map_err(|error| Failure::of(&error))?;
         let segment = indexes.all()[0].segment();
@@ -327,6 +327,16 @@ impl Loaded {
             paged_bytes: lengths.sum::<Result<u64, Failure>>()?,
             paged_files: files,
         })
+    }
+}
+
+/// Opens segments; of a folder that is none, those that are in it.
+fn open(dirs: &[PathBuf], options: &OpenOptions) -> Result<Indexes, ringpool::Error> {
+    match dirs {
+        [folder] if segments_in(folder).is_ok_and(|found| !found.is_empty()) => {
+            Indexes::open_folder(folder, options)
+        }
+        dirs => Indexes::open(dirs, options),
     }
 }
 

@@ -115,7 +115,7 @@ fn too_little_memory_names_the_minimum() {
 fn a_place_that_a_component_cannot_have() {
     let shop = Workshop::with_segment();
     failed(&shop.search(&["--place", "graph=inlined,codes=inlined"]), &["not inlined"]);
-    misused(&shop.search(&["--place", "vectors=inlined"]), &["put them elsewhere"]);
+    misused(&shop.search(&["--place", "vectors=inlined"]), &["put the others elsewhere"]);
 }
 
 #[test]

@@ -61,8 +61,8 @@ enum Phase {
 
 impl Among {
     /// Begins to look up where `point` leads to.
-    fn turn_to(&mut self, point: u32, graph: &Graph) {
-        self.reach.begin(&graph.layers[0]);
+    fn turn_to(&mut self, point: u32, graph: &Graph, passing: &Passing<'_>) {
+        self.reach.begin(&graph.layers[0], passing);
         self.links.clear();
         self.links.push(point);
         (self.asked, self.taken) = (0, 0);
@@ -87,7 +87,7 @@ impl PagedWalk {
         self.found.begin(self.ef);
         let Self { among, .. } = self;
         among.seen.begin();
-        among.turn_to(from, graph);
+        among.turn_to(from, graph, passing);
         among.is_first = true;
         among.seen.insert(from);
         if passing.contains(from) {
@@ -117,7 +117,7 @@ impl PagedWalk {
                 Phase::Turning => {
                     patience.check()?;
                     match self.found.expand_next() {
-                        Some(point) => self.among.turn_to(point, graph),
+                        Some(point) => self.among.turn_to(point, graph, &from.passing),
                         None if are_missed(self.found.len(), self.ef, &from.passing) => {
                             self.begin_scan();
                         }

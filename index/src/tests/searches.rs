@@ -35,10 +35,20 @@ pub(super) struct Subject {
 }
 
 pub(super) fn subject(quantizer: Quantizer, metric: Metric, seed: u64) -> Subject {
+    subject_of(1500, quantizer, metric, seed)
+}
+
+/// The same with so many points.
+pub(super) fn subject_of(
+    points: usize,
+    quantizer: Quantizer,
+    metric: Metric,
+    seed: u64,
+) -> Subject {
     let parent = tempfile::tempdir().unwrap();
     let out = parent.path().join("segment");
     let dim = 24;
-    let base = as_element(dim, &clustered(1500, dim, 12, false, seed), Element::F32);
+    let base = as_element(dim, &clustered(points, dim, 12, false, seed), Element::F32);
     let quantizers = if quantizer == Quantizer::None { vec![] } else { vec![quantizer] };
     let page_size = PageSize::new(512).unwrap();
     let inlined = quantizers.first().copied();

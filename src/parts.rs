@@ -37,7 +37,7 @@ impl Part {
     const WORDS: [&str; 6] = ["all", "graph", "codes", "vectors", "columns", "indexes"];
 
     /// What it is one of.
-    fn wider(&self) -> Option<Self> {
+    pub(crate) fn wider(&self) -> Option<Self> {
         match self {
             Self::All => None,
             Self::Codes(Some(_)) => Some(Self::Codes(None)),

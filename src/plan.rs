@@ -182,6 +182,17 @@ impl Plan {
         })
     }
 
+    /// A component that `placement` names and no segment has, with the one that is most like it.
+    pub fn missing<'p>(&self, placement: &'p Placement) -> Option<(&'p Part, Option<Part>)> {
+        let known = || self.segments.iter().flatten().filter_map(|planned| planned.part.as_ref());
+        let is_one = |part: &Part| part.wider().is_some_and(|wider| wider != Part::All);
+        let mut named = placement.iter().map(|(part, _)| part).filter(|part| is_one(part));
+        let missing = named.find(|part| !known().any(|one| one == *part))?;
+        let word = missing.to_string();
+        let unlike = |part: &&Part| strsim::damerau_levenshtein(&word, &part.to_string());
+        Some((missing, known().filter(|part| is_one(part)).min_by_key(unlike).cloned()))
+    }
+
     /// The size of a page.
     pub fn page_size(&self) -> PageSize {
         self.page_size

@@ -13,7 +13,7 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::fields::{self, FieldLine};
 use crate::options::{MEMORY_HELP, PLACE_HELP};
-use crate::settings::{Elsewhere, collection_of};
+use crate::settings::{Elsewhere, collection_of, expect_known};
 use crate::table;
 
 /// Show what is in a segment
@@ -107,6 +107,7 @@ struct ComponentLine {
 impl InspectArgs {
     /// Takes what is set elsewhere where no flag says it.
     pub fn settle(&mut self) -> Result<(), Failure> {
+        expect_known(std::slice::from_ref(&self.dir), &self.place)?;
         let settings = self.elsewhere.settings(|flags| {
             flags.placement = self.place.clone();
             flags.memory.budget = self.memory;

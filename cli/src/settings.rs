@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 use ringpool::config::{Config, HotSetAtClose, Oversample, Settings};
-use ringpool::{Memory, Profile, WarmUp};
+use ringpool::{Memory, OpenOptions, Placement, Plan, Profile, WarmUp};
 
 use crate::failure::Failure;
 use crate::options::QueryOptions;
@@ -62,6 +62,7 @@ impl QueryOptions {
     /// Takes what is set elsewhere where no flag says it, and returns all that is set. `given` are
     /// the flags of the command.
     pub fn settle(&mut self, given: &ArgMatches) -> Result<Settings, Failure> {
+        expect_known(&self.dirs, &self.place)?;
         let settings = self.elsewhere.settings(|flags| {
             flags.placement = self.place.clone();
             flags.memory.budget = self.memory;
@@ -107,6 +108,16 @@ impl SearchArgs {
         }
         Ok(())
     }
+}
+
+/// Whether the segments in `dirs` have all that a flag places by name. What a file places may be of
+/// other collections.
+pub fn expect_known(dirs: &[PathBuf], place: &Placement) -> Result<(), Failure> {
+    // What is wrong with a segment is told when it is opened.
+    let Ok(plan) = Plan::new(dirs, &OpenOptions::default()) else { return Ok(()) };
+    let Some((missing, nearest)) = plan.missing(place) else { return Ok(()) };
+    let nearest = nearest.map(|nearest| format!(", is it {nearest}?"));
+    Err(Failure::Usage(format!("--place: there is no {missing}{}", nearest.unwrap_or_default())))
 }
 
 /// What a collection in `dir` is called.

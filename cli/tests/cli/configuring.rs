@@ -16,6 +16,7 @@ fn wrong_words_are_refused_with_the_nearest_known_one() {
         ("--place", "graph=pool:flor=1%", "is it floor?"),
         ("--place", "graph=pool:floor=2%:ceiling=1%", "below its floor"),
         ("--place", "vectors=inlined", "cannot be inlined"),
+        ("--place", "codes.sq4=mmap", "there is no codes.sq4, is it codes.sq8?"),
         ("--profile", "capasity", "is it capacity?"),
         ("--warm-up", "graph=backgroud", "is it background?"),
         ("--hot-set", "keep", "forget or save"),

@@ -116,6 +116,7 @@ impl Indexes {
     /// # Errors
     /// As those of `Index::place`.
     pub fn place(&self, changes: &Placement) -> Result<(), Error> {
+        let _changing = self.together.change();
         let all = self.all();
         let indexes: Vec<&Index> = all.iter().map(|index| &**index).collect();
         place_all(&self.together, &indexes, changes)

@@ -25,17 +25,18 @@ impl Index {
     /// # Errors
     /// As those of [`open`](Self::open), and [`Error::DoesNotFit`]. Everything is then where it was.
     pub fn place(&self, changes: &Placement) -> Result<(), Error> {
+        let _changing = self.together().change();
         place_all(self.together(), &[self], changes)
     }
 }
 
-/// Changes where components of `indexes` are, which are open together: all of them or none.
+/// Changes where components of `indexes` are, which are open together: all of them or none. Called
+/// by who holds [`change`](Together::change).
 pub(crate) fn place_all(
     together: &Together,
     indexes: &[&Index],
     changes: &Placement,
 ) -> Result<(), Error> {
-    let _changing = together.change();
     let mut moves = Vec::with_capacity(indexes.len());
     for index in indexes {
         moves.push(Move::of(index, changes)?);

@@ -345,7 +345,7 @@ fn a_flipped_byte_is_found_by_verify_and_refused_by_the_search_that_meets_it() {
     let nearest = answers(&sound, &queries, 1)[0][0].id;
     drop(sound);
     // f32 of 784 dimensions: a vector a page, in order of their ids.
-    flip(&segment.join("vectors.pages"), u64::from(nearest) * 4096 + 100);
+    flip(&segment.join("vectors.pages"), nearest * 4096 + 100);
     let mut bad = Vec::new();
     let verified = ringpool::verify(
         &segment,
@@ -354,7 +354,7 @@ fn a_flipped_byte_is_found_by_verify_and_refused_by_the_search_that_meets_it() {
         &mut |component, page, _| bad.push((component.to_string(), page.0)),
     );
     verified.unwrap();
-    assert_eq!(bad, [("vectors".to_string(), u64::from(nearest))]);
+    assert_eq!(bad, [("vectors".to_string(), nearest)]);
     for backend in [Backend::Pool, Backend::Mmap] {
         let index = Index::open(&segment, &OpenOptions { backend, ..OpenOptions::default() });
         let (index, mut query) = (index.unwrap(), vec![0.0; 784]);
@@ -363,7 +363,7 @@ fn a_flipped_byte_is_found_by_verify_and_refused_by_the_search_that_meets_it() {
             let refused = index.search(&query, &SearchParams::default());
             let named = match &refused {
                 Err(Error::Search(SearchError::Pages(PageError::Checksum { page, .. }))) => {
-                    page.0 == u64::from(nearest)
+                    page.0 == nearest
                 }
                 _ => false,
             };

@@ -12,9 +12,9 @@ use proptest::prelude::*;
 use ringpool::bufferpool::{Pool, PoolOptions};
 use ringpool::{
     Answer, Attached, Backend, BuildOptions, Columns, ComponentKind, Error, Field, FieldType,
-    Filter, Hit, Index, Indexes, Memory, NoProgress, OpenOptions, Part, Patience, Placement,
-    Quantizer, Query, Rescore, SearchParams, Searches, Segment, SegmentError, Value, Vectors,
-    build, build_with,
+    Filter, Hit, Index, Indexes, Memory, NoProgress, OpenOptions, Patience, Placement, Quantizer,
+    Query, Rescore, SearchParams, Searches, Segment, SegmentError, Value, Vectors, build,
+    build_with,
 };
 
 const DIM: usize = 24;
@@ -29,6 +29,18 @@ const WORDS: [&str; 4] = ["resident", "pool", "mmap", "direct"];
 fn point(i: usize) -> Vec<f32> {
     (0..DIM).map(|d| ((i * 7919 + d * 104_729) % 10_007) as f32 / 100.0).collect()
 }
+
+/// The fields of point `i`.
+fn row(i: usize) -> [Value; 2] {
+    let city = ["Oslo", "Bergen", "Tromso"][i % 3];
+    [Value::F64((i * 37 % 1000) as f64 / 10.0), Value::Keyword(city.into())]
+}
+
+const FILTER: &str = r#"price < 40 and city in ("Oslo", "Bergen")"#;
+
+/// What the queries find, every other one among what the filter lets pass, and the fields of the
+/// hits of the first.
+type Found = (Vec<Vec<Hit>>, Vec<Vec<Value>>);
 
 struct Subject {
     _folder: tempfile::TempDir,
@@ -49,8 +61,14 @@ impl Subject {
         let each = POINTS / segments;
         let dirs = (0..segments).map(|no| {
             let dir = folder.path().join(no.to_string());
-            let points = (no * each..(no + 1) * each).flat_map(point).collect();
-            build(&Vectors::from_f32(DIM, points).unwrap(), &dir, &options, &NoProgress).unwrap();
+            let points = no * each..(no + 1) * each;
+            let vectors = Vectors::from_f32(DIM, points.clone().flat_map(point).collect());
+            let price = Field::new("price", FieldType::F64);
+            let city = Field::new("city", FieldType::Keyword);
+            let mut columns = Columns::new(vec![price, city]).unwrap();
+            points.for_each(|i| columns.push_row(&row(i)).unwrap());
+            let attached = Attached { columns: Some(&columns), ..Attached::default() };
+            build_with(&vectors.unwrap(), &attached, &dir, &options, &NoProgress).unwrap();
             dir
         });
         let dirs = dirs.collect();
@@ -63,20 +81,34 @@ impl Subject {
         Indexes::open(&self.dirs, &OpenOptions { memory, ..OpenOptions::default() }).unwrap()
     }
 
-    /// What a search in memory finds.
-    fn expected(&self) -> Vec<Vec<Hit>> {
+    /// What searches in memory find.
+    fn expected(&self) -> Found {
         let options = OpenOptions { backend: Backend::Memory, ..OpenOptions::default() };
         let indexes = Indexes::open(&self.dirs, &options).unwrap();
-        self.queries.iter().map(|query| indexes.search(query, &PARAMS).unwrap()).collect()
+        let found = self.run(&indexes, 1);
+        assert!(found.0.iter().all(|hits| hits.len() == 10));
+        let is_let_pass =
+            |hit: &Hit| matches!(&row(hit.id as usize)[0], Value::F64(p) if *p < 40.0);
+        assert!(found.0[1].iter().all(is_let_pass));
+        found
+    }
+
+    /// What a search of everything finds.
+    fn expected_of(&self, query: usize) -> Vec<Hit> {
+        let options = OpenOptions { backend: Backend::Memory, ..OpenOptions::default() };
+        let indexes = Indexes::open(&self.dirs, &options).unwrap();
+        indexes.search(&self.queries[query], &PARAMS).unwrap()
     }
 
     /// All queries through one snapshot of `indexes`, several in flight.
-    fn run(&self, indexes: &Indexes, in_flight: usize) -> Vec<Vec<Hit>> {
+    fn run(&self, indexes: &Indexes, in_flight: usize) -> Found {
         let snapshot = indexes.snapshot();
+        let filter: Filter = FILTER.parse().unwrap();
+        let selections = snapshot.select(&filter, &Patience::default()).unwrap();
         let mut found = vec![Vec::new(); self.queries.len()];
         let mut next = (0..).zip(&self.queries).map(|(number, values)| {
-            let patience = Patience::default();
-            Query { number, values, params: PARAMS, patience, among: None }
+            let among = (number % 2 == 1).then_some(&selections[..]);
+            Query { number, values, params: PARAMS, among, patience: Patience::default() }
         });
         let mut answers = 0;
         snapshot.searches(in_flight).unwrap().run(&mut || next.next(), &mut |answer: Answer<
@@ -87,7 +119,12 @@ impl Subject {
             found[number] = snapshot.hits(answer).unwrap();
         });
         assert_eq!(answers, self.queries.len(), "none is lost");
-        found
+        let ids: Vec<u64> = found[0].iter().map(|hit| hit.id).collect();
+        let places = snapshot.places(&ids);
+        let points: Vec<_> = ids.iter().map(|id| places[id]).collect();
+        let values = snapshot.values(&points, &["price", "city"]).unwrap();
+        assert!(ids.iter().zip(&values).all(|(&id, values)| **values == row(id as usize)));
+        (found, values)
     }
 }
 
@@ -98,13 +135,14 @@ fn placement(words: &str) -> Placement {
 /// A component at a time through all words, and all at once.
 fn changes() -> Vec<String> {
     let one = |part: &'static str| WORDS.map(|word| format!("{part}={word}"));
-    let mut changes: Vec<String> =
-        ["graph", "codes", "vectors"].into_iter().flat_map(one).collect();
+    let parts = ["graph", "codes", "vectors", "columns", "indexes.price"];
+    let mut changes: Vec<String> = parts.into_iter().flat_map(one).collect();
     changes.extend(WORDS.map(|word| format!("all={word}")));
     changes.extend(
         [
             "graph=inlined,codes=inlined,vectors=pool",
             "vectors=mmap",
+            "columns=pool:floor=10%,columns.price=mmap,indexes=direct",
             "vectors=direct",
             "graph=pool:floor=10%:priority=high,codes=pool:share=3,vectors=pool:ceiling=50%",
             "graph=pool,codes=pool,vectors=pool:priority=low",
@@ -136,10 +174,10 @@ fn every_answer_is_the_same_while_everything_moves() {
             let changed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 for change in changes() {
                     indexes.place(&placement(&change)).unwrap();
-                    for (part, place) in placement(&change).iter() {
-                        let now = indexes.all()[0].placement();
-                        let expected = if *part == Part::All { &Part::Graph } else { part };
-                        assert_eq!(now.of(expected), Some(place), "{change}");
+                    let now = indexes.all()[0].placement();
+                    for (part, place) in now.iter() {
+                        let said = placement(&change);
+                        assert_eq!(said.of(part).unwrap_or(place), place, "{change}: {part}");
                     }
                     // Some searches begin in each state.
                     let seen = passes.load(Ordering::Relaxed);
@@ -152,6 +190,7 @@ fn every_answer_is_the_same_while_everything_moves() {
             done.store(true, Ordering::Relaxed);
             changed.unwrap();
         });
+        indexes.place(&placement("all=resident,vectors=pool")).unwrap();
         assert!(subject.run(&indexes, 4) == expected);
         let pool = indexes.pool().unwrap();
         assert_eq!(pool.audit().unwrap().pins, 0);
@@ -174,6 +213,7 @@ fn a_search_keeps_what_it_has_begun_with_and_the_last_gives_the_frames_back() {
     let pool = index.pool().unwrap();
     let before = index.segment();
     let expected = index.search(&subject.queries[0], &PARAMS).unwrap();
+    assert_eq!(expected, subject.expected_of(0));
     let held = pool.stats().resident();
     assert!(held > 0);
     index.place(&placement("all=resident")).unwrap();
@@ -277,13 +317,13 @@ fn a_segment_that_is_not_there_any_more_stays_as_it_is_open() {
 #[test]
 fn segments_in_a_pool_of_others_move_too() {
     let subject = Subject::new(1);
-    let expected = subject.expected();
     let pool = Pool::new(&PoolOptions { memory_bytes: 2 << 20, ..PoolOptions::default() }).unwrap();
     let index = Index::open_in(&pool, &subject.dirs[0], &OpenOptions::default()).unwrap();
     for words in ["all=pool", "graph=resident,vectors=pool:ceiling=500KiB", "vectors=mmap"] {
         index.place(&placement(words)).unwrap();
-        for (query, expected) in subject.queries.iter().zip(&expected) {
-            assert_eq!(&index.search(query, &PARAMS).unwrap(), expected, "{words}");
+        for query in 0..QUERIES {
+            let found = index.search(&subject.queries[query], &PARAMS).unwrap();
+            assert_eq!(found, subject.expected_of(query), "{words}");
         }
     }
 }
@@ -293,7 +333,7 @@ fn small() -> &'static (Subject, Vec<Vec<Hit>>) {
     static SMALL: std::sync::OnceLock<(Subject, Vec<Vec<Hit>>)> = std::sync::OnceLock::new();
     SMALL.get_or_init(|| {
         let subject = Subject::new(2);
-        let expected = subject.expected();
+        let expected = (0..QUERIES).map(|query| subject.expected_of(query)).collect();
         (subject, expected)
     })
 }
@@ -313,7 +353,7 @@ proptest! {
     #[test]
     fn no_sequence_of_changes_changes_an_answer(
         changes in prop::collection::vec(
-            (prop::sample::select(vec!["all", "graph", "codes", "codes.sq8", "vectors"]), a_place()),
+            (prop::sample::select(vec!["all", "graph", "codes", "codes.sq8", "vectors", "columns"]), a_place()),
             1..12,
         ),
         which in 0..QUERIES,

@@ -111,6 +111,12 @@ impl Component {
         format!("{}.pages", self.name)
     }
 
+    /// The name of the file that says which of its pages were hot, where that was saved: a hint that
+    /// any reader may ignore.
+    pub fn hot_set_file(&self) -> String {
+        format!("{}.hot", self.name)
+    }
+
     /// The name of the file that holds its checksums.
     pub fn checksums_file(&self) -> String {
         format!("{}.crc", self.name)

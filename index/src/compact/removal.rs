@@ -36,6 +36,7 @@ fn remove_one(dir: &Path, points: &Points) -> Result<(), CompactError> {
     for component in &points.manifest.components {
         remove_file(dir, &component.pages_file())?;
         remove_file(dir, &component.checksums_file())?;
+        remove_file(dir, &component.hot_set_file())?;
     }
     match fs::remove_dir(dir) {
         // What others have put there is theirs.

@@ -141,7 +141,7 @@ fn exact_search_is_that_of_the_rows_that_are_selected() {
             let dead = select(&segment, |id| id % 7 == 0);
             let all = exact_search(&base, &queries, Metric::L2, rows).unwrap();
             for deleted in [None, Some(Arc::new(dead))] {
-                let is_alive = |id: u64| deleted.is_none() || id % 7 != 0;
+                let is_alive = |id: u64| deleted.is_none() || !id.is_multiple_of(7);
                 let expected = all.iter().map(|hits| {
                     let hits = hits.iter().filter(|hit| chosen(hit.id) && is_alive(hit.id));
                     hits.copied().take(5).collect::<Vec<_>>()
@@ -226,7 +226,7 @@ fn the_deleted_are_never_found() {
     let segment = segment(&base, &BuildOptions::default());
     let on = &mut |_, _| ControlFlow::Continue(());
     let params = SearchParams { k: 10, ef: 50, rescore: Rescore::Times(2.0) };
-    let gone = |id: u64| id % 4 == 0 || (500..2000).contains(&id);
+    let gone = |id: u64| id.is_multiple_of(4) || (500..2000).contains(&id);
     segment.deletes.set(Some(select(&segment, gone)));
     // Asked for exactly what is no more.
     let asked = (0..3000).step_by(40).flat_map(|i| row(&base, i)).collect();

@@ -345,7 +345,8 @@ fn columns_that_lie() {
     let many = [0xff; 64];
     let place = 600_u32.to_le_bytes();
     // The component, its section, a byte there and what it becomes.
-    let lies: [(ComponentKind, usize, usize, &[u8], Ask<'_>, &str); 10] = [
+    type Lie<'a> = (ComponentKind, usize, usize, &'a [u8], Ask<'a>, &'a str);
+    let lies: [Lie<'_>; 10] = [
         (Column(1), 0, 8, &nan, &values(1), "NaN"),
         (Column(2), 1, 4 * 40, &many, &values(2), "the word 4294967295 of 3"),
         (Column(2), 2, 0, &far, &values(2), "begin at 18446744073709551615"),

@@ -55,10 +55,10 @@ proptest! {
             // A walk that keeps every point finds the same.
             prop_assert_eq!(&walked, &all);
         }
-        for row in 0..rows {
-            let place = segment.place_of(ids[row]).unwrap();
-            prop_assert_eq!(segment.id_of(place), Some(ids[row]));
-            prop_assert_eq!(segment.places_of(&[ids[row]]).iter().collect::<Vec<_>>(), [place]);
+        for &id in &ids[..rows] {
+            let place = segment.place_of(id).unwrap();
+            prop_assert_eq!(segment.id_of(place), Some(id));
+            prop_assert_eq!(segment.places_of(&[id]).iter().collect::<Vec<_>>(), [place]);
         }
         prop_assert!(!segment.has_id(MAX_ID) && segment.id_of(rows as u32).is_none());
     }

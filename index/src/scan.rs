@@ -13,10 +13,10 @@ use crate::passing::Passing;
 /// Points that are measured at once, and between two looks at the clock.
 const AT_ONCE: usize = 256;
 /// Where no more points pass than these and so many for each candidate, all of them are measured:
-/// as many as take the time of a walk on Fashion-MNIST by sq8, for 40 candidates 1,500 of random
-/// points and 2,600 for 100 (docs/filtered.md).
-const POINTS: usize = 700;
-const POINTS_PER_CANDIDATE: usize = 20;
+/// by sq8 a walk for 100 candidates takes as long as a scan of 3,800 points of Fashion-MNIST, and of
+/// 7,500 of text-minilm, whose codes are half as long (docs/filtered.md).
+const POINTS: usize = 1500;
+const POINTS_PER_CANDIDATE: usize = 35;
 
 /// How the points nearest to a query are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

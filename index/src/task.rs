@@ -11,6 +11,7 @@ use ringpool_storage::PageNo;
 
 use crate::codes::{CodeQuery, Scheme, norm, normalise, with_scheme};
 use crate::distance::RowQuery;
+use crate::graph::among::times_as_many;
 use crate::graph::walk::{Scorer, WalkScratch};
 use crate::originals::{Originals, PageScratch};
 use crate::paged::{ByCodes, ByRows, Measure, Paged, Resident, Told};
@@ -362,6 +363,10 @@ impl Walk<'_> {
             }
             Way::WalkAmong => {
                 let from = scratch.descend(graph, ids, 0, &mut scorer)?;
+                let ef = ef.saturating_mul(times_as_many(graph, from, passing));
+                if Way::of(passing, ef) == Way::Scan {
+                    return scratch.scan(passing, ids, ef, &mut scorer);
+                }
                 scratch.search_among(graph, ids, from, passing, ef, &mut scorer)?;
                 match are_missed(scratch.found.len(), ef, passing) {
                     true => scratch.scan(passing, ids, ef, &mut scorer),

@@ -10,6 +10,10 @@
 //! elsewhere, so the walk begins also at some that are drawn evenly from layer 1, whose points
 //! are in memory wherever the others lie.
 //!
+//! A query from outside of what passes has its nearest on all sides, on a wide front; a walk that
+//! keeps as few candidates as for one from within sees too little of it. So it keeps more, the less
+//! passes around the query: up to four times as many.
+//!
 //! What is taken in which order is told here, once: the walk through pages asks [`Reach`] as well.
 
 use super::walk::{Scorer, WalkScratch};
@@ -22,6 +26,22 @@ use crate::prefetch::prefetch;
 const SEEDS: usize = 128;
 /// So many points of a stretch are looked at for one that passes.
 const LOOKS: usize = 32;
+
+/// At most so many times as many candidates are kept for a query from outside.
+const MOST_TIMES: usize = 4;
+
+/// How many times as many candidates a walk keeps that has descended to `from`: as many times as
+/// fewer points pass among those that are two hops from there in layer 1 than pass everywhere.
+/// On text-minilm a filter by one source finds 0.89 without it.
+pub(crate) fn times_as_many(graph: &Graph, from: u32, passing: &Passing<'_>) -> usize {
+    let Some(layer) = graph.layers.get(1) else { return 1 };
+    let around = layer.neighbours(from).flat_map(|near| layer.neighbours(near));
+    let (count, passed) = around.fold((0, 0), |(count, passed), point| {
+        (count + 1, passed + usize::from(passing.contains(point)))
+    });
+    let expected = count * passing.expected() / passing.points().max(1);
+    (expected / (passed + 1)).clamp(1, MOST_TIMES)
+}
 
 /// The points that one point leads to among those that pass.
 #[derive(Default)]

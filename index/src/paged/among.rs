@@ -13,9 +13,9 @@ use super::memo::{Memo, Told};
 use super::walk::{PagedWalk, WIDTH};
 use crate::candidates::Candidates;
 use crate::graph::Graph;
-use crate::graph::among::Reach;
+use crate::graph::among::{Reach, times_as_many};
 use crate::passing::Passing;
-use crate::scan::are_missed;
+use crate::scan::{Way, are_missed};
 use crate::{Patience, SearchError};
 
 /// Pages of codes that a batch of a scan asks for.
@@ -84,6 +84,10 @@ impl Among {
 impl PagedWalk {
     /// Begins to walk at `from`, where the descent has ended, or to scan.
     pub(super) fn begin_among(&mut self, from: u32, graph: &Graph, passing: &Passing<'_>) {
+        self.ef = self.ef.saturating_mul(times_as_many(graph, from, passing));
+        if Way::of(passing, self.ef) == Way::Scan {
+            return self.begin_scan();
+        }
         self.found.begin(self.ef);
         let Self { among, .. } = self;
         among.seen.begin();
@@ -213,7 +217,7 @@ impl PagedWalk {
                 State::Ready => {
                     expansion.state = State::Idle;
                     offer(expansion, memo, found, from);
-                    among.forget_the_rest(memo, found);
+                    among.forget_the_rest(memo, found, expansions);
                 }
                 State::Idle if number < width && among.next.is_some() => {
                     patience.check()?;
@@ -252,14 +256,18 @@ impl Among {
         self.taken += 1;
     }
 
-    /// Forgets what was told of points that are no candidates, once that is much.
-    fn forget_the_rest(&mut self, memo: &mut Memo, found: &Candidates) {
-        if memo.len() <= 4 * found.len() + SCAN_WIDTH * SCAN_POINTS {
+    /// Forgets what was told of points that are no candidates, and of which nobody waits for more,
+    /// once that is much.
+    fn forget_the_rest(&mut self, memo: &mut Memo, found: &Candidates, expansions: &[Expansion]) {
+        let busy = || expansions.iter().filter(|one| one.state != State::Idle);
+        let needed = found.len() + busy().map(|one| one.neighbours.len()).sum::<usize>();
+        if memo.len() <= 4 * needed + SCAN_WIDTH * SCAN_POINTS {
             return;
         }
         self.kept.clear();
-        let told = found.iter().filter_map(|(_, point)| Some((point, memo.get(point)?)));
-        self.kept.extend(told);
+        let points = found.iter().map(|(_, point)| point);
+        let points = points.chain(busy().flat_map(|one| one.neighbours.iter().copied()));
+        self.kept.extend(points.filter_map(|point| Some((point, memo.get(point)?))));
         memo.begin();
         self.kept.iter().for_each(|&(point, told)| memo.put(point, told));
     }

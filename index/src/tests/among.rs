@@ -56,7 +56,7 @@ fn exact_among(
 fn hits_depend_on_neither_place_nor_what_is_in_flight() {
     let subjects = quantizers(6).into_iter().zip(Metric::ALL.into_iter().cycle());
     for (number, (quantizer, metric)) in subjects.enumerate() {
-        let mut subject = subject_of(4000, quantizer, metric, 55);
+        let mut subject = subject_of(8000, quantizer, metric, 55);
         let few = (0..12).flat_map(|i| row(&subject.queries, i)).collect();
         subject.queries = Vectors::from_f32(subject.queries.dim(), few).unwrap();
         let resident = open_resident(&subject.out).unwrap();
@@ -190,7 +190,8 @@ fn where_all_pass_it_is_the_search_without_a_selection() {
     );
 }
 
-/// Of half the points the farthest from a query: those of clusters that are cut are linked with few.
+/// Of half the points the farthest from a query: those of clusters that are cut are linked with few,
+/// and nothing that passes is near, so that more are kept or all are measured.
 #[test]
 fn what_is_selected_may_be_anywhere() {
     let dim = 24;
@@ -217,7 +218,7 @@ fn what_is_selected_may_be_anywhere() {
         }
     }
     let recall = shares / f64::from(searched);
-    assert!(recall > 0.6, "recall {recall}");
+    assert!(recall > 0.95, "recall {recall}");
 }
 
 #[test]
@@ -247,10 +248,10 @@ fn the_deleted_are_never_found() {
 /// A graph in which points that pass are too far from each other to be walked between.
 #[test]
 fn all_that_are_asked_for_are_found_whatever_the_graph_is_like() {
-    let points = 8000;
+    let points = 16_000;
     let values: Vec<f32> = (0..points).map(|i| i as f32).collect();
     let base = Vectors::from_f32(1, values).unwrap();
-    let queries = Vectors::from_f32(1, vec![0.4, 3999.7, 9000.0]).unwrap();
+    let queries = Vectors::from_f32(1, vec![0.4, 3999.7, 20_000.0]).unwrap();
     let quantizers = vec![Quantizer::Sq8];
     let options =
         BuildOptions { m: 2, quantizers, order: crate::Order::Given, ..Default::default() };
@@ -279,7 +280,7 @@ fn all_that_are_asked_for_are_found_whatever_the_graph_is_like() {
         for (found, asked) in among_all(&segment, &queries, &params, &selection).iter().zip(0..) {
             let query = row(&queries, asked)[0].min(points as f32);
             // Ten of every fifth, as far as codes of one byte tell.
-            let is_near = |hit: &Hit| (hit.id as f32 - query).abs() < 100.0;
+            let is_near = |hit: &Hit| (hit.id as f32 - query).abs() < 200.0;
             assert!(found.len() == 10, "{found:?}");
             assert!(found.iter().all(|hit| hit.id % 5 == 0 && is_near(hit)), "{found:?}");
         }

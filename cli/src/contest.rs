@@ -24,9 +24,10 @@ use crate::outcome::{Outcome, SameMemory, Subject};
 use crate::page_cache;
 
 /// What the kernel charges to a group besides: up to 256 KiB a processor that it charges ahead
-/// of use, the ring, open files. The same for every backend. With a quarter of it every pool was
-/// killed on two processors, with half of it one now and then, with three quarters none was.
-pub const HEADROOM_BYTES: u64 = 1 << 20;
+/// of use, the ring, open files. The same for every backend. With a quarter of a MiB every pool was
+/// killed on two processors, with half of one some were, and with a whole one a pool in some
+/// hundreds of runs.
+pub const HEADROOM_BYTES: u64 = 3 << 19;
 
 /// What it charges for each thread: its stack in the kernel, what the scheduler keeps of it, and a
 /// kilobyte or so for each of the 128 reads that it may have in flight.

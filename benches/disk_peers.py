@@ -207,6 +207,27 @@ def found(ids_out):
     return read(path, "i4") if path == own else numpy.load(path)
 
 
+def kept_segment(parser):
+    """The options, with those that name a segment, and that segment, built where it is not kept."""
+    parser.add_argument("data", help="a folder[:metric[:f32]], or generated")
+    parser.add_argument("--codes", default="rabitq:4")
+    parser.add_argument("--work", type=Path, default=TARGET / "disk_peers", help="where all that is made is kept")
+    parser.add_argument("--venv", type=Path, default=TARGET / "disk_peers" / "venv", help="made where there is none")
+    parser.add_argument("--ringpool", type=Path, default=TARGET / "release" / "ringpool")
+    options = parser.parse_args()
+    within_venv(options.venv, WHEELS)
+    options.work.mkdir(parents=True, exist_ok=True)
+    segment = Segment(OnDisk(options.data, options.work, options.ringpool), options.work, options.ringpool)
+    segment.build(0)
+    return options, segment
+
+
+def fewest_originals(segment, codes):
+    """The setting that reads the fewest originals a query, of those that read a fixed number."""
+    fixed = [one for one in segment.tuned(codes, OWN_WANTED) if one["oversample"] not in (None, "auto")]
+    return min(fixed, key=lambda one: one["originals"])
+
+
 def largest(folder):
     return max((path for path in Path(folder).rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
 

@@ -4,9 +4,9 @@
 The points are cut into --parts segments of like size, in their order. A query alone (one in flight)
 walks all of them in memory, gathers their shortlists and reads one batch. Each round takes turns: the
 one segment and the many, from a cold disk and in memory, and fio, which sends as many reads at once as
-a query has and waits for all: the batch. With the same codes and the same originals a query, ef of
-the many is the least that comes as near as NEAR to the recall of the one: their codes are made of
-fewer points each, and the same originals may never reach quite the same.
+a query has and waits for all: the batch. With the same codes and the same ef in each, the many read as
+few originals a query as come as near as NEAR to the recall of the one: their codes are made of fewer
+points each, and order candidates of several segments less well.
 
     cargo build --release -p ringpool-cli
     benches/segments.py generated
@@ -19,10 +19,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from bound import COLD, WARM
 from disk_contestants import least_effort
-from disk_peers import OWN_WANTED, WHEELS, OnDisk, largest, spread
-from hnsw_peers import TARGET, machine, within_venv
+from disk_peers import fewest_originals, kept_segment, largest, spread
+from hnsw_peers import K, machine
 from limited import disk_control
-from segment import Segment, described
+from segment import described
 
 NEAR = 0.003
 
@@ -55,37 +55,31 @@ class Parts:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", help="a folder[:metric[:f32]], or generated")
     parser.add_argument("--parts", type=int, default=16)
-    parser.add_argument("--codes", default="rabitq:4")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--work", type=Path, default=TARGET / "disk_peers", help="where all that is made is kept")
-    parser.add_argument("--venv", type=Path, default=TARGET / "disk_peers" / "venv", help="made where there is none")
-    parser.add_argument("--ringpool", type=Path, default=TARGET / "release" / "ringpool")
-    options = parser.parse_args()
-    within_venv(options.venv, WHEELS)
-    options.work.mkdir(parents=True, exist_ok=True)
-    segment = Segment(OnDisk(options.data, options.work, options.ringpool), options.work, options.ringpool)
-    segment.build(0)
+    options, segment = kept_segment(parser)
     parts = Parts(segment, options.parts, options.codes)
     parts.build()
-    fixed = [one for one in segment.tuned(options.codes, OWN_WANTED) if one["oversample"] not in (None, "auto")]
-    setting = {**min(fixed, key=lambda one: one["originals"]), "inflight": 1}
-    recall_at = lambda ef: parts.search({**setting, "ef": ef}, *WARM[:2])["recall"]
+    setting = {**fewest_originals(segment, options.codes), "inflight": 1}
     wanted = segment.search(setting, *WARM[:2])["recall"] - NEAR
-    many = {**setting, "ef": least_effort(recall_at, wanted, -(-setting["originals"] // options.parts))}
+    reading = lambda originals: {**setting, "oversample": originals / K, "originals": originals}
+    recall_at = lambda originals: parts.search(reading(originals), *WARM[:2])["recall"]
+    originals = least_effort(recall_at, wanted, round(setting["originals"]))
+    if originals is None:
+        sys.exit(f"{options.parts} segments do not reach a recall of {wanted:.4f} by more originals")
+    many = reading(originals)
     searched = {"one": (segment, setting), str(options.parts): (parts, many)}
     runs = {name: [] for name in searched}
     for _ in range(options.rounds):
         for name, (of, how) in searched.items():
             cold, warm = of.search(how, *COLD), of.search(how, *WARM)
-            batch = disk_control(largest(segment.dir), depth=setting["originals"], batches=True)
-            batch_us = 1e6 * setting["originals"] / batch["iops"]
+            batch = disk_control(largest(segment.dir), depth=round(how["originals"]), batches=True)
+            batch_us = 1e6 * how["originals"] / batch["iops"]
             line = {"recall": cold["recall"], "reads": cold["reads_per_query"], "cold": cold["latency_us"]["p50"]}
             line |= {"in memory": warm["latency_us"]["p50"], "batch": batch_us}
             runs[name].append({**line, "ratio": line["cold"] / (line["in memory"] + batch_us)})
-    print(f"{machine()}; {described(setting)}, ef {many['ef']} in each of the {options.parts}; p50 in us\n")
-    print(f"| segments | recall | reads a query | cold | in memory | batch of {setting['originals']} | cold / (in memory + batch) |")
+    print(f"{machine()}; {described(setting)}, {originals} originals in the {options.parts}; p50 in us\n")
+    print("| segments | recall | reads a query | cold | in memory | batch of originals | cold / (in memory + batch) |")
     print("|---" * 7 + "|")
     for name, lines in runs.items():
         places = {"recall": 4, "reads": 1, "cold": 0, "in memory": 0, "batch": 0, "ratio": 2}

@@ -14,10 +14,10 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from disk_peers import OWN_WANTED, WHEELS, OnDisk, largest, spread
-from hnsw_peers import TARGET, machine, within_venv
+from disk_peers import fewest_originals, kept_segment, largest, spread
+from hnsw_peers import machine
 from limited import disk_iops
-from segment import Segment, described
+from segment import described
 
 HOT_QUERIES, HOT_DRAWS = 0.2, 0.8
 SEED = 1
@@ -47,22 +47,12 @@ def skew(data, draws, work):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", help="a folder[:metric[:f32]], or generated")
-    parser.add_argument("--codes", default="rabitq:4")
     parser.add_argument("--memory", default="20%")
     parser.add_argument("--draws", type=int, default=5000)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--work", type=Path, default=TARGET / "disk_peers", help="where all that is made is kept")
-    parser.add_argument("--venv", type=Path, default=TARGET / "disk_peers" / "venv", help="made where there is none")
-    parser.add_argument("--ringpool", type=Path, default=TARGET / "release" / "ringpool")
-    options = parser.parse_args()
-    within_venv(options.venv, WHEELS)
-    options.work.mkdir(parents=True, exist_ok=True)
-    segment = Segment(OnDisk(options.data, options.work, options.ringpool), options.work, options.ringpool)
-    segment.build(0)
-    fixed = [one for one in segment.tuned(options.codes, OWN_WANTED) if one["oversample"] not in (None, "auto")]
-    setting = min(fixed, key=lambda one: one["originals"])
+    options, segment = kept_segment(parser)
+    setting = fewest_originals(segment, options.codes)
     skew(segment.data, options.draws, options.work)
     places = {"pool": ["--memory", options.memory], "direct": []}
     runs = {place: [] for place in places}

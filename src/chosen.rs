@@ -58,14 +58,9 @@ impl Snapshot {
         patience: &Patience<'_>,
     ) -> Result<Vec<Selection>, Error> {
         let each = self.segments().iter().zip(self.firsts());
-        let selected = each.map(|(segment, &first_id)| {
-            let mut selected = segment.select_from(filter, first_id, patience)?;
-            if let Some(deleted) = segment.deleted() {
-                selected.subtract(&deleted);
-            }
-            Ok(selected)
-        });
-        selected.collect()
+        let selected =
+            each.map(|(segment, &first_id)| segment.select_from(filter, first_id, patience));
+        Ok(selected.collect::<Result<_, _>>()?)
     }
 
     /// The fields of all segments: of those with one name that of the first that has it.

@@ -72,11 +72,6 @@ impl Indexes {
         Snapshot::of(&self.all(), self.tell_own_ids)
     }
 
-    /// Whether a point of any has this id, as hits tell it.
-    pub fn has_id(&self, id: u64) -> bool {
-        self.snapshot().has_id(id)
-    }
-
     /// How many points they have together.
     pub fn points(&self) -> usize {
         self.all().iter().map(|index| index.segment().manifest().points).sum()

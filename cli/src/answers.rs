@@ -84,8 +84,9 @@ impl Truth {
                  {width} or less"
             )));
         }
+        let snapshot = indexes.snapshot();
         for (query, row) in rows.rows().enumerate() {
-            if let Some(&id) = row[..wanted].iter().find(|id| !indexes.has_id(**id)) {
+            if let Some(&id) = row[..wanted].iter().find(|id| !snapshot.has_id(**id)) {
                 let named = match id {
                     vectors::NO_ID => format!("fewer than {wanted} points"),
                     id => format!("point {id}"),

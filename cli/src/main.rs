@@ -1,7 +1,7 @@
-//! The `ringpool` command: makes segments, deletes from them and compacts them, searches them through a pool, a mapping or plain
-//! memory, compares the three under the same memory, finds the parameters that reach a recall,
-//! makes vectors and their true neighbours, checks what is on disk, measures disks, and replays
-//! traces of page numbers.
+//! The `ringpool` command: makes segments, deletes from them and compacts them, searches them
+//! through a pool, a mapping, plain memory or straight from the disk, compares these under the same
+//! memory, finds the parameters that reach a recall, makes vectors and their true neighbours, checks
+//! what is on disk, measures disks, and replays traces of page numbers.
 //!
 //! One file a command. Each prints for people, or with `--json` one object on stdout and nothing
 //! else there. Exit codes: 0 done, 1 failed with one line on stderr, 2 wrong usage.

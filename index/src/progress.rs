@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 
 /// Hears how far a build is, and may end it.
 pub trait Progress: Sync {
-    /// `done` of `total` steps of this phase are done: pages in [`Phase::Read`], points
-    /// in [`Phase::Codes`], [`Phase::Graph`] and [`Phase::Packing`], bytes in [`Phase::Write`]. Called now and then from the building threads,
-    /// so that `done` may step back a little. [`ControlFlow::Break`] cancels the build, which
-    /// then leaves nothing behind.
+    /// `done` of `total` steps of this phase are done: pages in [`Phase::Read`], points in
+    /// [`Phase::Codes`], [`Phase::Graph`] and [`Phase::Packing`], bytes in [`Phase::Write`]. Called
+    /// now and then from the building threads, so that `done` may step back a little.
+    /// [`ControlFlow::Break`] cancels the build, which then leaves nothing behind.
     fn report(&self, phase: Phase, done: u64, total: u64) -> ControlFlow<()>;
 }
 

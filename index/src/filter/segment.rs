@@ -7,8 +7,9 @@ use crate::columns::Test;
 use crate::{Field, Patience, SearchError, Segment, Selection};
 
 impl Segment {
-    /// The points that a filter lets pass, without those that are deleted. Columns are read through the sources that they were
-    /// opened with, those alone that the filter asks for, and by their indexes where these are.
+    /// The points that a filter lets pass, without those that are deleted. Columns are read through
+    /// the sources that they were opened with, those alone that the filter asks for, and by their
+    /// indexes where these are.
     ///
     /// ```no_run
     /// # use ringpool_index::{Patience, Segment, field};

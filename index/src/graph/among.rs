@@ -2,9 +2,10 @@
 //!
 //! The walk is that of algorithm 2 over another graph, which nobody has built: in it a point's
 //! neighbours are those of its own that pass and, as far as these are fewer than 2M and up to twice
-//! as many the fewer points pass, the passing neighbours of those that do not. Only points that pass are measured and kept; the others are
-//! hopped through. This is ACORN-1 (Patel, Kraft, Guestrin and Zaharia, SIGMOD 2024), where the
-//! links of two hops are cut to the first M as well; where all pass it is the walk without a filter.
+//! as many the fewer points pass, the passing neighbours of those that do not. Only points that pass
+//! are measured and kept; the others are hopped through. This is ACORN-1 (Patel, Kraft, Guestrin and
+//! Zaharia, SIGMOD 2024), where the links of two hops are cut to the first M as well; where all pass
+//! it is the walk without a filter.
 //!
 //! The upper layers are descended as ever, to where the query is. Those that pass may all be
 //! elsewhere, so the walk begins also at some that are drawn evenly from layer 1, whose points

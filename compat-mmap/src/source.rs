@@ -201,9 +201,14 @@ impl PageSource for MmapSource {
 
 /// Opens a regular file of whole pages; its length in bytes comes with it.
 fn open_pages(path: &Path, name: &Arc<str>, page_size: PageSize) -> Result<(File, usize)> {
-    // Without O_NONBLOCK a FIFO in the file's place would hang the open until somebody writes.
-    let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let file = opened.map_err(|e| Error::io(name, "open", e))?;
+    // Without O_NONBLOCK a FIFO in the file's place would hang the open until somebody writes; with
+    // O_NOFOLLOW a link that a file was exchanged for leads nowhere.
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    let opened = File::options().read(true).custom_flags(flags).open(path);
+    let file = opened.map_err(|e| match e.raw_os_error() {
+        Some(libc::ELOOP) => Error::not_pages(name, "is a link; name the file that it leads to"),
+        _ => Error::io(name, "open", e),
+    })?;
     let stat = file.metadata().map_err(|e| Error::io(name, "stat", e))?;
     if !stat.is_file() {
         return Err(Error::not_pages(

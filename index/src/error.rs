@@ -268,6 +268,14 @@ pub enum SegmentError {
         /// What is wrong, and what was expected.
         reason: String,
     },
+    /// What is kept of a file is more than the system gives.
+    #[error("{path}: {bytes} bytes of memory cannot be had for it: read it by page, or open it where there is more", path = .path.display())]
+    Memory {
+        /// The file.
+        path: PathBuf,
+        /// What was asked for, in bytes.
+        bytes: u64,
+    },
     /// A component was put where it cannot be searched from.
     #[error("{path}: {reason}", path = .path.display())]
     Placement {

@@ -137,7 +137,10 @@ pub(crate) struct Locked<'a> {
 impl<'a> Locked<'a> {
     /// Waits until nobody else has it, for [`LOCK_PATIENCE`] at most.
     pub(crate) fn new(dir: &'a Path, gate: &'a Gate<'a>) -> Result<Self, DeleteError> {
-        let opened = gate("open the folder").and_then(|()| File::open(dir));
+        // No pipe in the folder's place, which would have to be waited for.
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(OFlags::DIRECTORY.bits() as i32);
+        let opened = gate("open the folder").and_then(|()| options.open(dir));
         let folder = opened.map_err(|e| failed(dir, dir, "open the folder", 0, e))?;
         let begun = Instant::now();
         loop {
@@ -175,11 +178,12 @@ impl<'a> Locked<'a> {
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), DeleteError> {
         let wanted_bytes = bytes.len() as u64;
         let refused = |doing| move |e| failed(self.dir, path, doing, wanted_bytes, e);
-        // One that was left by a writer that was killed is begun anew; a link is not followed.
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        options.custom_flags(OFlags::NOFOLLOW.bits() as i32);
-        let created = (self.gate)("create").and_then(|()| options.open(path));
+        // What was left by a writer that was killed goes first, and is not written to: by its name
+        // it could be a link, a pipe, or another file's second name.
+        let created = (self.gate)("create").and_then(|()| match fs::remove_file(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => File::create_new(path),
+        });
         let mut file = created.map_err(refused("create"))?;
         let written = (self.gate)("write").and_then(|()| file.write_all(bytes));
         written.map_err(refused("write"))?;

@@ -78,12 +78,17 @@ impl PagedFile {
         let name: Arc<str> = path.display().to_string().into();
         let failed = |doing: &str, source| Error::io(&name, doing, source);
         // O_NONBLOCK: a FIFO opens at once and is refused below, instead of waiting for a writer.
-        let flags = libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
-        let file = File::options()
-            .read(true)
-            .custom_flags(flags)
-            .open(path)
-            .map_err(|source| failed("opening for reading", source))?;
+        // O_NOFOLLOW: who has looked at a file by its name gets none that it was exchanged for.
+        let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NOCTTY;
+        let file =
+            File::options().read(true).custom_flags(flags).open(path).map_err(
+                |source| match source.raw_os_error() {
+                    Some(libc::ELOOP) => {
+                        Error::not_pages(&name, "a link; give the file it leads to")
+                    }
+                    _ => failed("opening for reading", source),
+                },
+            )?;
         let metadata = file.metadata().map_err(|source| failed("asking for its length", source))?;
         if !metadata.is_file() {
             return Err(Error::not_pages(&name, "not a regular file; give a file of pages"));

@@ -100,6 +100,7 @@ pub use ids::{IdSource, MAX_ID};
 pub use isa::without_wide_vectors;
 pub use manifest::{Component, FORMAT_VERSION, Manifest};
 pub use metric::Metric;
+pub use opening::{OPEN_BYTES, OPEN_BYTES_PER_BYTE};
 pub use options::BuildOptions;
 pub use order::Order;
 pub use patience::Patience;

@@ -20,6 +20,12 @@ use crate::resident::Rows;
 use crate::segment::{OpenCodes, OpenGraph};
 use crate::{Column, ComponentFile, Manifest, Placed, Quantizer, Segment, SegmentError};
 
+/// What opening a segment allocates at most, whatever its files hold: this, and for each byte that
+/// its files are long, [`OPEN_BYTES_PER_BYTE`]. Frames of a pool are not among it.
+pub const OPEN_BYTES: u64 = 16 << 20;
+/// What a component is kept as, and what it is checked with: see [`OPEN_BYTES`].
+pub const OPEN_BYTES_PER_BYTE: u64 = 4;
+
 /// The components that were taken so far.
 pub(crate) struct Opening {
     dir: Arc<Path>,

@@ -13,9 +13,9 @@ use super::{as_element, clustered, in_memory, open, open_resident, row, search_a
 use crate::columns::Test;
 use crate::manifest::MANIFEST;
 use crate::{
-    Attached, BuildOptions, Columns, ComponentKind, Element, FORMAT_VERSION, Field, FieldType, Hit,
-    Manifest, Metric, NoProgress, Patience, Quantizer, SearchError, SearchParams, Segment,
-    SegmentError, Value, Vectors, build, build_with,
+    Attached, BuildOptions, Column, ColumnIndex, Columns, Component, ComponentKind, Element,
+    FORMAT_VERSION, Field, FieldType, Hit, MAX_POINTS, Manifest, Metric, NoProgress, Patience,
+    Quantizer, SearchError, SearchParams, Segment, SegmentError, Value, Vectors, build, build_with,
 };
 
 struct Specimen {
@@ -240,6 +240,41 @@ fn manifests_that_lie() {
         rewrite_manifest(&dir, from, to);
         let error = open(&dir).unwrap_err();
         assert!(matches!(error, SegmentError::Manifest { .. }), "{to}: {error}");
+    }
+}
+
+/// No sum of lengths is larger than a number holds.
+#[test]
+fn components_that_no_disk_holds_are_refused() {
+    let mut manifest = Manifest::read(&specimen().folder.path().join("segment")).unwrap();
+    manifest.points = MAX_POINTS;
+    manifest.layers = vec![MAX_POINTS];
+    let word = manifest.columns.iter().find(|column| column.name == "city").unwrap();
+    // As many words as points, and for each the longest bitmap that there is.
+    let heap_bytes = MAX_POINTS as u64 * (16 + (1 << 15) * 8208);
+    let index = Some(ColumnIndex::Inverted { heap_bytes });
+    let widest =
+        Column { nullable: false, nulls: 0, distinct: Some(MAX_POINTS), index, ..word.clone() };
+    let named = |i: usize| Column { name: format!("field-{i}"), ..widest.clone() };
+    for (columns, fits) in [(1, true), (30, false), (1024, false)] {
+        manifest.columns = (0..columns).map(named).collect();
+        let component = |kind: ComponentKind| Component {
+            kind,
+            name: kind.name(),
+            key: 7,
+            pages: manifest.pages_of(kind),
+            record_bytes: manifest.record_bytes_of(kind),
+            checksums_crc32c: 0,
+        };
+        manifest.components = manifest.kinds().into_iter().map(component).collect();
+        let parsed = Manifest::parse(Path::new("M"), &manifest.to_bytes().unwrap());
+        match (parsed, fits) {
+            (Ok(_), true) => {}
+            (Err(SegmentError::Manifest { reason, .. }), false) => {
+                assert!(reason.contains("are longer than"), "{reason}");
+            }
+            (other, _) => panic!("{columns}: {other:?}"),
+        }
     }
 }
 

@@ -95,7 +95,7 @@ fn what_is_no_file_is_refused_by_its_name_and_not_waited_for() {
         fs::rename(&path, &sound).unwrap();
         for what in ODD {
             if !put(what, &path, &sound) {
-                conformance::skipped("devices: only root makes one".into());
+                conformance::skipped("devices: only root makes one");
                 continue;
             }
             for (how, refused) in refusals(&dir) {

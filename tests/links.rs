@@ -96,7 +96,8 @@ fn page(path: &Path) -> Page {
                 page.anchors.extend(free.find(|slug| !page.anchors.contains(slug)));
             }
             let links = links(line).into_iter();
-            page.links.extend(links.filter_map(|to| resolve(path, &to)).map(|(to, a)| (at + 1, to, a)));
+            page.links
+                .extend(links.filter_map(|to| resolve(path, &to)).map(|(to, a)| (at + 1, to, a)));
         }
     }
     page

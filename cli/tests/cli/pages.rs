@@ -20,7 +20,10 @@ use crate::workshop::{RINGPOOL, Workshop};
 /// there are `fails`, commands that end with an error, and `elsewhere`, what is not a test's to do.
 const NEEDS: [(&str, &str); 8] = [
     ("ring", "ringpool probe target/seg/ids.pages --seconds 0.1 --max-depth 1 | grep uring+reg"),
-    ("thp", "test -e /sys/kernel/mm/transparent_hugepage/enabled && test -e /proc/self/smaps_rollup"),
+    (
+        "thp",
+        "test -e /sys/kernel/mm/transparent_hugepage/enabled && test -e /proc/self/smaps_rollup",
+    ),
     ("root", "test $(id -u) = 0"),
     ("docker", "docker info && jq --version && test -e target/default.json"),
     ("cgroup1", "test -w /sys/fs/cgroup/memory/cgroup.procs"),
@@ -75,7 +78,6 @@ fn pages() -> Vec<PathBuf> {
 }
 
 /// Some lines of shell.
-#[derive(Default)]
 struct Block {
     line: usize,
     words: Vec<String>,
@@ -193,5 +195,7 @@ fn shell(commands: &str, folder: &Path) -> Command {
     let path = format!("{}:{}", own.display(), std::env::var("PATH").unwrap_or_default());
     let mut shell = Command::new("bash");
     shell.args(["-c", commands]).current_dir(folder).env("PATH", path).env_remove("RUST_LOG");
+    // The command takes it for one of its own, misspelt.
+    shell.env_remove(ALL);
     shell
 }

@@ -43,6 +43,8 @@ struct Used {
     huge_bytes: usize,
     /// Up to here it keeps what it has given in memory.
     locked_bytes: usize,
+    /// Up to here it has given memory in advance.
+    populated_bytes: usize,
 }
 
 // SAFETY: the arena only says where frames are; who may touch one is the page words' business.
@@ -168,6 +170,37 @@ impl Arena {
         }
         // SAFETY: pages that hold frames of the caller's alone, and no frame of a page.
         unsafe { self.mapping.give_back(self.in_mapping(pages)) };
+    }
+
+    /// Gives memory to what comes next of the frames below `limit`, from `from_bytes` on: a huge
+    /// page of it. Returns up to where, and `None` when there is no more. The caller sees to it that
+    /// none of them goes out of use meanwhile.
+    ///
+    /// # Errors
+    /// What the system says: EINVAL before Linux 5.14, which cannot be asked.
+    pub(crate) fn populate(&self, from_bytes: usize, limit: Frame) -> io::Result<Option<usize>> {
+        let used_bytes = limit as usize * self.frame_bytes;
+        let end_bytes = self.system_page.within(0..used_bytes).map_or(0, |pages| pages.end);
+        if from_bytes >= end_bytes || self.is_the_parents() {
+            return Ok(None);
+        }
+        let to_bytes = end_bytes.min(from_bytes + HUGE_PAGE_BYTES);
+        let mut used = self.used.lock();
+        used.populated_bytes = used.populated_bytes.max(to_bytes);
+        // It begins a system's page, as all that was populated before ends with one.
+        self.mapping.populate(self.in_mapping(from_bytes..to_bytes))?;
+        Ok(Some(to_bytes))
+    }
+
+    /// Gives back what frames from `unused` on were given in advance: they are out of use, and were
+    /// never in it.
+    pub(crate) fn give_back(&self, unused: Frame) {
+        let mut used = self.used.lock();
+        let populated = used.populated_bytes.div_ceil(self.frame_bytes) as Frame;
+        if unused < populated {
+            self.release(unused..populated);
+            used.populated_bytes = unused as usize * self.frame_bytes;
+        }
     }
 
     /// What bytes counted from the first frame are, counted from the start of the mapping.

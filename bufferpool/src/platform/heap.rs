@@ -50,6 +50,11 @@ impl Mapping {
     /// None here.
     pub(crate) unsafe fn give_back(&self, _range: Range<usize>) {}
 
+    /// Cannot be asked for here.
+    pub(crate) fn populate(&self, _range: Range<usize>) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     pub(crate) fn lock(&self, _range: Range<usize>) -> io::Result<()> {
         Err(io::Error::new(io::ErrorKind::Unsupported, "memory is locked on unixes only"))
     }

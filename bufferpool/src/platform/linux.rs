@@ -6,6 +6,8 @@
 
 #![allow(unsafe_code)]
 
+use std::io;
+
 pub(super) use libc::MAP_NORESERVE;
 use libc::{c_int, c_long, c_void};
 
@@ -23,6 +25,14 @@ pub(super) unsafe fn keep_from_children(start: *mut c_void, len_bytes: usize) {
 pub(super) unsafe fn give_back(start: *mut c_void, len_bytes: usize) {
     // SAFETY: as above.
     unsafe { advise(start, len_bytes, libc::MADV_DONTNEED) };
+}
+
+pub(super) unsafe fn populate(start: *mut c_void, len_bytes: usize) -> io::Result<()> {
+    // SAFETY: as above.
+    match unsafe { libc::madvise(start, len_bytes, libc::MADV_POPULATE_WRITE) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Locks each page when it is touched first. Asked for by its number, since not every C library

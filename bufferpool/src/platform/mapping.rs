@@ -70,6 +70,13 @@ impl Mapping {
         unsafe { system::give_back(start, len_bytes) };
     }
 
+    /// Takes memory for the pages of `range` now. What they hold stays as it is.
+    pub(crate) fn populate(&self, range: Range<usize>) -> io::Result<()> {
+        let (start, len_bytes) = self.part(range);
+        // SAFETY: within our own mapping; its content stays.
+        unsafe { system::populate(start, len_bytes) }
+    }
+
     /// Keeps the pages of `range` in memory.
     pub(crate) fn lock(&self, range: Range<usize>) -> io::Result<()> {
         let (start, len_bytes) = self.part(range);

@@ -6,6 +6,8 @@
 
 #![allow(unsafe_code)]
 
+use std::io;
+
 use libc::{c_int, c_void};
 
 /// Here memory is not set aside before it is touched, and there is no flag that says so.
@@ -22,6 +24,11 @@ pub(super) unsafe fn give_back(start: *mut c_void, len_bytes: usize) {
     // SAFETY: replaces pages of the caller's own mapping and no others.
     let mapped = unsafe { libc::mmap(start, len_bytes, protection, flags, -1, 0) };
     assert_ne!(mapped, libc::MAP_FAILED, "the system takes no memory back");
+}
+
+/// Cannot be asked for here.
+pub(super) unsafe fn populate(_start: *mut c_void, _len_bytes: usize) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Locks all pages, and so takes memory for them, at once.

@@ -22,6 +22,7 @@ unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Whether what was given back is zero.
+    #[cfg_attr(any(loom, shuttle), allow(dead_code, reason = "the checkers' arrays are boxed"))]
     pub(crate) const GIVES_BACK: bool = false;
 
     pub(crate) fn new(len_bytes: usize) -> io::Result<Self> {

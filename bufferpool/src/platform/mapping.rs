@@ -21,6 +21,7 @@ unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Whether what was [given back](Self::give_back) is zero.
+    #[cfg_attr(any(loom, shuttle), allow(dead_code, reason = "the checkers' arrays are boxed"))]
     pub(crate) const GIVES_BACK: bool = true;
 
     /// Maps `len_bytes` bytes, more than none.

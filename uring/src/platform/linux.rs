@@ -19,7 +19,7 @@ use crate::paged_file::DioAlign;
 /// Uncached buffered reads, Linux 6.14 (include/uapi/linux/fs.h).
 pub(crate) const DONT_CACHE: i32 = 0x80;
 /// See statfs(2); the crate of the system's words has only tmpfs.
-const RAMFS_MAGIC: libc::__fsword_t = 0x8584_58f6;
+const RAMFS_MAGIC: u64 = 0x8584_58f6;
 
 pub(crate) fn open_for_reading(path: &Path) -> io::Result<File> {
     // O_NONBLOCK: a FIFO opens at once and is refused later, instead of waiting for a writer.
@@ -65,7 +65,8 @@ pub(crate) fn lives_in_the_page_cache(file: &File) -> bool {
         let result = libc::fstatfs(descriptor(file), answer.as_mut_ptr());
         (result, answer.assume_init())
     };
-    result == 0 && [libc::TMPFS_MAGIC, RAMFS_MAGIC].contains(&answer.f_type)
+    // Of another type in each C library.
+    result == 0 && [libc::TMPFS_MAGIC as u64, RAMFS_MAGIC].contains(&(answer.f_type as u64))
 }
 
 pub(crate) fn set_direct(file: &File, direct: bool) -> io::Result<()> {

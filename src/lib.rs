@@ -128,6 +128,7 @@ mod parts;
 mod place;
 mod placement;
 mod plan;
+mod platform;
 mod rewrite;
 mod shares;
 mod together;

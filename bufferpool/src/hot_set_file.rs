@@ -17,7 +17,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ringpool_storage::{FileKey, PageNo, PageSize};
+use ringpool_storage::{FileKey, PageNo, PageSize, sync_folder};
 use tempfile::NamedTempFile;
 
 use crate::hot_set::{HEATS, HotSet};
@@ -147,8 +147,7 @@ impl HotSet {
         beside.write_all(&bytes).map_err(refused("write"))?;
         beside.as_file().sync_all().map_err(refused("sync"))?;
         beside.persist(path).map_err(|error| refused("rename into place")(error.error))?;
-        let synced = File::open(folder).and_then(|folder| folder.sync_all());
-        synced.map_err(refused("sync its folder"))
+        sync_folder(folder).map_err(refused("sync its folder"))
     }
 
     /// Reads the hot set of the file with `key` from `path`.

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use bytemuck::Pod;
 use ringpool_storage::{Checksums, FileKey, PageNo, PageSize, PageSource};
-use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::aligned::Aligned;
 use crate::layout::Records;
+use crate::platform;
 use crate::{Component, Quantizer, SegmentError};
 
 /// What a component is for.
@@ -70,6 +70,7 @@ impl fmt::Display for ComponentKind {
 
 /// One component's file of pages, with all that is needed to open it as a source.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ComponentFile {
     /// What the component is for.
     pub kind: ComponentKind,
@@ -125,15 +126,13 @@ fn read_checksums(dir: &Path, component: &Component) -> Result<Checksums, Segmen
 
 /// Opens a file for reading that is neither link nor pipe nor device nor folder.
 pub(crate) fn open_regular(path: &Path) -> Result<File, SegmentError> {
-    // NONBLOCK: opening a pipe that nobody writes to would wait for ever.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(fd) => File::from(fd),
-        Err(rustix::io::Errno::NOENT) => return Err(SegmentError::Missing { path: path.into() }),
-        Err(rustix::io::Errno::LOOP | rustix::io::Errno::NXIO) => {
-            return Err(SegmentError::NotRegular { path: path.into() });
+    let file = match platform::open_no_link(path) {
+        Ok(Some(file)) => file,
+        Ok(None) => return Err(SegmentError::NotRegular { path: path.into() }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Err(SegmentError::Missing { path: path.into() });
         }
-        Err(errno) => return Err(io_error(path, "open", errno.into())),
+        Err(e) => return Err(io_error(path, "open", e)),
     };
     let metadata = file.metadata().map_err(|e| io_error(path, "stat", e))?;
     if !metadata.is_file() {

@@ -17,16 +17,15 @@
 //! and not on a file in it: nothing is left behind that would have to be removed, and the kernel
 //! gives it up with its holder, however that ends.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use roaring::RoaringBitmap;
-use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::component::{open_regular, read_at_most};
+use crate::platform;
 use crate::write::Gate;
 use crate::{DeleteError, SegmentError, Selection};
 
@@ -140,12 +139,11 @@ pub(crate) struct Locked<'a> {
 impl<'a> Locked<'a> {
     /// Waits until nobody else has it, for [`LOCK_PATIENCE`] at most.
     pub(crate) fn new(dir: &'a Path, gate: &'a Gate<'a>) -> Result<Self, DeleteError> {
-        let opened = gate("open the folder").and_then(|()| File::open(dir));
+        let opened = gate("open the folder").and_then(|()| platform::open_to_lock(dir));
         let folder = opened.map_err(|e| failed(dir, dir, "open the folder", 0, e))?;
         let begun = Instant::now();
         loop {
-            let locked = gate("lock the folder")
-                .and_then(|()| Ok(flock(&folder, FlockOperation::NonBlockingLockExclusive)?));
+            let locked = gate("lock the folder").and_then(|()| try_lock(&folder));
             match locked {
                 Ok(()) => return Ok(Self { folder, dir, gate }),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -179,10 +177,7 @@ impl<'a> Locked<'a> {
         let wanted_bytes = bytes.len() as u64;
         let refused = |doing| move |e| failed(self.dir, path, doing, wanted_bytes, e);
         // One that was left by a writer that was killed is begun anew; a link is not followed.
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        options.custom_flags(OFlags::NOFOLLOW.bits() as i32);
-        let created = (self.gate)("create").and_then(|()| options.open(path));
+        let created = (self.gate)("create").and_then(|()| platform::replace_no_link(path));
         let mut file = created.map_err(refused("create"))?;
         let written = (self.gate)("write").and_then(|()| file.write_all(bytes));
         written.map_err(refused("write"))?;
@@ -201,6 +196,13 @@ impl<'a> Locked<'a> {
         let synced = (self.gate)("sync the folder").and_then(|()| self.folder.sync_all());
         synced.map_err(|e| failed(self.dir, self.dir, "sync the folder", 0, e))
     }
+}
+
+fn try_lock(folder: &File) -> io::Result<()> {
+    folder.try_lock().map_err(|refused| match refused {
+        TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
+        TryLockError::Error(error) => error,
+    })
 }
 
 fn failed(

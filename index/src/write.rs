@@ -6,18 +6,16 @@
 //! error, cancel or panic. Only a killed process leaves it behind, as `.NAME.building-*`.
 
 use std::borrow::Cow;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use ringpool_storage::{Checksums, FileKey, PageNo};
-use rustix::fs::{Advice, CWD, RenameFlags, fadvise, renameat_with};
-use rustix::io::Errno;
+use ringpool_storage::{Checksums, FileKey, PageNo, sync_folder};
 use tempfile::TempDir;
 
 use crate::layout::Records;
 use crate::manifest::MANIFEST;
+use crate::platform;
 use crate::{BuildError, Component, Manifest};
 
 /// A folder that becomes a segment, or goes away.
@@ -74,11 +72,9 @@ impl<'a> Staging<'a> {
         };
         let prefix = format!(".{}.building-", name.to_string_lossy());
         let made = gate("make a folder in it").and_then(|()| {
-            tempfile::Builder::new()
-                .prefix(&prefix)
-                // Narrowed by the umask, as for any new folder.
-                .permissions(Permissions::from_mode(0o777))
-                .tempdir_in(&parent)
+            let mut builder = tempfile::Builder::new();
+            platform::new_folder(builder.prefix(&prefix));
+            builder.tempdir_in(&parent)
         });
         let folder = made.map_err(|e| failed(&parent, "make a folder in it", 0, e))?;
         Ok(Self { folder, parent, out: out.into(), gate })
@@ -152,7 +148,7 @@ impl<'a> Staging<'a> {
     }
 
     fn sync_folder(&self, folder: &Path) -> Result<(), BuildError> {
-        let synced = (self.gate)("sync the folder").and_then(|()| File::open(folder)?.sync_all());
+        let synced = (self.gate)("sync the folder").and_then(|()| sync_folder(folder));
         synced.map_err(|e| failed(folder, "sync the folder", 0, e))
     }
 }
@@ -176,8 +172,7 @@ impl NewFile<'_> {
     fn finish(self) -> Result<(), BuildError> {
         let synced = (self.gate)("sync").and_then(|()| self.file.sync_all());
         synced.map_err(|e| failed(&self.path, "sync", self.wanted_bytes, e))?;
-        // Advice: where it is not taken, nothing is wrong.
-        let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
+        platform::forget_pages(&self.file);
         Ok(())
     }
 }
@@ -191,16 +186,17 @@ fn expect_nothing_at(out: &Path) -> Result<(), BuildError> {
 }
 
 fn rename_to_nothing(from: &Path, to: &Path) -> Result<(), BuildError> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Ok(()) => Ok(()),
-        Err(Errno::EXIST | Errno::NOTEMPTY) => Err(BuildError::Exists { out: to.into() }),
-        // A file system that does not know the flag. A folder only ever replaces an empty folder,
-        // so that nothing is lost if one appears between the look and the rename.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+    let exists = [io::ErrorKind::AlreadyExists, io::ErrorKind::DirectoryNotEmpty];
+    match platform::rename_to_nothing(from, to) {
+        Some(Ok(())) => Ok(()),
+        Some(Err(e)) if exists.contains(&e.kind()) => Err(BuildError::Exists { out: to.into() }),
+        Some(Err(e)) => Err(failed(to, "rename", 0, e)),
+        // A folder only ever replaces an empty folder, so that nothing is lost if one appears
+        // between the look and the rename.
+        None => {
             expect_nothing_at(to)?;
             fs::rename(from, to).map_err(|e| failed(to, "rename", 0, e))
         }
-        Err(errno) => Err(failed(to, "rename", 0, errno.into())),
     }
 }
 

@@ -1,0 +1,28 @@
+//! Making names outlive a crash.
+
+use std::io;
+use std::path::Path;
+
+use crate::platform;
+
+/// Writes a folder itself to the disk: the names of the files that were created in it, renamed or
+/// removed. Where the system has no such call (Windows), nothing is done.
+///
+/// # Errors
+/// The system's, when the folder cannot be opened or written.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    platform::sync_folder(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_synced_and_a_missing_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        sync_folder(dir.path()).unwrap();
+        let missing = sync_folder(&dir.path().join("missing")).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+    }
+}

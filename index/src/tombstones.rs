@@ -27,8 +27,8 @@ use roaring::RoaringBitmap;
 use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::component::{open_regular, read_at_most};
-use crate::write::Gate;
-use crate::{DeleteError, SegmentError, Selection};
+use crate::step::{Gate, step};
+use crate::{DeleteError, Patience, SearchError, SegmentError, Selection};
 
 /// The file's name.
 pub(crate) const TOMBSTONES: &str = "TOMBSTONES";
@@ -138,20 +138,30 @@ pub(crate) struct Locked<'a> {
 }
 
 impl<'a> Locked<'a> {
-    /// Waits until nobody else has it, for [`LOCK_PATIENCE`] at most.
-    pub(crate) fn new(dir: &'a Path, gate: &'a Gate<'a>) -> Result<Self, DeleteError> {
-        let opened = gate("open the folder").and_then(|()| File::open(dir));
+    /// Waits until nobody else has it, for [`LOCK_PATIENCE`] at most and not beyond `patience`.
+    pub(crate) fn new(
+        dir: &'a Path,
+        patience: Patience<'_>,
+        gate: &'a Gate<'a>,
+    ) -> Result<Self, DeleteError> {
+        let opened = step(gate, "open the folder", || File::open(dir));
         let folder = opened.map_err(|e| failed(dir, dir, "open the folder", 0, e))?;
         let begun = Instant::now();
         loop {
-            let locked = gate("lock the folder")
-                .and_then(|()| Ok(flock(&folder, FlockOperation::NonBlockingLockExclusive)?));
+            let locked = step(gate, "lock the folder", || {
+                Ok(flock(&folder, FlockOperation::NonBlockingLockExclusive)?)
+            });
             match locked {
                 Ok(()) => return Ok(Self { folder, dir, gate }),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    if begun.elapsed() >= LOCK_PATIENCE {
-                        return Err(DeleteError::Busy { dir: dir.into(), waited: LOCK_PATIENCE });
+                    let waited = begun.elapsed();
+                    match patience.check() {
+                        Err(SearchError::Cancelled) => {
+                            return Err(DeleteError::Cancelled { dir: dir.into() });
+                        }
+                        Ok(()) if waited < LOCK_PATIENCE => {}
+                        _ => return Err(DeleteError::Busy { dir: dir.into(), waited }),
                     }
                     std::thread::sleep(LOCK_GLANCE);
                 }
@@ -182,23 +192,23 @@ impl<'a> Locked<'a> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true);
         options.custom_flags(OFlags::NOFOLLOW.bits() as i32);
-        let created = (self.gate)("create").and_then(|()| options.open(path));
+        let created = step(self.gate, "create", || options.open(path));
         let mut file = created.map_err(refused("create"))?;
-        let written = (self.gate)("write").and_then(|()| file.write_all(bytes));
+        let written = step(self.gate, "write", || file.write_all(bytes));
         written.map_err(refused("write"))?;
-        let synced = (self.gate)("sync").and_then(|()| file.sync_all());
+        let synced = step(self.gate, "sync", || file.sync_all());
         synced.map_err(refused("sync"))
     }
 
     fn put(&self, path: &Path) -> Result<(), DeleteError> {
         let place = self.dir.join(TOMBSTONES);
-        let renamed = (self.gate)("rename").and_then(|()| fs::rename(path, &place));
+        let renamed = step(self.gate, "rename", || fs::rename(path, &place));
         renamed.map_err(|e| failed(self.dir, &place, "rename into place", 0, e))
     }
 
     /// Makes what was renamed outlive a crash, also what another writer could not.
     pub(crate) fn sync(&self) -> Result<(), DeleteError> {
-        let synced = (self.gate)("sync the folder").and_then(|()| self.folder.sync_all());
+        let synced = step(self.gate, "sync the folder", || self.folder.sync_all());
         synced.map_err(|e| failed(self.dir, self.dir, "sync the folder", 0, e))
     }
 }

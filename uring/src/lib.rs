@@ -24,9 +24,16 @@
 //!
 //! `blocking` is all of that where there is no ring.
 
+// A library says what it has to say by tracing and by errors, and asks nobody but its caller.
+#![cfg_attr(
+    not(test),
+    deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)
+)]
+
 mod baton;
 mod blocking;
 mod books;
+mod closing;
 mod depth;
 mod engine;
 mod features;
@@ -52,6 +59,7 @@ mod sim_tests;
 mod sync;
 
 pub use books::Counters;
+pub use closing::Unfinished;
 pub use engine::{Engine, OpenedFile};
 pub use features::kernel_features;
 pub use options::{EngineChoice, EngineChoiceError, EngineOptions};

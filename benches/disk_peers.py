@@ -41,7 +41,7 @@ WHEELS = ["numpy==1.25.0", "qdrant-edge-py==0.9.0", "diskannpy==0.7.0", "matplot
 WANTED = 0.95
 # ringpool's settings reach a little more, so that it is not by chance that they reach it.
 OWN_WANTED = 0.952
-GENERATED = {"n": 200_000, "dim": 768, "clusters": 2000, "queries": 2000}
+GENERATED = {"n": 200_000, "dim": 768, "clusters": 2000, "queries": 10_000}
 INFLIGHTS = [8, 32]
 # Of each thread, where there are many.
 MANY_THREADS, INFLIGHTS_OF_MANY = 8, [2, 4]

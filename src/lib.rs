@@ -185,3 +185,8 @@ pub use warm::{Warm, WarmUp};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}
+
+/// So must those on the statistics.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/statistics.md")]
+mod statistics {}

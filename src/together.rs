@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::thread;
 use std::time::Duration;
 
-use ringpool_bufferpool::{Pool, PoolError, PoolOptions};
+use ringpool_bufferpool::{Pool, PoolError, PoolOptions, Populating};
 use ringpool_compat_mmap::MmapOptions;
 use ringpool_index::{ComponentFile, Manifest, Patience};
 use ringpool_storage::{PageDevice, PageSize, PageSource};
@@ -16,7 +16,7 @@ use ringpool_uring::Engine;
 use crate::config::HotSetAtClose;
 use crate::plan::{Plan, Rules};
 use crate::shares::{self, Claim};
-use crate::warm::Pooled;
+use crate::warm::{Pooled, Warm};
 use crate::{Error, OpenOptions, Portion, WarmUp};
 
 /// What the originals are read through, made of their backend.
@@ -35,6 +35,9 @@ pub(crate) struct Together {
     pub(crate) engine: Engine,
     /// Once there is something in it.
     pool: Mutex<Option<Pool>>,
+    populate: Warm,
+    /// The thread that gives the pool's frames their memory.
+    populating: Mutex<Option<Populating>>,
     /// What is in the pool now; what searches still read that began before a change is not.
     claims: Mutex<Vec<Kept>>,
     /// Whether the pool is somebody else's.
@@ -86,6 +89,8 @@ impl Together {
             through,
             engine: Engine::start(options.engine)?,
             pool: Mutex::new(shared.cloned()),
+            populate: options.populate.unwrap_or(Warm::Background),
+            populating: Mutex::default(),
             claims: Mutex::default(),
             is_shared: shared.is_some(),
             direct_reads: Arc::default(),
@@ -166,7 +171,21 @@ impl Together {
         }
         let memory_bytes = self.plan.memory_budget_bytes;
         let new = Pool::new(&PoolOptions { memory_bytes, page_size, ..PoolOptions::default() })?;
+        self.populate(&new);
         Ok(pool.insert(new).clone())
+    }
+
+    /// Gives the frames of `pool` their memory. Where that is refused they take it when they are
+    /// first used.
+    fn populate(&self, pool: &Pool) {
+        if self.populate == Warm::None {
+            return;
+        }
+        let populating = pool.populate().ok();
+        match self.populate {
+            Warm::BeforeServing => drop(populating.map(Populating::wait)),
+            _ => *locked(&self.populating) = populating,
+        }
     }
 
     /// Shares the pool out anew: `left` is there for old searches alone from now on, and of each

@@ -40,6 +40,8 @@ struct Used {
     huge_bytes: usize,
     /// Up to here it keeps what it has given in memory.
     locked_bytes: usize,
+    /// Up to here it has given memory in advance.
+    populated_bytes: usize,
 }
 
 // SAFETY: the arena only says where frames are; who may touch one is the page words' business.
@@ -174,6 +176,41 @@ impl Arena {
             unsafe { libc::munlock(start.as_ptr().cast(), len_bytes) };
         }
         self.advise(start, len_bytes, libc::MADV_DONTNEED);
+    }
+
+    /// Gives memory to what comes next of the frames below `limit`, from `from_bytes` on: a huge
+    /// page of it. Returns up to where, and `None` when there is no more. The caller sees to it that
+    /// none of them goes out of use meanwhile.
+    ///
+    /// # Errors
+    /// What the system says: EINVAL before Linux 5.14, which cannot be asked.
+    pub(crate) fn populate(&self, from_bytes: usize, limit: Frame) -> io::Result<Option<usize>> {
+        let end_bytes =
+            limit as usize * self.frame_bytes / system_page_bytes() * system_page_bytes();
+        if from_bytes >= end_bytes || self.is_the_parents() {
+            return Ok(None);
+        }
+        let to_bytes = end_bytes.min(from_bytes + HUGE_PAGE_BYTES);
+        let mut used = self.used.lock();
+        used.populated_bytes = used.populated_bytes.max(to_bytes);
+        // SAFETY: within the mapping, below frames that are used; it begins a system's page, as
+        // all that was populated before ends with one. What the frames hold stays as it is.
+        let refused = unsafe {
+            let start = self.first.add(from_bytes).as_ptr();
+            libc::madvise(start.cast(), to_bytes - from_bytes, libc::MADV_POPULATE_WRITE) != 0
+        };
+        if refused { Err(io::Error::last_os_error()) } else { Ok(Some(to_bytes)) }
+    }
+
+    /// Gives back what frames from `unused` on were given in advance: they are out of use, and were
+    /// never in it.
+    pub(crate) fn give_back(&self, unused: Frame) {
+        let mut used = self.used.lock();
+        let populated = used.populated_bytes.div_ceil(self.frame_bytes) as Frame;
+        if unused < populated {
+            self.release(unused..populated);
+            used.populated_bytes = unused as usize * self.frame_bytes;
+        }
     }
 
     fn advise(&self, from: NonNull<u8>, len_bytes: usize, advice: libc::c_int) {

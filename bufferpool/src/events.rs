@@ -57,6 +57,14 @@ pub(crate) fn waker_panicked(file: &Arc<str>) {
     let _ = file;
 }
 
+/// Frames take their memory when they are first used, since the system gave none before.
+pub(crate) fn not_populated(done_bytes: u64, error: &std::io::Error) {
+    #[cfg(feature = "tracing")]
+    tell(|| tracing::debug!(done_bytes, %error, "frames are not given memory in advance"));
+    #[cfg(not(feature = "tracing"))]
+    let _ = (done_bytes, error);
+}
+
 /// A hot set was restored, as far as that went.
 pub(crate) fn restored(file: &Arc<str>, restored: &Restored) {
     #[cfg(feature = "tracing")]

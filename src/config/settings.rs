@@ -112,6 +112,7 @@ impl Settings {
             codes: None,
             memory: self.first(|config| config.memory.budget),
             total_bytes: self.first(|config| config.memory.total).map(|total| total.resolve(0)),
+            populate: self.first(|config| config.memory.populate),
             engine: self.first(engine).unwrap_or_default(),
             mmap: MmapOptions {
                 advice: self.first(|config| config.engine.mmap_advice).unwrap_or_default(),
@@ -187,6 +188,7 @@ impl Config {
             "hot_set" => text(self.hot_set),
             "memory.budget" => text(self.memory.budget),
             "memory.total" => text(self.memory.total),
+            "memory.populate" => text(self.memory.populate),
             "search.ef" => text(self.search.ef),
             "search.oversample" => text(self.search.oversample),
             "search.recall" => text(self.search.recall),

@@ -41,7 +41,7 @@ WHEELS = ["numpy==1.25.0", "qdrant-edge-py==0.9.0", "diskannpy==0.7.0", "matplot
 WANTED = 0.95
 # ringpool's settings reach a little more, so that it is not by chance that they reach it.
 OWN_WANTED = 0.952
-GENERATED = {"n": 200_000, "dim": 768, "clusters": 2000, "queries": 2000}
+GENERATED = {"n": 200_000, "dim": 768, "clusters": 2000, "queries": 10_000}
 INFLIGHTS = [8, 32]
 # Of each thread, where there are many.
 MANY_THREADS, INFLIGHTS_OF_MANY = 8, [2, 4]
@@ -100,7 +100,7 @@ class Ringpool:
 
     def settings_for(self, settings, limit_bytes, threads):
         inflights = INFLIGHTS if threads < MANY_THREADS else INFLIGHTS_OF_MANY
-        if not self.segment.has_inflight or self.name != "ringpool":
+        if not self.segment.has_inflight:
             inflights = [None]
         for setting in settings:
             for inflight in inflights:
@@ -111,6 +111,7 @@ class Ringpool:
     def command(self, setting, threads, one_query, ids_out):
         queries = self.segment.data.one_query_rows if one_query else None
         words = [*self.segment.words(setting, queries), *self.backend, "--memory", setting["budget_bytes"]]
+        words += ["--populate", "before-serving"]  # Of the pool's frames.
         return self.segment.command(*words, "--threads", threads, "--ids-out", ids_out.with_suffix(".ivecs"))
 
     def told(self, out):

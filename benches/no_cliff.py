@@ -31,7 +31,7 @@ from segment import Kept, Segment, described
 
 SHARES = [1, 0.5, 0.25, 0.125, 0.06]
 BACKENDS = {
-    "pool": ["--backend", "pool"],
+    "pool": ["--backend", "pool", "--populate", "before-serving"],
     "mmap willneed": ["--backend", "mmap", "--mmap-advice", "willneed"],
     "mmap random": ["--backend", "mmap", "--mmap-advice", "random"],
     "direct": ["--backend", "direct"],

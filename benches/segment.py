@@ -43,6 +43,7 @@ class Segment:
 
     def __init__(self, data, work, program, flags=()):
         self.data, self.program, self.flags = data, program, list(flags)
+        self.place = "graph=resident,codes=resident"  # However little is left of a limit.
         self.dir = work / f"{data.name}.ringpool"
         self.kept = Kept(work / f"{data.name}.kept.json").get
         self.has_inflight = "--inflight" in self.help("search")
@@ -100,6 +101,7 @@ class Segment:
     def words(self, setting, queries=None):
         """A search's arguments, but for the backend."""
         words = ["search", self.dir, "--queries", queries or self.data.query_file, "--k", K, *self.flags]
+        words += ["--place", self.place]
         names = ["codes", "oversample", "recall", "ef"] + (["inflight"] if self.has_inflight else [])
         for name in names:
             if setting.get(name) is not None:

@@ -58,9 +58,9 @@ def main():
     runs = {place: [] for place in places}
     for _ in range(options.rounds):
         for place, more in places.items():
-            where = f"graph={place},codes={place},vectors={place}"
             control = disk_iops(largest(segment.dir))
-            ran = segment.search(setting, "--place", where, *more, "--temperature", "cold", "--threads", options.threads)
+            segment.place = f"graph={place},codes={place},vectors={place}"
+            ran = segment.search(setting, *more, "--temperature", "cold", "--threads", options.threads)
             runs[place].append({"recall": ran["recall"], "reads": ran["reads_per_query"], "QPS": ran["qps"], "control": control})
     print(f"{machine()}; {described(setting)}; {options.draws} queries, {options.threads} threads, memory {options.memory}\n")
     print("| everything through | recall | reads a query | QPS | control, IOPS |\n|---|---|---|---|---|")

@@ -9,7 +9,7 @@ use ringpool_uring::{EngineChoice, Rung};
 use serde::{Deserialize, Serialize};
 
 use crate::config::HotSetAtClose;
-use crate::{Memory, Placement, WarmUp};
+use crate::{Memory, Placement, Warm, WarmUp};
 
 /// Through what the originals of a segment are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -44,6 +44,9 @@ pub struct OpenOptions {
     /// a quarter of them, but at most half of what the cgroup or the machine has left, and at
     /// least what a pool needs.
     pub memory: Option<Memory>,
+    /// When the pool's frames get their memory: by default in the background, once the pool is made.
+    /// With [`Warm::None`] each does when a page is first read into it, and that read waits for it.
+    pub populate: Option<Warm>,
     /// What all components may take together, in bytes, those that are resident and the pool; what
     /// does not fit is refused. By default what the cgroup and the machine have left, of which
     /// nothing is asked but that what is resident fits.

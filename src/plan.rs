@@ -26,6 +26,7 @@ const LEFT_PARTS: u64 = 2;
 
 /// What segments that are opened together would take, and where.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Plan {
     /// The components of each segment, in the order of the manifests.
     pub segments: Vec<Vec<Planned>>,

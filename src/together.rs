@@ -3,22 +3,27 @@
 
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::thread;
+use std::time::Duration;
 
-use ringpool_bufferpool::{Pool, PoolError, PoolOptions};
+use ringpool_bufferpool::{Pool, PoolError, PoolOptions, Populating};
 use ringpool_compat_mmap::MmapOptions;
-use ringpool_index::{ComponentFile, Manifest};
+use ringpool_index::{ComponentFile, Manifest, Patience};
 use ringpool_storage::{PageDevice, PageSize, PageSource};
 use ringpool_uring::Engine;
 
 use crate::config::HotSetAtClose;
 use crate::plan::{Plan, Rules};
 use crate::shares::{self, Claim};
-use crate::warm::Pooled;
+use crate::warm::{Pooled, Warm};
 use crate::{Error, OpenOptions, Portion, WarmUp};
 
 /// What the originals are read through, made of their backend.
 pub type Through = Arc<dyn Fn(Arc<dyn PageSource>) -> Arc<dyn PageSource> + Send + Sync>;
+
+/// How often who waits for another change looks whether it is over.
+const GLANCE: Duration = Duration::from_millis(1);
 
 pub(crate) struct Together {
     rules: Rules,
@@ -30,6 +35,9 @@ pub(crate) struct Together {
     pub(crate) engine: Engine,
     /// Once there is something in it.
     pool: Mutex<Option<Pool>>,
+    populate: Warm,
+    /// The thread that gives the pool's frames their memory.
+    populating: Mutex<Option<Populating>>,
     /// What is in the pool now; what searches still read that began before a change is not.
     claims: Mutex<Vec<Kept>>,
     /// Whether the pool is somebody else's.
@@ -81,6 +89,8 @@ impl Together {
             through,
             engine: Engine::start(options.engine)?,
             pool: Mutex::new(shared.cloned()),
+            populate: options.populate.unwrap_or(Warm::Background),
+            populating: Mutex::default(),
             claims: Mutex::default(),
             is_shared: shared.is_some(),
             direct_reads: Arc::default(),
@@ -108,9 +118,22 @@ impl Together {
         self.plan.memory_budget_bytes
     }
 
-    /// Held by whoever changes what is open, so that changes come one after the other.
-    pub(crate) fn change(&self) -> MutexGuard<'_, ()> {
-        locked(&self.changing)
+    /// Held by whoever changes what is open, so that changes come one after the other. Waits for the
+    /// others as long as `patience` lasts.
+    pub(crate) fn change(&self, patience: &Patience<'_>) -> Result<MutexGuard<'_, ()>, Error> {
+        loop {
+            match self.changing.try_lock() {
+                Ok(changing) => return Ok(changing),
+                Err(TryLockError::Poisoned(changing)) => return Ok(changing.into_inner()),
+                Err(TryLockError::WouldBlock) => patience.check()?,
+            }
+            thread::sleep(GLANCE);
+        }
+    }
+
+    /// Its engine, when nobody has it open any more.
+    pub(crate) fn into_engine(self) -> Engine {
+        self.engine
     }
 
     /// The pool, where something is or was in one.
@@ -148,7 +171,21 @@ impl Together {
         }
         let memory_bytes = self.plan.memory_budget_bytes;
         let new = Pool::new(&PoolOptions { memory_bytes, page_size, ..PoolOptions::default() })?;
+        self.populate(&new);
         Ok(pool.insert(new).clone())
+    }
+
+    /// Gives the frames of `pool` their memory. Where that is refused they take it when they are
+    /// first used.
+    fn populate(&self, pool: &Pool) {
+        if self.populate == Warm::None {
+            return;
+        }
+        let populating = pool.populate().ok();
+        match self.populate {
+            Warm::BeforeServing => drop(populating.map(Populating::wait)),
+            _ => *locked(&self.populating) = populating,
+        }
     }
 
     /// Shares the pool out anew: `left` is there for old searches alone from now on, and of each

@@ -11,6 +11,7 @@
 //!
 //! All of this is off the path of hits and of most misses, under one lock.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use crate::error::PoolError;
@@ -171,6 +172,13 @@ impl Core {
         }
     }
 
+    /// Gives memory to the next frames in use, from `from_bytes` of them on: see
+    /// [`Arena::populate`](crate::arena::Arena::populate). None of them goes out of use meanwhile.
+    pub(crate) fn populate(&self, from_bytes: usize) -> io::Result<Option<usize>> {
+        let _settling = self.accounts.settling.lock();
+        self.frames.arena.populate(from_bytes, self.frames.room.limit())
+    }
+
     /// Uses `wanted` frames, more than were used. Called while settling.
     fn raise(&self, wanted: u32) -> Result<(), PoolError> {
         self.frames.arena.use_below(|| wanted)?;
@@ -187,6 +195,7 @@ impl Core {
         loop {
             let leaving = room.lower(wanted);
             let _ = frames.follow_limit(); // Unlocking is not refused.
+            frames.give_back_unused();
             for _ in 0..LOOKS {
                 frames.retire_idle();
                 let above = room.limit()..room.span();

@@ -228,6 +228,11 @@ impl Frames {
         }
     }
 
+    /// Gives back the memory that frames above the limit were given in advance and never used.
+    pub(crate) fn give_back_unused(&self) {
+        self.room.never_used_above(|first| self.arena.give_back(first));
+    }
+
     /// Tells the arena which frames are in use.
     pub(crate) fn follow_limit(&self) -> Result<(), PoolError> {
         self.arena.use_below(|| self.room.limit())

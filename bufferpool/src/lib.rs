@@ -66,11 +66,18 @@
 //! - Between submission and landing a frame belongs to its read: `landing` again, on the promise
 //!   of [`PageRead`](ringpool_storage::PageRead).
 
+// A library says what it has to say by tracing and by errors, and asks nobody but its caller.
+#![cfg_attr(
+    not(test),
+    deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)
+)]
+
 mod ahead;
 mod arena;
 mod asking;
 mod budget;
 mod clock;
+mod closing;
 mod counters;
 mod epochs;
 mod error;
@@ -91,8 +98,10 @@ mod metrics;
 mod miss_times;
 mod options;
 mod own;
+mod platform;
 mod policy;
 mod pool;
+mod populating;
 mod priority;
 mod probation;
 mod reader;
@@ -110,6 +119,7 @@ mod waiting;
 mod word;
 mod zeroed;
 
+pub use closing::{StillAttached, Unfinished};
 pub use error::PoolError;
 pub use future::Arrivals;
 pub use guard::{OwnedPage, PageGuard};
@@ -119,8 +129,14 @@ pub use hot_set_file::HotSetError;
 pub use options::PoolOptions;
 pub use policy::{Policy, UnknownPolicy};
 pub use pool::{Pool, PoolFile};
+pub use populating::Populating;
 pub use priority::{Priority, UnknownPriority};
 pub use reader::{Pages, Reader, Stay};
 pub use restoring::{Ended, Restored, Restoring};
 pub use share::Share;
 pub use stats::{Audit, FileStats, MissLatency, Snapshot, Stats};
+
+/// The README's example must run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

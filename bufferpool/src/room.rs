@@ -210,6 +210,13 @@ impl Room {
         Some(retired)
     }
 
+    /// Tells `look` the first of the frames above the limit that were never used. None of them is
+    /// until it returns.
+    pub(crate) fn never_used_above(&self, look: impl FnOnce(Frame)) {
+        let _books = self.books.lock();
+        look(self.limit().max(self.fresh.load(Ordering::Relaxed)));
+    }
+
     /// How many frames are leaving.
     pub(crate) fn leaving(&self) -> u32 {
         self.books.lock().leaving

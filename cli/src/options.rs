@@ -147,6 +147,7 @@ impl QueryOptions {
             hot_set: self.elsewhere.hot_set.unwrap_or_default(),
             codes: self.codes,
             memory: self.memory,
+            populate: self.elsewhere.populate,
             total_bytes: self.elsewhere.memory_total.map(|total| total.resolve(0)),
             engine: self.engine,
             mmap: MmapOptions { advice: mmap_advice, verify: self.mmap_verify },

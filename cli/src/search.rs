@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use ringpool::{
     Advice, Backend, Filter, Index, Indexes, MAX_DIM, OpenOptions, Part, Place, Quantizer, Through,
-    segments_in, vectors,
+    Warm, segments_in, vectors,
 };
 
 use crate::answers::Truth;
@@ -106,6 +106,9 @@ pub fn execute(args: &SearchArgs, console: &Console) -> Result<(), Failure> {
     let mut options = args.query.open_options(args.backend, args.mmap_advice);
     if args.exact {
         options.codes = Some(Quantizer::None); // Exact search has no use for any.
+    }
+    if args.load_only {
+        options.populate = Some(Warm::None); // Frames that are not used are no need.
     }
     let recorder = Recorder::default();
     let noting = args.trace_out.is_some().then_some(&recorder);

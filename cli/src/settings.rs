@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 use ringpool::config::{Config, HotSetAtClose, Oversample, Settings};
-use ringpool::{Memory, OpenOptions, Placement, Plan, Profile, WarmUp};
+use ringpool::{Memory, OpenOptions, Placement, Plan, Profile, Warm, WarmUp};
 
 use crate::failure::Failure;
 use crate::options::QueryOptions;
@@ -37,6 +37,11 @@ pub struct Elsewhere {
     /// refused [default: what is left, for what is resident alone]
     #[arg(long, value_name = "BYTES", value_parser = in_bytes)]
     pub memory_total: Option<Memory>,
+
+    /// When the pool's frames get their memory: none (as they are used), background or
+    /// before-serving [default: background]
+    #[arg(long, value_name = "WHEN")]
+    pub populate: Option<Warm>,
 }
 
 impl Elsewhere {
@@ -45,7 +50,7 @@ impl Elsewhere {
         let mut flags = Config::default();
         (flags.profile, flags.hot_set) = (self.profile, self.hot_set);
         flags.warm_up = self.warm_up.clone();
-        flags.memory.total = self.memory_total;
+        (flags.memory.total, flags.memory.populate) = (self.memory_total, self.populate);
         flags
     }
 
@@ -53,7 +58,11 @@ impl Elsewhere {
     pub fn settings(&self, flags: impl FnOnce(&mut Config)) -> Result<Settings, Failure> {
         let mut all = self.flags();
         flags(&mut all);
-        let settings = Settings::of_command(all, self.config.as_deref());
+        // What is no UTF-8 is no value of ours; names are compared first.
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+        });
+        let settings = Settings::of_command(all, variables, self.config.as_deref());
         settings.map_err(|error| Failure::Usage(error.to_string()))
     }
 }
@@ -78,6 +87,7 @@ impl QueryOptions {
         (self.engine, self.mmap_verify) = (options.engine, options.mmap.verify);
         (self.elsewhere.warm_up, self.elsewhere.hot_set) = (options.warm_up, Some(options.hot_set));
         self.elsewhere.memory_total = options.total_bytes.map(Memory::Bytes);
+        self.elsewhere.populate = options.populate;
         self.ef = settings.ef();
         self.inflight = settings.first(|config| config.search.inflight);
         self.oversample =

@@ -32,11 +32,23 @@
 //! # Ok::<(), ringpool_storage::Error>(())
 //! ```
 
+// A library says what it has to say by tracing and by errors, and asks nobody but its caller.
+#![cfg_attr(
+    not(test),
+    deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)
+)]
+
 mod gather;
 mod options;
+mod platform;
 mod runs;
 mod source;
 mod verified;
 
 pub use options::{Advice, MmapOptions, UnknownAdvice, UnknownVerify, Verify};
 pub use source::MmapSource;
+
+/// The README's example must run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

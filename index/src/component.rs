@@ -7,8 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytemuck::Pod;
-use ringpool_storage::{Checksums, FileKey, PageNo, PageSize, PageSource};
-use rustix::fs::{Mode, OFlags};
+use ringpool_storage::{Checksums, FileKey, PageNo, PageSize, PageSource, open_no_link};
 use serde::{Deserialize, Serialize};
 
 use crate::aligned::Aligned;
@@ -70,6 +69,7 @@ impl fmt::Display for ComponentKind {
 
 /// One component's file of pages, with all that is needed to open it as a source.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ComponentFile {
     /// What the component is for.
     pub kind: ComponentKind,
@@ -127,15 +127,13 @@ fn read_checksums(dir: &Path, component: &Component) -> Result<Checksums, Segmen
 
 /// Opens a file for reading that is neither link nor pipe nor device nor folder.
 pub(crate) fn open_regular(path: &Path) -> Result<File, SegmentError> {
-    // NONBLOCK: opening a pipe that nobody writes to would wait for ever.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(fd) => File::from(fd),
-        Err(rustix::io::Errno::NOENT) => return Err(SegmentError::Missing { path: path.into() }),
-        Err(rustix::io::Errno::LOOP | rustix::io::Errno::NXIO) => {
-            return Err(SegmentError::NotRegular { path: path.into() });
+    let file = match open_no_link(path) {
+        Ok(Some(file)) => file,
+        Ok(None) => return Err(SegmentError::NotRegular { path: path.into() }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Err(SegmentError::Missing { path: path.into() });
         }
-        Err(errno) => return Err(io_error(path, "open", errno.into())),
+        Err(e) => return Err(io_error(path, "open", e)),
     };
     let metadata = file.metadata().map_err(|e| io_error(path, "stat", e))?;
     if !metadata.is_file() {

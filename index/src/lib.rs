@@ -12,9 +12,42 @@
 //!            codes in memory                           pages of the originals
 //! ```
 //!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use ringpool_index::{BuildOptions, NoProgress, Placed, Scratch, SearchParams, Segment, Vectors};
+//! use ringpool_storage::{Error, MemorySource};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let dir = folder.path().join("points");
+//! let spiral = |i: usize| [(i as f32).cos(), (i as f32).sin(), i as f32 / 100.0];
+//! let points = Vectors::from_f32(3, (0..1000).flat_map(spiral).collect())?;
+//! ringpool_index::build(&points, &dir, &BuildOptions::default(), &NoProgress)?;
+//!
+//! // Each component from plain memory. A pool or a mapping is put here instead.
+//! let segment = Segment::open(&dir, &mut |file| {
+//!     let name = file.path.display().to_string();
+//!     let read = std::fs::read(&file.path);
+//!     let bytes = read.map_err(|source| Error::io(&name.clone().into(), "read", source))?;
+//!     let source = MemorySource::new(name, file.page_size, bytes)?;
+//!     Ok(Placed::Resident(Arc::new(source.verified(&file.checksums)?)))
+//! })?;
+//! let hits = segment.search(&spiral(500), &SearchParams::default(), &mut Scratch::default())?;
+//! assert_eq!(hits[0].id, 500);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! The graph is that of Malkov and Yashunin (arXiv 1603.09320), built in rounds so that the same
 //! seed gives the same bytes at any number of threads. The bytes on disk are described in
 //! `docs/format.md`.
+
+// A library says what it has to say by tracing and by errors, and asks nobody but its caller.
+#![cfg_attr(
+    not(test),
+    deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)
+)]
 
 // Rows go to the pages as they lie in memory, and offsets into files are usize.
 #[cfg(not(all(target_endian = "little", target_pointer_width = "64")))]
@@ -23,6 +56,7 @@ compile_error!("ringpool-index needs a little-endian 64-bit machine");
 mod aligned;
 mod attached;
 mod batch;
+mod begun;
 #[doc(hidden)]
 pub mod bench_seam;
 mod build;
@@ -54,6 +88,8 @@ mod packing;
 mod paged;
 mod passing;
 mod patience;
+mod patient_source;
+mod platform;
 mod points;
 mod prefetch;
 mod progress;
@@ -67,10 +103,12 @@ mod search;
 mod searches;
 mod segment;
 mod selection;
+mod step;
 mod task;
 mod tombstones;
 mod vectors;
 mod visited;
+mod workers;
 mod write;
 
 #[cfg(test)]
@@ -82,7 +120,7 @@ pub use build_memory::BuildMemory;
 pub use codes_error::CodesError;
 pub use columns::{
     Column, ColumnIndex, Columns, ColumnsError, Field, FieldType, MAX_FIELD_NAME_BYTES, MAX_FIELDS,
-    MAX_KEYWORD_BYTES, MAX_TEXT_BYTES, Value, parse_timestamp, values_of,
+    MAX_KEYWORD_BYTES, MAX_TEXT_BYTES, Value, parse_timestamp, values_of, values_of_within,
 };
 pub use compact::{CompactReport, Compaction, compact};
 pub use component::{ComponentFile, ComponentKind};
@@ -104,7 +142,7 @@ pub use opening::{OPEN_BYTES, OPEN_BYTES_PER_BYTE};
 pub use options::BuildOptions;
 pub use order::Order;
 pub use patience::Patience;
-pub use points::{OpenSource, delete};
+pub use points::{OpenSource, delete, delete_within};
 pub use progress::{NoProgress, Phase, Progress};
 pub use quantizer::Quantizer;
 pub use release::{Feature, Release};
@@ -113,3 +151,8 @@ pub use searches::{Answer, Query, Searches};
 pub use segment::{Placed, Segment};
 pub use selection::Selection;
 pub use vectors::{MAX_DIM, MAX_POINTS, VectorValues, Vectors};
+
+/// The README's example must run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -26,7 +26,7 @@ const PLACES: &str = "components with resident, pool, mmap, direct or inlined, a
 const WARM: &str = "components with none, background or before-serving, as graph=before-serving";
 
 /// All keys, in the order of the documentation.
-pub(super) const KEYS: [Key; 17] = [
+pub(super) const KEYS: [Key; 18] = [
     key("profile", "--profile", "", PROFILE, "places for all components by one name"),
     key(
         "hot_set",
@@ -57,6 +57,14 @@ pub(super) const KEYS: [Key; 17] = [
              when it is opened or moved, and not by the kernel later",
         )
     },
+    key(
+        "memory.populate",
+        "--populate",
+        "background",
+        "none, background or before-serving",
+        "when the pool's frames get their memory: none is when a page is first read into each, and \
+         that read waits for the system to find and clear it",
+    ),
     key("placement", "--place", "", PLACES, "where components are, in all collections"),
     key("warm_up", "--warm-up", "none", WARM, "what is read before it is asked for"),
     Key {
@@ -253,6 +261,6 @@ mod tests {
         assert_eq!(variables[2], "RINGPOOL_MEMORY_BUDGET");
         variables.sort();
         variables.dedup();
-        assert_eq!(variables.len(), 14);
+        assert_eq!(variables.len(), 15);
     }
 }

@@ -22,7 +22,7 @@ pub use error::ConfigError;
 pub use keys::Key;
 pub use settings::{InForce, Settings, Source};
 
-use crate::{Backend, Memory, Placement, Profile, WarmUp};
+use crate::{Backend, Memory, Placement, Profile, Warm, WarmUp};
 
 /// What one source sets. Nothing that is `None` or empty is set.
 ///
@@ -82,6 +82,9 @@ pub struct MemoryConfig {
     /// What everything may use together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<Memory>,
+    /// When the pool's frames get their memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub populate: Option<Warm>,
 }
 
 /// What is asked of searches that say nothing else.

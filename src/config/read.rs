@@ -109,6 +109,7 @@ impl Config {
                     Ok(())
                 }
             },
+            "memory.populate" => put(&mut self.memory.populate, text).map_err(|_| allowed()),
             "search.ef" => whole(&mut self.search.ef, text, 1, u32::MAX).ok_or_else(allowed),
             "search.oversample" => put(&mut self.search.oversample, text).map_err(|_| allowed()),
             "search.recall" => {

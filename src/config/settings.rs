@@ -31,6 +31,7 @@ pub struct Settings {
 
 /// A key that is in force, and where its value comes from.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct InForce {
     /// The key.
     pub key: &'static Key,
@@ -50,15 +51,16 @@ impl Settings {
         self
     }
 
-    /// Flags before the environment of this process before the file at `path`, if there is one.
+    /// Flags before `variables`, those of the environment as a rule, before the file at `path`, if
+    /// there is one. The caller reads the environment: this library does not look at it.
     ///
     /// # Errors
     /// As those of [`Config::read`] and [`Config::from_variables`].
-    pub fn of_command(flags: Config, path: Option<&std::path::Path>) -> Result<Self, ConfigError> {
-        // What is no UTF-8 is no value of ours; names are compared first.
-        let variables = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
-        });
+    pub fn of_command(
+        flags: Config,
+        variables: impl IntoIterator<Item = (String, String)>,
+        path: Option<&std::path::Path>,
+    ) -> Result<Self, ConfigError> {
         let environment = Config::from_variables(variables)?;
         let settings =
             Self::default().then(Source::Flags, flags).then(Source::Environment, environment);
@@ -111,6 +113,7 @@ impl Settings {
             codes: None,
             memory: self.first(|config| config.memory.budget),
             total_bytes: self.first(|config| config.memory.total).map(|total| total.resolve(0)),
+            populate: self.first(|config| config.memory.populate),
             engine: self.first(engine).unwrap_or_default(),
             mmap: MmapOptions {
                 advice: self.first(|config| config.engine.mmap_advice).unwrap_or_default(),
@@ -186,6 +189,7 @@ impl Config {
             "hot_set" => text(self.hot_set),
             "memory.budget" => text(self.memory.budget),
             "memory.total" => text(self.memory.total),
+            "memory.populate" => text(self.memory.populate),
             "search.ef" => text(self.search.ef),
             "search.oversample" => text(self.search.oversample),
             "search.recall" => text(self.search.recall),

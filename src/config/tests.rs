@@ -46,7 +46,7 @@ fn a_file_says_what_the_types_of_the_library_say() {
         r#"
         profile = "capacity"
         hot_set = "save"
-        memory = { budget = "1GiB", total = 2147483648 }
+        memory = { budget = "1GiB", total = 2147483648, populate = "before-serving" }
         [search]
         ef = 200
         oversample = "auto"
@@ -69,6 +69,7 @@ fn a_file_says_what_the_types_of_the_library_say() {
     );
     assert_eq!(config.profile, Some(Profile::Capacity));
     assert_eq!(config.memory.total, Some(Memory::Bytes(2 << 30)));
+    assert_eq!(config.memory.populate, Some(Warm::BeforeServing));
     assert_eq!(config.search.oversample, Some(Oversample::Auto));
     assert_eq!(config.engine.reads, Some(EngineChoice::Blocking));
     let placement = "graph=pool:floor=10%:priority=high,columns=pool,columns.price=mmap";

@@ -7,6 +7,7 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -275,10 +276,15 @@ unsafe impl Send for Slots {}
 #[allow(unsafe_code)]
 unsafe impl Sync for Slots {}
 
+/// To what memory is aligned that direct reads go to, at least. Disks with larger blocks exist, and
+/// are read so only by pages that are as large.
+const DIRECT_ALIGN_BYTES: usize = 4096;
+
 #[allow(unsafe_code)]
 impl Slots {
     pub(crate) fn new(depth: u32, size: PageSize) -> Self {
-        let layout = Layout::from_size_align(depth as usize * size.bytes(), size.bytes().max(4096))
+        let align = size.bytes().max(DIRECT_ALIGN_BYTES);
+        let layout = Layout::from_size_align(depth as usize * size.bytes(), align)
             .expect("a buffer larger than the address space");
         // SAFETY: the layout's size is not zero: `depth` and a page size are positive.
         let memory = unsafe { alloc_zeroed(layout) };
@@ -334,7 +340,8 @@ impl Landing for Slots {
                 let task = asker.take();
                 drop(asker); // A waker may do anything, also submit the next read.
                 if let Some(Asker::Task(waker)) = task {
-                    waker.wake();
+                    // Should it panic, it has been heard by the panic hook, and the device goes on.
+                    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
                 }
             }
             None => {}

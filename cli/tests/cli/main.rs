@@ -9,6 +9,7 @@ mod filters;
 mod interrupted;
 mod making;
 mod output;
+mod pages;
 mod probe;
 mod refusals;
 mod replay;

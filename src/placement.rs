@@ -49,6 +49,7 @@ impl Placement {
 /// A named set of placements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Profile {
     /// What walks and filters need is resident, and nothing but originals and the values of fields
     /// comes from the disk: `graph=resident,codes=resident,indexes=resident,vectors=pool,columns=pool`.

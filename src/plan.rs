@@ -26,6 +26,7 @@ const LEFT_PARTS: u64 = 2;
 
 /// What segments that are opened together would take, and where.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Plan {
     /// The components of each segment, in the order of the manifests.
     pub segments: Vec<Vec<Planned>>,
@@ -163,6 +164,11 @@ impl Plan {
         } else {
             takes
                 .extend(self.floors().map(|(part, bytes)| (format!("the floor of {part}"), bytes)));
+            // Of the budget, which is not less than these where nothing was said of it.
+            let table_bytes = self.opened().map(|planned| planned.table_bytes).sum();
+            if table_bytes > 0 {
+                takes.push(("the pool's page tables".into(), table_bytes));
+            }
         }
         let wanted_bytes: u64 = takes.iter().map(|(_, bytes)| bytes).sum();
         if wanted_bytes <= memory_bytes {

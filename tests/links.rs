@@ -47,10 +47,11 @@ fn every_page_is_found_from_the_readme() {
     let mut found = BTreeSet::from([PathBuf::from("README.md")]);
     let mut ahead: Vec<_> = found.iter().cloned().collect();
     while let Some(path) = ahead.pop() {
-        let links = pages[&path].links.iter().map(|(_, to, _)| to);
-        for to in links.filter(|to| pages.contains_key(*to)) {
-            if found.insert(to.clone()) {
-                ahead.push(to.clone());
+        for (_, to, _) in &pages[&path].links {
+            // Of a folder its README is shown.
+            let to = if pages.contains_key(to) { to.clone() } else { to.join("README.md") };
+            if pages.contains_key(&to) && found.insert(to.clone()) {
+                ahead.push(to);
             }
         }
     }
@@ -71,11 +72,13 @@ fn collect(folder: &Path, pages: &mut BTreeMap<PathBuf, Page>) {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
         let path = folder.join(&name);
-        if entry.file_type().unwrap().is_dir() {
+        // What a symbolic link leads to is found where it is.
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
             if !name.starts_with('.') && !FOREIGN.contains(&name.as_str()) {
                 collect(&path, pages);
             }
-        } else if name.ends_with(".md") {
+        } else if kind.is_file() && name.ends_with(".md") {
             pages.insert(path.clone(), page(&path));
         }
     }

@@ -1,10 +1,11 @@
-//! What each quantizer finds of the true neighbours, on the vectors that come with the sources.
+//! The vectors that come with the sources: that their truth is true, and what each quantizer finds
+//! of it.
 
 use std::path::Path;
 
 use ringpool::{
-    Backend, BuildOptions, Index, NoProgress, OpenOptions, Quantizer, Rescore, SearchParams, build,
-    vectors,
+    Backend, BuildOptions, Element, Index, NoProgress, OpenOptions, Quantizer, Rescore,
+    SearchParams, build, vectors,
 };
 
 /// The codes, the recall@10 that they have at least by themselves, and the one with 20 originals a
@@ -47,5 +48,28 @@ fn every_quantizer_on_the_shipped_vectors() {
         };
         let found = (recall(Rescore::Off), recall(Rescore::Times(2.0)));
         assert!(found.0 >= alone && found.1 >= rescored, "{name}: {found:?}");
+    }
+}
+
+/// The shipped slice is what its README says, and its truth is true.
+#[test]
+fn the_shipped_truth_is_the_exact_one() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/fashion-mnist-12k");
+    let base = vectors::read(&folder.join("base.bvecs.gz")).unwrap();
+    let query = vectors::read(&folder.join("query.bvecs.gz")).unwrap();
+    let truth = vectors::read_ids(&folder.join("truth.ivecs.gz")).unwrap();
+    assert_eq!((base.element(), base.dim(), base.len()), (Element::U8, 784, 12_000));
+    assert_eq!((query.element(), query.dim(), query.len()), (Element::U8, 784, 500));
+    assert_eq!((truth.len(), truth.width()), (500, 100));
+    for row in (0..500).step_by(100) {
+        let distance = |id: usize| -> u32 {
+            let pixels = base.row_bytes(id).iter().zip(query.row_bytes(row));
+            pixels.map(|(a, b)| u32::from(a.abs_diff(*b)).pow(2)).sum()
+        };
+        let mut nearest: Vec<(u32, u64)> =
+            (0..base.len()).map(|id| (distance(id), id as u64)).collect();
+        nearest.sort_unstable();
+        let ids: Vec<u64> = nearest[..100].iter().map(|(_, id)| *id).collect();
+        assert_eq!(truth.row(row), ids, "query {row}");
     }
 }

@@ -8,27 +8,30 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::ptr::NonNull;
 
-use ringpool_storage::ForkMark;
+use ringpool_storage::{ForkMark, SystemPage};
 
 use crate::error::PoolError;
+use crate::platform::{self, Mapping};
 use crate::sync::Mutex;
 use crate::word::Frame;
-use crate::zeroed::system_page_bytes;
 
-/// Huge pages begin at multiples of this on x86-64 and (with 4 KiB pages) on aarch64.
+/// Huge pages begin at multiples of this on x86-64 and (with 4 KiB pages) on aarch64. With larger
+/// pages theirs are larger, and this is what the kernel can still hold as one.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 pub(crate) struct Arena {
-    mapping: NonNull<u8>,
-    mapping_bytes: usize,
+    /// Unmapped at the end by the process that made it alone.
+    mapping: ManuallyDrop<Mapping>,
     /// The first frame, aligned to a huge page.
     first: NonNull<u8>,
     frames: u32,
     frame_bytes: usize,
     locked: bool,
+    system_page: SystemPage,
     used: Mutex<Used>,
     mark: ForkMark,
 }
@@ -54,26 +57,26 @@ impl Arena {
     /// which they are to be after [`use_below`](Self::use_below). With `locked`, they are not
     /// swapped out.
     pub(crate) fn new(frames: u32, frame_bytes: usize, locked: bool) -> io::Result<Self> {
-        let len_bytes = frames as usize * frame_bytes;
-        let mapping_bytes = len_bytes + HUGE_PAGE_BYTES;
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: a new anonymous mapping touches no memory that is there already.
-        let mapping =
-            unsafe { libc::mmap(std::ptr::null_mut(), mapping_bytes, protection, flags, -1, 0) };
-        let mapping = match NonNull::new(mapping.cast::<u8>()) {
-            Some(mapping) if mapping.as_ptr().cast() != libc::MAP_FAILED => mapping,
-            _ => return Err(io::Error::last_os_error()),
-        };
-        let skipped = mapping.as_ptr().align_offset(HUGE_PAGE_BYTES);
-        // SAFETY: less than a huge page is skipped, and the mapping is that much longer.
-        let first = unsafe { mapping.add(skipped) };
-        let (used, mark) = (Mutex::default(), ForkMark::new());
-        let this = Self { mapping, mapping_bytes, first, frames, frame_bytes, locked, used, mark };
+        Self::with_system_page(frames, frame_bytes, locked, SystemPage::of_machine())
+    }
+
+    /// The same on a machine with such pages.
+    fn with_system_page(
+        frames: u32,
+        frame_bytes: usize,
+        locked: bool,
+        system_page: SystemPage,
+    ) -> io::Result<Self> {
+        let mapping_bytes = frames as usize * frame_bytes + HUGE_PAGE_BYTES;
+        let mapping = ManuallyDrop::new(Mapping::new(mapping_bytes)?);
         // Both are wishes: without them the arena is slower, or a fork dearer, but right.
-        this.advise(mapping, mapping_bytes, libc::MADV_NOHUGEPAGE);
-        this.advise(mapping, mapping_bytes, libc::MADV_DONTFORK);
-        Ok(this)
+        mapping.wish_for_huge_pages(0..mapping_bytes, false);
+        mapping.keep_from_children();
+        let skipped = mapping.start().as_ptr().align_offset(HUGE_PAGE_BYTES);
+        // SAFETY: less than a huge page is skipped, and the mapping is that much longer.
+        let first = unsafe { mapping.start().add(skipped) };
+        let (used, mark) = (Mutex::default(), ForkMark::new());
+        Ok(Self { mapping, first, frames, frame_bytes, locked, system_page, used, mark })
     }
 
     /// Where `frame` is. Aligned to the frame's size, up to 2 MiB.
@@ -125,57 +128,48 @@ impl Arena {
         }
         let huge_bytes = used_bytes / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
         let (from, to) = (used.huge_bytes.min(huge_bytes), used.huge_bytes.max(huge_bytes));
-        if from < to {
-            let wish = if huge_bytes == to { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE };
-            // SAFETY: below `limit` frames, or what once was.
-            self.advise(unsafe { self.first.add(from) }, to - from, wish);
+        if from < to && !self.is_the_parents() {
+            self.mapping.wish_for_huge_pages(self.in_mapping(from..to), huge_bytes == to);
             used.huge_bytes = huge_bytes;
         }
         Ok(())
     }
 
-    /// Locks what is now used, or unlocks what no longer is.
+    /// Locks what is now used, or unlocks what no longer is. A page of the system's stays locked
+    /// for as long as any frame in it is used.
     fn lock_below(&self, before_bytes: usize, now_bytes: usize) -> Result<(), PoolError> {
-        let (from, to) = (before_bytes.min(now_bytes), before_bytes.max(now_bytes));
-        if from == to || self.is_the_parents() {
+        if self.is_the_parents() {
             return Ok(());
         }
-        // SAFETY: within the mapping, below frames that are used or were used.
-        let start = unsafe { self.first.add(from) }.as_ptr();
-        // SAFETY: our own mapping; locking does not change its content. Asked for by its number,
-        // since not every C library has it.
-        let refused = unsafe {
-            if now_bytes < before_bytes {
-                libc::munlock(start.cast(), to - from);
-                false
-            } else {
-                libc::syscall(libc::SYS_mlock2, start, to - from, libc::MLOCK_ONFAULT) != 0
-            }
-        };
-        if refused {
-            let (source, limit_bytes) = (io::Error::last_os_error(), lock_limit_bytes());
-            return Err(PoolError::NotLocked { locked_bytes: to as u64, limit_bytes, source });
+        let page = self.system_page;
+        let (before, now) = (page.around(0..before_bytes).end, page.around(0..now_bytes).end);
+        if now < before {
+            self.mapping.unlock(self.in_mapping(now..before));
         }
-        Ok(())
+        if before >= now {
+            return Ok(());
+        }
+        self.mapping.lock(self.in_mapping(before..now)).map_err(|source| {
+            let limit_bytes = platform::lock_limit_bytes();
+            PoolError::NotLocked { locked_bytes: now as u64, limit_bytes, source }
+        })
     }
 
     /// Gives the memory of frames back to the system, until they are used again. They are the
     /// caller's, and empty. A page of the system's that they share with others stays.
     pub(crate) fn release(&self, frames: Range<Frame>) {
-        let page_bytes = system_page_bytes();
-        let from = (frames.start as usize * self.frame_bytes).next_multiple_of(page_bytes);
-        let to = frames.end as usize * self.frame_bytes / page_bytes * page_bytes;
-        if from >= to {
-            return;
+        let bytes =
+            frames.start as usize * self.frame_bytes..frames.end as usize * self.frame_bytes;
+        let Some(pages) = self.system_page.within(bytes) else { return };
+        if self.is_the_parents() {
+            return; // Here this may be somebody else's memory.
         }
-        // SAFETY: within the frames, which lie within the mapping; the first is aligned.
-        let (start, len_bytes) = (unsafe { self.first.add(from) }, to - from);
-        if self.locked && !self.is_the_parents() {
-            // SAFETY: our own mapping. Locked memory is not given back, and these frames are out
-            // of use.
-            unsafe { libc::munlock(start.as_ptr().cast(), len_bytes) };
+        if self.locked {
+            // Locked memory is not given back, and these frames are out of use.
+            self.mapping.unlock(self.in_mapping(pages.clone()));
         }
-        self.advise(start, len_bytes, libc::MADV_DONTNEED);
+        // SAFETY: pages that hold frames of the caller's alone, and no frame of a page.
+        unsafe { self.mapping.give_back(self.in_mapping(pages)) };
     }
 
     /// Gives memory to what comes next of the frames below `limit`, from `from_bytes` on: a huge
@@ -185,21 +179,17 @@ impl Arena {
     /// # Errors
     /// What the system says: EINVAL before Linux 5.14, which cannot be asked.
     pub(crate) fn populate(&self, from_bytes: usize, limit: Frame) -> io::Result<Option<usize>> {
-        let end_bytes =
-            limit as usize * self.frame_bytes / system_page_bytes() * system_page_bytes();
+        let used_bytes = limit as usize * self.frame_bytes;
+        let end_bytes = self.system_page.within(0..used_bytes).map_or(0, |pages| pages.end);
         if from_bytes >= end_bytes || self.is_the_parents() {
             return Ok(None);
         }
         let to_bytes = end_bytes.min(from_bytes + HUGE_PAGE_BYTES);
         let mut used = self.used.lock();
         used.populated_bytes = used.populated_bytes.max(to_bytes);
-        // SAFETY: within the mapping, below frames that are used; it begins a system's page, as
-        // all that was populated before ends with one. What the frames hold stays as it is.
-        let refused = unsafe {
-            let start = self.first.add(from_bytes).as_ptr();
-            libc::madvise(start.cast(), to_bytes - from_bytes, libc::MADV_POPULATE_WRITE) != 0
-        };
-        if refused { Err(io::Error::last_os_error()) } else { Ok(Some(to_bytes)) }
+        // It begins a system's page, as all that was populated before ends with one.
+        self.mapping.populate(self.in_mapping(from_bytes..to_bytes))?;
+        Ok(Some(to_bytes))
     }
 
     /// Gives back what frames from `unused` on were given in advance: they are out of use, and were
@@ -213,13 +203,10 @@ impl Arena {
         }
     }
 
-    fn advise(&self, from: NonNull<u8>, len_bytes: usize, advice: libc::c_int) {
-        if self.is_the_parents() {
-            return; // Here this may be somebody else's memory.
-        }
-        // SAFETY: the range is within our own mapping. The one advice that changes its content,
-        // MADV_DONTNEED, is given only for frames that hold no page.
-        unsafe { libc::madvise(from.as_ptr().cast(), len_bytes, advice) };
+    /// What bytes counted from the first frame are, counted from the start of the mapping.
+    fn in_mapping(&self, bytes: Range<usize>) -> Range<usize> {
+        let skipped = self.first.as_ptr().addr() - self.mapping.start().as_ptr().addr();
+        skipped + bytes.start..(skipped + bytes.end).min(self.mapping.len_bytes())
     }
 }
 
@@ -228,38 +215,98 @@ impl Drop for Arena {
         if self.is_the_parents() {
             return; // Not mapped here, or what is mapped here is somebody else's.
         }
-        // SAFETY: our own mapping. Guards and reads in flight keep the pool alive, so that
-        // nobody is left who could look at it.
-        unsafe { libc::munmap(self.mapping.as_ptr().cast(), self.mapping_bytes) };
+        // SAFETY: once, and nothing looks at it afterwards. Guards and reads in flight keep the
+        // pool alive, so that nobody is left who could look at a frame.
+        unsafe { ManuallyDrop::drop(&mut self.mapping) };
     }
-}
-
-/// How much memory a process may lock, in bytes.
-fn lock_limit_bytes() -> u64 {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: writes to `limit` and to nothing else.
-    unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) };
-    limit.rlim_cur
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
 
+    const KIB: usize = 1024;
+
+    /// The sizes of the system's pages that can be tried here: this machine's and all larger ones.
+    fn system_pages() -> impl Iterator<Item = SystemPage> {
+        let own = SystemPage::of_machine().bytes();
+        [4 * KIB, 16 * KIB, 64 * KIB]
+            .into_iter()
+            .filter(move |&bytes| bytes >= own)
+            .map(SystemPage::of_bytes)
+    }
+
     /// Frames may be smaller than the system's pages: what is given back of one page must not
     /// take along the other frames in it.
     #[test]
     fn frames_beside_one_that_is_given_back_keep_their_bytes() {
-        let frame_bytes = system_page_bytes() / 8;
-        let arena = Arena::new(32, frame_bytes, false).unwrap();
-        // SAFETY: nobody else has the arena.
-        let fill = |byte: u8| unsafe { arena.first.write_bytes(byte, 32 * frame_bytes) };
-        // SAFETY: as above.
-        let is = |frame, byte| unsafe { arena.bytes(frame) }.iter().all(|&other| other == byte);
-        for (released, zeroed) in [(8..9, 8..8), (9..16, 8..8), (8..16, 8..16), (7..25, 8..24)] {
-            fill(7);
-            arena.release(released);
-            assert!((0..32).all(|frame| is(frame, if zeroed.contains(&frame) { 0 } else { 7 })));
+        for page in system_pages() {
+            let frame_bytes = page.bytes() / 8;
+            let arena = Arena::with_system_page(32, frame_bytes, false, page).unwrap();
+            // SAFETY: nobody else has the arena.
+            let fill = |byte: u8| unsafe { arena.address(0).write_bytes(byte, 32 * frame_bytes) };
+            // SAFETY: as above.
+            let is = |frame, byte| unsafe { arena.bytes(frame) }.iter().all(|&other| other == byte);
+            for (released, zeroed) in [(8..9, 8..8), (9..16, 8..8), (8..16, 8..16), (7..25, 8..24)]
+            {
+                fill(7);
+                arena.release(released);
+                assert!(
+                    (0..32).all(|f| is(f, if zeroed.contains(&f) { 0 } else { 7 })),
+                    "{page:?}"
+                );
+            }
+        }
+    }
+
+    /// Frames as large as a page, or larger, go alone.
+    #[test]
+    fn a_frame_of_whole_pages_is_given_back_by_itself() {
+        for page in system_pages() {
+            let frame_bytes = (64 * KIB).max(page.bytes());
+            let arena = Arena::with_system_page(3, frame_bytes, false, page).unwrap();
+            // SAFETY: nobody else has the arena.
+            unsafe { arena.address(0).write_bytes(7, 3 * frame_bytes) };
+            arena.release(1..2);
+            // SAFETY: as above.
+            let first_bytes = [0, 1, 2].map(|frame| unsafe { arena.bytes(frame) }[frame_bytes - 1]);
+            assert_eq!(first_bytes, [7, 0, 7], "{page:?}");
+        }
+    }
+
+    /// How much is locked from the first frame on, as the kernel says it: a stretch of memory of
+    /// its own then.
+    #[cfg(target_os = "linux")]
+    fn locked_bytes(arena: &Arena) -> Option<usize> {
+        let start = format!("{:x}-", arena.address(0).as_ptr().addr());
+        let smaps = std::fs::read_to_string("/proc/self/smaps").ok()?;
+        let mut lines = smaps.lines().skip_while(|line| !line.starts_with(&start));
+        let size = lines.find_map(|line| line.strip_prefix("Size:"));
+        let flags = lines.find_map(|line| line.strip_prefix("VmFlags:"));
+        if !flags.unwrap_or_default().split(' ').any(|flag| flag == "lo") {
+            return Some(0);
+        }
+        let kib: usize = size?.trim().trim_end_matches(" kB").parse().ok()?;
+        Some(kib * KIB)
+    }
+
+    /// A page of the system's stays locked while one of its frames is in use.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn locks_cover_whole_pages_of_what_is_used() {
+        for page in system_pages() {
+            let frame_bytes = page.bytes() / 8;
+            let arena = Arena::with_system_page(32, frame_bytes, true, page).unwrap();
+            for (used, pages) in [(3, 1), (8, 1), (9, 2), (32, 4), (17, 3), (8, 1), (1, 1), (0, 0)]
+            {
+                if let Err(error) = arena.use_below(|| used) {
+                    return eprintln!("skipped: no memory may be locked here: {error}");
+                }
+                let Some(found) = locked_bytes(&arena) else {
+                    return eprintln!("skipped: the kernel does not say what is locked");
+                };
+                assert_eq!(found, pages * page.bytes(), "{used} frames, {page:?}");
+            }
         }
     }
 }

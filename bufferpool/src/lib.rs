@@ -98,6 +98,7 @@ mod metrics;
 mod miss_times;
 mod options;
 mod own;
+mod platform;
 mod policy;
 mod pool;
 mod populating;
@@ -134,3 +135,8 @@ pub use reader::{Pages, Reader, Stay};
 pub use restoring::{Ended, Restored, Restoring};
 pub use share::Share;
 pub use stats::{Audit, FileStats, MissLatency, Snapshot, Stats};
+
+/// The README's example must run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

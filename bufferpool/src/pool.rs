@@ -119,9 +119,10 @@ impl Pool {
     ///
     /// Of a page table that takes more than a 32nd of the budget, and more than 64 KiB or so
     /// (unless it is to be [whole](PoolOptions::whole_tables)), only the parts are in memory that
-    /// pages were read of, 4 KiB for 512 pages; they are given back when all of those have been
-    /// evicted, and as many pages again as the pool has frames. A file of any length can be
-    /// attached, and costs nothing but its checksums until it is read.
+    /// pages were read of, 4 KiB for 512 pages (a page of the system's, where those are larger);
+    /// they are given back when all of those have been evicted, and as many pages again as the pool
+    /// has frames. A file of any length can be attached, and costs nothing but its checksums until
+    /// it is read.
     ///
     /// With `checksums`, each page is checked when it is read, before anybody sees it.
     ///

@@ -11,6 +11,7 @@ use crate::word::Start;
 /// How much the pages of a file are worth beside those of others. It moves no page that is in
 /// memory, and breaks no floor or ceiling.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Priority {
     /// A page is on probation whenever it comes into a full pool, however soon it comes again, and
     /// past that the first pass of the hand takes all of its chances; `low`.

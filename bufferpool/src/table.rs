@@ -10,7 +10,7 @@
 use std::io;
 
 use crossbeam_utils::CachePadded;
-use ringpool_storage::PageNo;
+use ringpool_storage::{PageNo, SystemPage};
 
 use crate::share::Holdings;
 use crate::stretch::Stretches;
@@ -24,6 +24,8 @@ pub(crate) struct Table {
     stretches: Option<Stretches>,
     /// Which parts of the stretches' states are paid for.
     states_paid: Box<[AtomicBool]>,
+    /// How many states each of them has.
+    states_together: usize,
     /// What was spent on stretches of this table, in bytes.
     pub(crate) paid_bytes: std::sync::atomic::AtomicU64,
     /// What the file holds; apart from the words, which hits look at.
@@ -32,15 +34,16 @@ pub(crate) struct Table {
 
 // SAFETY: transparent around an atomic.
 unsafe impl Zeroable for Word {
-    #[cfg(any(loom, shuttle))]
     fn zero(&self) {
         self.clear();
     }
 }
 
 impl Table {
-    /// The states of so many stretches are in one page of the system's, or less.
-    pub(crate) const STATES_TOGETHER: usize = 1024;
+    /// The states of so many stretches are in one page of the system's.
+    pub(crate) fn states_together() -> usize {
+        SystemPage::of_machine().bytes() / size_of::<u32>()
+    }
 
     /// A table of `pages` absent pages, all of it paid for, or none of it.
     ///
@@ -50,14 +53,16 @@ impl Table {
         let len = usize::try_from(pages).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let in_page = Stretches::words_per_system_page();
         let stretches = if whole { None } else { Some(Stretches::new(pages, in_page)?) };
+        let states_together = Self::states_together();
         let states_paid = match &stretches {
-            Some(stretches) => stretches.count().div_ceil(Self::STATES_TOGETHER),
+            Some(stretches) => stretches.count().div_ceil(states_together),
             None => 0,
         };
         Ok(Self {
             words: Zeroed::new(len, whole)?,
             stretches,
             states_paid: (0..states_paid).map(|_| AtomicBool::new(false)).collect(),
+            states_together,
             paid_bytes: Default::default(),
             holdings: CachePadded::default(),
         })
@@ -96,7 +101,7 @@ impl Table {
 
     /// Whether the memory of the state of `stretch` is paid for; `None` where there is none.
     pub(crate) fn states_paid(&self, stretch: usize) -> Option<&AtomicBool> {
-        self.states_paid.get(stretch / Self::STATES_TOGETHER)
+        self.states_paid.get(stretch / self.states_together)
     }
 
     /// Gives back the words of a stretch that the caller is closing.
@@ -139,7 +144,6 @@ pub(crate) struct Owner(AtomicU64);
 
 // SAFETY: transparent around an atomic.
 unsafe impl Zeroable for Owner {
-    #[cfg(any(loom, shuttle))]
     fn zero(&self) {
         self.clear();
     }

@@ -297,7 +297,7 @@ impl Core {
     /// states, and a few of them. With fewer, pages would go only to make room for others' words.
     pub(crate) fn least_stretch_bytes(pages: u64) -> u64 {
         let stretches = pages.div_ceil(Stretches::words_per_system_page());
-        let states = stretches.div_ceil(Table::STATES_TOGETHER as u64);
+        let states = stretches.div_ceil(Table::states_together() as u64);
         states * zeroed::table_page_bytes() as u64 + stretches.min(LEAST_STRETCHES) * stretch_cost()
     }
 }

@@ -410,7 +410,6 @@ impl Word {
     }
 
     /// What giving back the memory of an absent word comes to.
-    #[cfg(any(loom, shuttle))]
     pub(crate) fn clear(&self) {
         self.0.store(0, Relaxed);
     }

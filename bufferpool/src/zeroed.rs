@@ -9,14 +9,16 @@
 
 use std::ops::{Deref, Range};
 
+use ringpool_storage::SystemPage;
+
 /// What an array may consist of.
 ///
 /// # Safety
 /// An atomic, or transparent around one: all bit patterns are values of it, it is not dropped, and
 /// it may change while others look at it, as memory that is given back does.
 pub(crate) unsafe trait Zeroable: Default {
-    /// Stores zero: what giving memory back comes to, as the model checker is told.
-    #[cfg(any(loom, shuttle))]
+    /// Stores zero: what giving memory back comes to, where the system does not take any, and as
+    /// the model checker is told.
     fn zero(&self);
 }
 
@@ -24,7 +26,6 @@ macro_rules! zeroable_atomics {
     ($($atomic:ty),*) => {$(
         // SAFETY: an atomic integer.
         unsafe impl Zeroable for $atomic {
-            #[cfg(any(loom, shuttle))]
             fn zero(&self) {
                 self.store(0, crate::sync::Ordering::Relaxed);
             }
@@ -33,36 +34,25 @@ macro_rules! zeroable_atomics {
 }
 zeroable_atomics!(crate::sync::AtomicU32, crate::sync::AtomicU64);
 
-/// The size of the pages in which the system gives memory and takes it back.
-pub(crate) fn system_page_bytes() -> usize {
-    // SAFETY: asks for a constant of the system.
-    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    usize::try_from(bytes).ok().filter(|bytes| bytes.is_power_of_two()).unwrap_or(4096)
-}
-
-/// What tables are paid for and given back by: such a page, or so few words that the tables of a
-/// pool of a dozen frames come and go.
+/// What tables are paid for and given back by: a page of the system's, or so few words that the
+/// tables of a pool of a dozen frames come and go.
 pub(crate) fn table_page_bytes() -> usize {
-    if cfg!(shuttle) { 32 } else { system_page_bytes() }
+    if cfg!(shuttle) { 32 } else { SystemPage::of_machine().bytes() }
 }
 
 #[cfg(not(any(loom, shuttle)))]
 mod mapped {
     use std::io;
-    use std::ptr::NonNull;
 
     use super::*;
+    use crate::platform::Mapping;
 
     pub(crate) struct Zeroed<T> {
-        first: NonNull<T>,
+        mapping: Mapping,
         len: usize,
-        mapping_bytes: usize,
+        system_page: SystemPage,
+        values: std::marker::PhantomData<T>,
     }
-
-    // SAFETY: it owns its memory, as a boxed slice does.
-    unsafe impl<T: Send> Send for Zeroed<T> {}
-    // SAFETY: as above.
-    unsafe impl<T: Sync> Sync for Zeroed<T> {}
 
     impl<T: Zeroable> Zeroed<T> {
         /// An array of `len` zeros. Without `huge_pages` a touch costs one page of the system's
@@ -71,37 +61,32 @@ mod mapped {
         /// # Errors
         /// The system's, when the address space cannot be had.
         pub(crate) fn new(len: usize, huge_pages: bool) -> io::Result<Self> {
+            Self::with_system_page(len, huge_pages, SystemPage::of_machine())
+        }
+
+        /// The same on a machine with such pages.
+        pub(super) fn with_system_page(
+            len: usize,
+            huge_pages: bool,
+            system_page: SystemPage,
+        ) -> io::Result<Self> {
             let too_long = || io::Error::from(io::ErrorKind::OutOfMemory);
-            let len_bytes = len.checked_mul(size_of::<T>()).ok_or_else(too_long)?;
-            let mapping_bytes = len_bytes.max(1);
-            let protection = libc::PROT_READ | libc::PROT_WRITE;
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-            // SAFETY: a new anonymous mapping touches no memory that is there already.
-            let mapping = unsafe {
-                libc::mmap(std::ptr::null_mut(), mapping_bytes, protection, flags, -1, 0)
-            };
-            let first = match NonNull::new(mapping.cast::<T>()) {
-                Some(first) if mapping != libc::MAP_FAILED => first,
-                _ => return Err(io::Error::last_os_error()),
-            };
-            let advice = if huge_pages { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE };
-            // SAFETY: our own mapping; the advice does not change its content.
-            unsafe { libc::madvise(mapping, mapping_bytes, advice) };
-            Ok(Self { first, len, mapping_bytes })
+            let len_bytes = len.checked_mul(size_of::<T>()).ok_or_else(too_long)?.max(1);
+            let mapping = Mapping::new(len_bytes)?;
+            mapping.wish_for_huge_pages(0..len_bytes, huge_pages);
+            Ok(Self { mapping, len, system_page, values: std::marker::PhantomData })
         }
 
         /// Gives back what memory lies wholly within `range`, which is zero then.
         pub(crate) fn release(&self, range: Range<usize>) {
             debug_assert!(range.start <= range.end && range.end <= self.len);
-            let page_bytes = system_page_bytes();
-            let from = (range.start * size_of::<T>()).next_multiple_of(page_bytes);
-            let to = range.end * size_of::<T>() / page_bytes * page_bytes;
-            if from < to {
-                // SAFETY: within our own mapping. What changes under others' eyes are atomics.
-                unsafe {
-                    let start = self.first.cast::<u8>().add(from);
-                    libc::madvise(start.as_ptr().cast(), to - from, libc::MADV_DONTNEED);
-                }
+            if !Mapping::GIVES_BACK {
+                return self[range].iter().for_each(T::zero);
+            }
+            let bytes = range.start * size_of::<T>()..range.end * size_of::<T>();
+            if let Some(pages) = self.system_page.within(bytes) {
+                // SAFETY: what changes under others' eyes are atomics, of whole values.
+                unsafe { self.mapping.give_back(pages) };
             }
         }
     }
@@ -111,16 +96,10 @@ mod mapped {
 
         #[inline]
         fn deref(&self) -> &[T] {
+            let first = self.mapping.start().cast::<T>().as_ptr();
             // SAFETY: `len` values of T, whose bytes are zeros or were stored as values of T. The
             // mapping is aligned to a page, and lives as long as `self`.
-            unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.len) }
-        }
-    }
-
-    impl<T> Drop for Zeroed<T> {
-        fn drop(&mut self) {
-            // SAFETY: our own mapping, which nobody borrows any more.
-            unsafe { libc::munmap(self.first.as_ptr().cast(), self.mapping_bytes) };
+            unsafe { std::slice::from_raw_parts(first, self.len) }
         }
     }
 }
@@ -158,15 +137,21 @@ mod tests {
 
     use super::*;
 
+    /// Also with larger pages than this machine has.
     #[test]
     fn what_is_given_back_is_zero_and_the_rest_is_not() {
-        let in_page = system_page_bytes() / 8;
-        let array = Zeroed::<AtomicU64>::new(3 * in_page + 5, false).unwrap();
-        array.iter().for_each(|value| assert_eq!(value.swap(7, Relaxed), 0));
-        array.release(in_page - 1..3 * in_page + 5);
-        let sum: u64 = array.iter().map(|value| value.load(Relaxed)).sum();
-        assert_eq!(sum, 7 * (in_page as u64 + 5), "parts of pages stay");
-        assert_eq!(array[in_page].load(Relaxed), 0);
+        let own = SystemPage::of_machine().bytes();
+        for page_bytes in [4 << 10, 16 << 10, 64 << 10].into_iter().filter(|&bytes| bytes >= own) {
+            let in_page = page_bytes / 8;
+            let page = SystemPage::of_bytes(page_bytes);
+            let array =
+                Zeroed::<AtomicU64>::with_system_page(3 * in_page + 5, false, page).unwrap();
+            array.iter().for_each(|value| assert_eq!(value.swap(7, Relaxed), 0));
+            array.release(in_page - 1..3 * in_page + 5);
+            let sum: u64 = array.iter().map(|value| value.load(Relaxed)).sum();
+            assert_eq!(sum, 7 * (in_page as u64 + 5), "parts of pages of {page_bytes} stay");
+            assert_eq!(array[in_page].load(Relaxed), 0);
+        }
     }
 
     #[test]

@@ -39,11 +39,12 @@ const REPEATS: u16 = 3;
 const NAME: &str = "Fashion-MNIST";
 const DATA: &str = "data/fashion-mnist-12k";
 
-/// Fashion-MNIST: 12,000 of its vectors, queries, and their true neighbours.
+/// Fashion-MNIST: 12,000 of its vectors, queries, and their true neighbours. Links in the repository,
+/// files in the published crate.
 const FILES: [(&str, &[u8]); 3] = [
-    (BASE, include_bytes!("../../data/fashion-mnist-12k/base.bvecs.gz")),
-    (QUERIES, include_bytes!("../../data/fashion-mnist-12k/query.bvecs.gz")),
-    (TRUTH, include_bytes!("../../data/fashion-mnist-12k/truth.ivecs.gz")),
+    (BASE, include_bytes!("../data/base.bvecs.gz")),
+    (QUERIES, include_bytes!("../data/query.bvecs.gz")),
+    (TRUTH, include_bytes!("../data/truth.ivecs.gz")),
 ];
 const BASE: &str = "base.bvecs.gz";
 const QUERIES: &str = "query.bvecs.gz";

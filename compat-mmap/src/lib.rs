@@ -40,9 +40,15 @@
 
 mod gather;
 mod options;
+mod platform;
 mod runs;
 mod source;
 mod verified;
 
 pub use options::{Advice, MmapOptions, UnknownAdvice, UnknownVerify, Verify};
 pub use source::MmapSource;
+
+/// The README's example must run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -30,6 +30,7 @@ pub enum Advice {
 
 /// When a page is checked against its checksum.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
 pub enum Verify {
     /// When it is touched for the first time since the file was opened. A page that the kernel
     /// drops and reads again later is not checked again, because nobody is told that it was: this

@@ -1,15 +1,17 @@
 //! The mapping as a source of pages.
 
 use std::fs::File;
-use std::ops::RangeInclusive;
-use std::os::unix::fs::OpenOptionsExt;
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::sync::Arc;
 
 use memmap2::Mmap;
-use ringpool_storage::{Checksums, Error, Gather, PageNo, PageSize, PageSource, Result};
+use ringpool_storage::{
+    Checksums, Error, Gather, PageNo, PageSize, PageSource, Result, SystemPage,
+};
 
 use crate::gather::MmapGather;
+use crate::platform;
 use crate::runs::runs;
 use crate::verified::VerifiedPages;
 use crate::{Advice, MmapOptions, Verify};
@@ -27,6 +29,7 @@ pub struct MmapSource {
     page_size: PageSize,
     map: Mmap,
     advice: Advice,
+    system_page: SystemPage,
     check: Option<(Checksums, VerifiedPages)>,
 }
 
@@ -60,17 +63,15 @@ impl MmapSource {
             return Err(Error::not_pages(&name, reason));
         }
         let map = map_read_only(&file, len).map_err(|e| Error::io(&name, "map", e))?;
-        let standing = match options.advice {
-            Advice::Random | Advice::WillNeed => memmap2::Advice::Random,
-            Advice::Normal => memmap2::Advice::Normal,
-        };
-        map.advise(standing).map_err(|e| Error::io(&name, "advise on the mapping", e))?;
+        platform::advise(&map, options.advice)
+            .map_err(|e| Error::io(&name, "advise on the mapping", e))?;
         let check = checksums.filter(|_| options.verify == Verify::FirstTouch);
         Ok(Self {
             file: name,
             page_size,
             map,
             advice: options.advice,
+            system_page: SystemPage::of_machine(),
             check: check.map(|sums| (sums, VerifiedPages::none_of(pages))),
         })
     }
@@ -96,12 +97,12 @@ impl MmapSource {
     pub fn read_ahead(&self, waits: bool) -> Result<()> {
         let advised = match waits {
             // Before Linux 5.14 there is no such advice, and the other does as well as it can.
-            true => self.map.advise(memmap2::Advice::PopulateRead),
+            true => platform::populate(&self.map),
             false => Err(std::io::ErrorKind::InvalidInput.into()),
         };
         match advised {
             Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
-                self.map.advise(memmap2::Advice::WillNeed)
+                platform::will_need(&self.map, 0..self.map.len())
             }
             advised => advised,
         }
@@ -113,12 +114,8 @@ impl MmapSource {
     ///
     /// # Errors
     /// What the system answers.
-    #[allow(unsafe_code)]
     pub fn let_go(&self) -> Result<()> {
-        // SAFETY: the mapping is shared, of a file, and nobody writes through it, so that no page
-        // has bytes which are not the file's: whoever looks again, at slices that were handed out
-        // before as well, finds the same.
-        let advised = unsafe { self.map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        let advised = platform::let_go(&self.map);
         advised.map_err(|e| Error::io(&self.file, "let go of the mapping", e))
     }
 
@@ -145,11 +142,10 @@ impl MmapSource {
             if first >= end {
                 continue;
             }
-            let start = first as usize * self.page_size.bytes();
-            let len = (end - first) as usize * self.page_size.bytes();
+            let bytes = run_bytes(self.page_size, first..end, self.map.len(), self.system_page);
             // A hint that is refused, for want of memory, costs the overlap and no more: the
             // fault reads the page. A kernel without madvise was found out at open.
-            let _ = self.map.advise_range(memmap2::Advice::WillNeed, start, len);
+            let _ = platform::will_need(&self.map, bytes);
         }
     }
 
@@ -199,11 +195,26 @@ impl PageSource for MmapSource {
     }
 }
 
+/// The bytes of a mapping of `len_bytes` that a run of pages is in, out to the pages of the system's
+/// that they touch: several of ours may be in one of those, or one of ours in several.
+fn run_bytes(
+    page_size: PageSize,
+    pages: Range<u64>,
+    len_bytes: usize,
+    system_page: SystemPage,
+) -> Range<usize> {
+    let start = pages.start as usize * page_size.bytes();
+    let bytes = system_page.around(start..pages.end as usize * page_size.bytes());
+    // The last page of the system's goes on where the file ends.
+    bytes.start..bytes.end.min(len_bytes)
+}
+
 /// Opens a regular file of whole pages; its length in bytes comes with it.
 fn open_pages(path: &Path, name: &Arc<str>, page_size: PageSize) -> Result<(File, usize)> {
-    // Without O_NONBLOCK a FIFO in the file's place would hang the open until somebody writes.
-    let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let file = opened.map_err(|e| Error::io(name, "open", e))?;
+    let file = platform::open(path).map_err(|e| match platform::is_of_a_link(&e) {
+        true => Error::not_pages(name, "is a link; name the file that it leads to"),
+        false => Error::io(name, "open", e),
+    })?;
     let stat = file.metadata().map_err(|e| Error::io(name, "stat", e))?;
     if !stat.is_file() {
         return Err(Error::not_pages(
@@ -236,4 +247,29 @@ fn map_read_only(file: &File, len: usize) -> std::io::Result<Mmap> {
     // through a slice that Rust takes for constant, as with every mapped file. The pages are looked
     // at as plain bytes, and no value of them is relied on for memory safety.
     unsafe { memmap2::MmapOptions::new().len(len).map(file) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_asked_for_by_the_pages_of_every_machine() {
+        const KIB: usize = 1024;
+        for (page_bytes, system_bytes, pages, expected) in [
+            (4 * KIB, 4 * KIB, 3..5, 12 * KIB..20 * KIB),
+            (4 * KIB, 16 * KIB, 3..5, 0..32 * KIB),
+            (4 * KIB, 64 * KIB, 3..5, 0..64 * KIB),
+            (4 * KIB, 64 * KIB, 20..21, 64 * KIB..100 * KIB),
+            (512, 4 * KIB, 9..10, 4 * KIB..8 * KIB),
+            (512, 64 * KIB, 127..129, 0..100 * KIB),
+            (64 * KIB, 4 * KIB, 0..1, 0..64 * KIB),
+            (64 * KIB, 16 * KIB, 1..2, 64 * KIB..100 * KIB),
+        ] {
+            let page_size = PageSize::new(page_bytes as u64).unwrap();
+            let system_page = SystemPage::of_bytes(system_bytes);
+            let found = run_bytes(page_size, pages.clone(), 100 * KIB, system_page);
+            assert_eq!(found, expected, "{pages:?} of {page_bytes} on {system_bytes}");
+        }
+    }
 }

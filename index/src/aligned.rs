@@ -8,6 +8,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::platform::wish_for_huge_pages;
+
 /// What a processor fetches at once.
 pub(crate) const LINE_BYTES: usize = 64;
 
@@ -89,23 +91,6 @@ impl<T: Pod> std::ops::DerefMut for Aligned<T> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut [T] {
         &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
-    }
-}
-
-/// Asks for huge pages under memory that was not touched yet. A wish: where it is refused, nothing
-/// is wrong.
-pub(crate) fn wish_for_huge_pages<T>(values: &[T]) {
-    const HUGE_PAGE_BYTES: usize = 2 << 20;
-    let within = values.as_ptr_range();
-    // Whole pages only: what lies beside the array is somebody else's.
-    let start = (within.start as usize).next_multiple_of(HUGE_PAGE_BYTES);
-    let end = within.end as usize / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
-    if start < end {
-        let (skipped, len) = (start - within.start as usize, end - start);
-        let from = within.start.wrapping_byte_add(skipped).cast_mut().cast();
-        // SAFETY: the range is within the borrowed array, and the advice changes how its pages are
-        // backed, never what is in them.
-        let _ = unsafe { rustix::mm::madvise(from, len, rustix::mm::Advice::LinuxHugepage) };
     }
 }
 

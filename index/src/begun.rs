@@ -6,14 +6,13 @@
 //! can be locked is nobody's, and the next build of the same name removes it.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, Permissions};
-use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
-use rustix::io::Errno;
 use tempfile::TempDir;
+
+use crate::platform::{self, is_at, locked};
 
 /// What follows the name of the segment, and how many letters or digits follow that.
 const ENDING: &str = ".building-";
@@ -41,18 +40,16 @@ impl Begun {
             }
         }
         for _ in 0..TRIES {
-            let folder = tempfile::Builder::new()
-                .prefix(&prefix)
-                .rand_bytes(RANDOM_CHARS)
-                // Narrowed by the umask, as for any new folder.
-                .permissions(Permissions::from_mode(0o777))
-                .tempdir_in(parent)?;
+            let mut builder = tempfile::Builder::new();
+            platform::new_folder(builder.prefix(&prefix).rand_bytes(RANDOM_CHARS));
+            let folder = builder.tempdir_in(parent)?;
             match locked(folder.path()) {
                 Ok(lock) if is_at(&lock, folder.path()) => {
                     return Ok(Self { folder, _lock: Some(lock) });
                 }
                 // Another build takes it for one that was left behind, or has removed it.
-                Ok(_) | Err(Errno::WOULDBLOCK | Errno::NOENT) => {}
+                Ok(_) => {}
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::NotFound) => {}
                 Err(_) => return Ok(Self { folder, _lock: None }),
             }
         }
@@ -83,22 +80,6 @@ fn left_behind(parent: &Path, prefix: &str) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The lock of a folder that nobody else has locked.
-fn locked(folder: &Path) -> Result<File, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let folder = open(folder, flags, Mode::empty())?;
-    flock(&folder, FlockOperation::NonBlockingLockExclusive)?;
-    Ok(folder.into())
-}
-
-/// Whether what was opened is still at `path`.
-fn is_at(opened: &File, path: &Path) -> bool {
-    let (Ok(opened), Ok(there)) = (opened.metadata(), fs::symlink_metadata(path)) else {
-        return false;
-    };
-    (opened.dev(), opened.ino()) == (there.dev(), there.ino())
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -110,6 +91,7 @@ mod tests {
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
+    #[cfg(unix)]
     #[test]
     fn what_a_killed_build_has_left_goes_with_the_next_and_nothing_else_does() {
         let parent = tempfile::tempdir().unwrap();

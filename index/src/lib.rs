@@ -12,6 +12,33 @@
 //!            codes in memory                           pages of the originals
 //! ```
 //!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use ringpool_index::{BuildOptions, NoProgress, Placed, Scratch, SearchParams, Segment, Vectors};
+//! use ringpool_storage::{Error, MemorySource};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let dir = folder.path().join("points");
+//! let spiral = |i: usize| [(i as f32).cos(), (i as f32).sin(), i as f32 / 100.0];
+//! let points = Vectors::from_f32(3, (0..1000).flat_map(spiral).collect())?;
+//! ringpool_index::build(&points, &dir, &BuildOptions::default(), &NoProgress)?;
+//!
+//! // Each component from plain memory. A pool or a mapping is put here instead.
+//! let segment = Segment::open(&dir, &mut |file| {
+//!     let name = file.path.display().to_string();
+//!     let read = std::fs::read(&file.path);
+//!     let bytes = read.map_err(|source| Error::io(&name.clone().into(), "read", source))?;
+//!     let source = MemorySource::new(name, file.page_size, bytes)?;
+//!     Ok(Placed::Resident(Arc::new(source.verified(&file.checksums)?)))
+//! })?;
+//! let hits = segment.search(&spiral(500), &SearchParams::default(), &mut Scratch::default())?;
+//! assert_eq!(hits[0].id, 500);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! The graph is that of Malkov and Yashunin (arXiv 1603.09320), built in rounds so that the same
 //! seed gives the same bytes at any number of threads. The bytes on disk are described in
 //! `docs/format.md`.
@@ -62,10 +89,12 @@ mod paged;
 mod passing;
 mod patience;
 mod patient_source;
+mod platform;
 mod points;
 mod prefetch;
 mod progress;
 mod quantizer;
+mod release;
 mod rescore;
 mod resident;
 mod row_pages;
@@ -109,14 +138,21 @@ pub use ids::{IdSource, MAX_ID};
 pub use isa::without_wide_vectors;
 pub use manifest::{Component, FORMAT_VERSION, Manifest};
 pub use metric::Metric;
+pub use opening::{OPEN_BYTES, OPEN_BYTES_PER_BYTE};
 pub use options::BuildOptions;
 pub use order::Order;
 pub use patience::Patience;
 pub use points::{OpenSource, delete, delete_within};
 pub use progress::{NoProgress, Phase, Progress};
 pub use quantizer::Quantizer;
+pub use release::{Feature, Release};
 pub use search::{Hit, Rescore, Scratch, SearchParams};
 pub use searches::{Answer, Query, Searches};
 pub use segment::{Placed, Segment};
 pub use selection::Selection;
 pub use vectors::{MAX_DIM, MAX_POINTS, VectorValues, Vectors};
+
+/// The README's example must run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

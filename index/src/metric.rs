@@ -10,6 +10,7 @@ use crate::ParseError;
 /// How the distance of two vectors is measured. Smaller is nearer for all of them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Metric {
     /// The squared Euclidean distance.
     L2,

@@ -10,6 +10,7 @@ use crate::ParseError;
 /// What the graph is walked with.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
+#[non_exhaustive]
 pub enum Quantizer {
     /// The originals themselves, read from their pages at every hop.
     None,

@@ -3,7 +3,7 @@
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use crate::aligned::wish_for_huge_pages;
+use crate::platform::wish_for_huge_pages;
 use crate::{Element, VectorsError};
 
 /// The most dimensions a vector may have.

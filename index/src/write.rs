@@ -11,13 +11,12 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use ringpool_storage::{Checksums, FileKey, PageNo};
-use rustix::fs::{Advice, CWD, RenameFlags, fadvise, renameat_with};
-use rustix::io::Errno;
+use ringpool_storage::{Checksums, FileKey, PageNo, sync_folder};
 
 use crate::begun::Begun;
 use crate::layout::Records;
 use crate::manifest::MANIFEST;
+use crate::platform;
 use crate::step::{Gate, step};
 use crate::{BuildError, Component, Manifest};
 
@@ -149,7 +148,7 @@ impl<'a> Staging<'a> {
     }
 
     fn sync_folder(&self, folder: &Path) -> Result<(), BuildError> {
-        let synced = step(self.gate, "sync the folder", || File::open(folder)?.sync_all());
+        let synced = step(self.gate, "sync the folder", || sync_folder(folder));
         synced.map_err(|e| failed(folder, "sync the folder", 0, e))
     }
 }
@@ -173,8 +172,7 @@ impl NewFile<'_> {
     fn finish(self) -> Result<(), BuildError> {
         let synced = step(self.gate, "sync", || self.file.sync_all());
         synced.map_err(|e| failed(&self.path, "sync", self.wanted_bytes, e))?;
-        // Advice: where it is not taken, nothing is wrong.
-        let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
+        platform::forget_pages(&self.file);
         Ok(())
     }
 }
@@ -188,15 +186,12 @@ fn expect_nothing_at(out: &Path) -> Result<(), BuildError> {
 }
 
 fn rename_to_nothing(from: &Path, to: &Path) -> io::Result<()> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // A file system that does not know the flag. A folder only ever replaces an empty folder,
-        // so that nothing is lost if one appears between the look and the rename.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match fs::symlink_metadata(to) {
-            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-            Err(_) => fs::rename(from, to),
-        },
-        renamed => Ok(renamed?),
-    }
+    // A folder only ever replaces an empty folder, so that nothing is lost if one appears between
+    // the look and the rename.
+    platform::rename_to_nothing(from, to).unwrap_or_else(|| match fs::symlink_metadata(to) {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(from, to),
+    })
 }
 
 fn failed(path: &Path, doing: &'static str, wanted_bytes: u64, source: io::Error) -> BuildError {

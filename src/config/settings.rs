@@ -31,6 +31,7 @@ pub struct Settings {
 
 /// A key that is in force, and where its value comes from.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct InForce {
     /// The key.
     pub key: &'static Key,

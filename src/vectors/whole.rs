@@ -1,17 +1,17 @@
 //! A file that appears whole or not at all: written under another name beside its place, synced,
 //! and renamed into it.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
+use ringpool_storage::sync_folder;
 use tempfile::NamedTempFile;
 
 use super::Result;
 use super::contents::io_error;
+use crate::platform::like_any_new_file;
 
 /// How much is handed to the system at once.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -31,9 +31,7 @@ impl WholeFile {
     /// Begins the file that is to be at `path`, with gzip around it or not.
     pub(super) fn create(path: &Path, gzip: Option<Compression>) -> Result<Self> {
         let mut beside = tempfile::Builder::new();
-        beside.prefix(".ringpool-").suffix(".partial");
-        // As for any new file, the umask decides; a temporary file's own default is private.
-        beside.permissions(PermissionsExt::from_mode(0o666));
+        like_any_new_file(beside.prefix(".ringpool-").suffix(".partial"));
         let file = beside.tempfile_in(folder_of(path));
         let file = file.map_err(|e| io_error(path, "create a file beside it", e))?;
         let out = BufWriter::with_capacity(BUFFER_BYTES, file);
@@ -70,8 +68,7 @@ impl WholeFile {
         let file = file.map_err(refused("write"))?;
         file.as_file().sync_all().map_err(refused("sync"))?;
         file.persist(path).map_err(|e| io_error(path, "rename into place", e.error))?;
-        let folder = File::open(folder_of(path)).map_err(refused("open its folder"))?;
-        folder.sync_all().map_err(refused("sync its folder"))
+        sync_folder(&folder_of(path)).map_err(refused("sync its folder"))
     }
 }
 

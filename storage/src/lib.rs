@@ -12,6 +12,22 @@
 //!                        ◀── memory             ◀── memory, faulty
 //! ```
 //!
+//! ```
+//! use ringpool_storage::{Error, MemorySource, PageNo, PageSize, PageSource};
+//!
+//! # fn main() -> Result<(), Error> {
+//! // Ten pages in memory. A pool, a mapping and a disk are asked in the same way.
+//! let source = MemorySource::new("ten pages", PageSize::KIB_4, vec![7; 10 * 4096])?;
+//! let mut sum = 0;
+//! source.visit(&[PageNo(3), PageNo(9)], &mut |_, bytes| sum += u64::from(bytes[0]))?;
+//! assert_eq!(sum, 14);
+//!
+//! let refused = source.visit(&[PageNo(10)], &mut |_, _| {});
+//! assert!(matches!(refused, Err(Error::NoSuchPage { .. })));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Both traits have a public list of tests in [`conformance`]: an implementation, also somebody
 //! else's, is right when it passes it.
 
@@ -29,14 +45,17 @@ mod device_gather;
 mod error;
 mod fault_plan;
 mod faulty;
+mod folder;
 mod fork_mark;
 mod gather;
 mod latency;
 mod memory;
 mod numbered;
 mod page;
+mod platform;
 mod read_buffer;
 mod source;
+mod system_page;
 
 pub use asked::{Asked, AskedPages};
 pub use checksum::{Checksums, FileKey};
@@ -45,6 +64,7 @@ pub use device_gather::DeviceGather;
 pub use error::{Awaited, Error, Result};
 pub use fault_plan::{FaultPlan, FaultRates};
 pub use faulty::{Answer, Fault, FaultyDevice, Incident};
+pub use folder::{open_no_link, sync_folder};
 pub use fork_mark::ForkMark;
 pub use gather::{Arrivals, AtOnce, Gather};
 pub use latency::{Latencies, LatencyCounts};
@@ -53,3 +73,9 @@ pub use numbered::NumberedPages;
 pub use page::{PageNo, PageSize, PageSizeError};
 pub use read_buffer::{ReadBuffer, VisitFuture};
 pub use source::PageSource;
+pub use system_page::SystemPage;
+
+/// The README's example must run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -276,10 +276,15 @@ unsafe impl Send for Slots {}
 #[allow(unsafe_code)]
 unsafe impl Sync for Slots {}
 
+/// To what memory is aligned that direct reads go to, at least. Disks with larger blocks exist, and
+/// are read so only by pages that are as large.
+const DIRECT_ALIGN_BYTES: usize = 4096;
+
 #[allow(unsafe_code)]
 impl Slots {
     pub(crate) fn new(depth: u32, size: PageSize) -> Self {
-        let layout = Layout::from_size_align(depth as usize * size.bytes(), size.bytes().max(4096))
+        let align = size.bytes().max(DIRECT_ALIGN_BYTES);
+        let layout = Layout::from_size_align(depth as usize * size.bytes(), align)
             .expect("a buffer larger than the address space");
         // SAFETY: the layout's size is not zero: `depth` and a page size are positive.
         let memory = unsafe { alloc_zeroed(layout) };

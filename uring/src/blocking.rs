@@ -197,7 +197,7 @@ impl Core {
     fn read_run(&self, mut run: Run) {
         // Relaxed: a count, read for its value alone.
         self.merged.fetch_add(run.len() as u64, Ordering::Relaxed);
-        let result = run.file().read_run(run.offset_bytes(), run.targets());
+        let result = run.read_blocking();
         run.settle(result, |request| self.land(request, Ok(())));
         while let Some(request) = run.pop_unsettled() {
             self.read_one(request);

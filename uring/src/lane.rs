@@ -17,6 +17,7 @@ use ringpool_storage::Result;
 use crate::books::Books;
 use crate::in_flight::InFlight;
 use crate::paged_file::{Judgement, MAX_TRIES, PagedFile};
+use crate::platform;
 use crate::registered::{FILES, REGIONS};
 use crate::request::{Request, Run};
 use crate::ring::{RawRing, Reaping, Ring, Sqe, SqeFile, Target};
@@ -417,7 +418,7 @@ fn land(request: Request, verdict: Result<()>, books: &Books) {
 fn bear(error: &io::Error, books: &Books) {
     match error.raw_os_error() {
         // The time was over, or a signal came: the completion queue says what is there.
-        Some(libc::ETIME | libc::EINTR) => {}
+        Some(platform::ETIME | libc::EINTR) => {}
         // Short of memory, or completions wait to be popped: pop, and offer the rest later.
         Some(libc::EAGAIN | libc::EBUSY | libc::ENOMEM) => {
             books.retries.fetch_add(1, Ordering::Relaxed);

@@ -7,6 +7,29 @@
 //! thread is started that is not needed, nothing is global, nothing runs when no read is in
 //! flight.
 //!
+//! ```
+//! use ringpool_storage::{PageNo, PageSize, ReadBuffer};
+//! use ringpool_uring::{Engine, EngineChoice};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("pages");
+//! std::fs::write(&path, vec![7; 100 * 4096])?;
+//!
+//! let engine = Engine::start(EngineChoice::Auto)?;
+//! let file = engine.open(&path, PageSize::KIB_4)?;
+//! println!("{}: {}", file.rung, file.reason);
+//!
+//! // Sixteen reads in flight, handed over as they arrive.
+//! let mut buffer = ReadBuffer::new(16, PageSize::KIB_4);
+//! let pages: Vec<PageNo> = (0..100).step_by(3).map(PageNo).collect();
+//! let mut sum = 0;
+//! buffer.visit(&*file.device, &pages, |_, bytes| sum += u64::from(bytes[0]))?;
+//! assert_eq!(sum, 7 * 34);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! The life of a read, by file:
 //!
 //! 1. `paged_file`: the file is opened once, its alignment asked for and one page read, so that
@@ -22,7 +45,8 @@
 //! 6. `lane` again: the reaping thread, which is one of those that wait (`followers` are the
 //!    others), judges the result (error, short, whole) and lands the read with whoever asked.
 //!
-//! `blocking` is all of that where there is no ring.
+//! `blocking` is all of that where there is no ring. What Linux has and other systems have not is in
+//! `platform`: there, files are read by `blocking` through the page cache.
 
 // A library says what it has to say by tracing and by errors, and asks nobody but its caller.
 #![cfg_attr(
@@ -36,9 +60,11 @@ mod books;
 mod closing;
 mod depth;
 mod engine;
+#[cfg(target_os = "linux")]
 mod features;
 mod followers;
 mod in_flight;
+#[cfg(target_os = "linux")]
 mod kernel_ring;
 mod knee;
 mod lane;
@@ -47,22 +73,28 @@ mod lanes;
 mod models;
 mod options;
 mod paged_file;
+mod platform;
 mod registered;
 mod request;
 mod ring;
 mod ring_engine;
 mod rung;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, target_os = "linux", not(loom)))]
 mod sim_ring;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, target_os = "linux", not(loom)))]
 mod sim_tests;
 mod sync;
 
 pub use books::Counters;
 pub use closing::Unfinished;
 pub use engine::{Engine, OpenedFile};
-pub use features::kernel_features;
 pub use options::{EngineChoice, EngineChoiceError, EngineOptions};
 pub use paged_file::{DioAlign, DirectIo};
+pub use platform::kernel_features;
 pub use ringpool_storage::Latencies;
 pub use rung::Rung;
+
+/// The README's example must run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

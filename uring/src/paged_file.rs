@@ -5,17 +5,14 @@
 //! accepted by some filesystems at the open and refused at the first read. Where it is refused,
 //! pages are at least not kept by the system after they were read (RWF_DONTCACHE), if that works.
 
-#![allow(unsafe_code)]
-
 use std::fs::File;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use ringpool_storage::{Error, PageNo, PageRead, PageSize, Result};
+
+use crate::platform::{self, Fd};
 
 /// Whether a file's reads bypass the page cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +36,7 @@ pub(crate) enum Caching {
 
 /// To what direct reads of a file must be aligned, in bytes. See statx(2), STATX_DIOALIGN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DioAlign {
     /// The memory that is read into.
     pub memory_bytes: u32,
@@ -77,13 +75,11 @@ impl PagedFile {
     pub(crate) fn open(path: &Path, page_size: PageSize, id: u64) -> Result<Self> {
         let name: Arc<str> = path.display().to_string().into();
         let failed = |doing: &str, source| Error::io(&name, doing, source);
-        // O_NONBLOCK: a FIFO opens at once and is refused below, instead of waiting for a writer.
-        let flags = libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
-        let file = File::options()
-            .read(true)
-            .custom_flags(flags)
-            .open(path)
-            .map_err(|source| failed("opening for reading", source))?;
+        let file =
+            platform::open_for_reading(path).map_err(|e| match platform::is_of_a_link(&e) {
+                true => Error::not_pages(&name, "a link; give the file it leads to"),
+                false => failed("opening for reading", e),
+            })?;
         let metadata = file.metadata().map_err(|source| failed("asking for its length", source))?;
         if !metadata.is_file() {
             return Err(Error::not_pages(&name, "not a regular file; give a file of pages"));
@@ -113,10 +109,11 @@ impl PagedFile {
         };
         if let Err(refusal) = this.go_direct().and_then(|()| this.probe()) {
             this.direct_io = DirectIo::No(refusal.to_string());
-            this.set_direct(false).map_err(|source| failed("clearing O_DIRECT", source))?;
+            let cleared = platform::set_direct(&this.file, false);
+            cleared.map_err(|source| failed("clearing O_DIRECT", source))?;
             this.offset_align_bytes = 1;
             this.caching = Caching::DontCache;
-            if this.probe().is_err() {
+            if platform::stop_caching(&this.file).and_then(|()| this.probe()).is_err() {
                 this.caching = Caching::Buffered;
                 this.probe().map_err(|source| failed("reading page 0", source))?;
             }
@@ -126,12 +123,12 @@ impl PagedFile {
 
     /// The RWF_ flags of its reads.
     pub(crate) fn flags(&self) -> i32 {
-        if self.caching == Caching::DontCache { RWF_DONTCACHE } else { 0 }
+        if self.caching == Caching::DontCache { platform::DONT_CACHE } else { 0 }
     }
 
     /// The descriptor, for the ring. Valid as long as `self` is.
-    pub(crate) fn fd(&self) -> RawFd {
-        self.file.as_raw_fd()
+    pub(crate) fn fd(&self) -> Fd {
+        platform::descriptor(&self.file)
     }
 
     /// Where `page` starts, in bytes.
@@ -199,7 +196,7 @@ impl PagedFile {
 
     /// Asks for direct reads: by what the filesystem says of its alignment, then on the descriptor.
     fn go_direct(&mut self) -> io::Result<()> {
-        self.dio_align = self.ask_dio_align()?;
+        self.dio_align = platform::dio_align(&self.file)?;
         if let Some(DioAlign { memory_bytes, offset_bytes }) = self.dio_align {
             let (memory_align, offset_align) = (memory_bytes as usize, offset_bytes as usize);
             let page_bytes = self.page_size.bytes();
@@ -212,63 +209,17 @@ impl PagedFile {
                 return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
             }
             self.offset_align_bytes = offset_align;
-        } else if self.lives_in_the_page_cache() {
+        } else if platform::lives_in_the_page_cache(&self.file) {
             let reason = "the filesystem keeps its files in the page cache (tmpfs)";
             return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
         }
-        self.set_direct(true)
-    }
-
-    /// The alignment that direct reads need; `None` where the kernel (before 6.1) or the
-    /// filesystem does not say.
-    fn ask_dio_align(&self) -> io::Result<Option<DioAlign>> {
-        let mut answer = MaybeUninit::<libc::statx>::zeroed();
-        // SAFETY: the path is an empty C string, as AT_EMPTY_PATH wants it; the kernel writes no
-        // more than one `statx`, all of whose bit patterns are valid.
-        let (result, answer) = unsafe {
-            let flags = libc::AT_EMPTY_PATH;
-            let fd = self.file.as_raw_fd();
-            let to = answer.as_mut_ptr();
-            let result = libc::statx(fd, c"".as_ptr(), flags, libc::STATX_DIOALIGN, to);
-            (result, answer.assume_init())
-        };
-        if result != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let said = answer.stx_mask & libc::STATX_DIOALIGN != 0;
-        let (memory_bytes, offset_bytes) = (answer.stx_dio_mem_align, answer.stx_dio_offset_align);
-        Ok(said.then_some(DioAlign { memory_bytes, offset_bytes }))
-    }
-
-    /// Whether the file has no other place than memory. Such a filesystem takes O_DIRECT, says
-    /// nothing of its alignment, and reads from the page cache all the same.
-    fn lives_in_the_page_cache(&self) -> bool {
-        let mut answer = MaybeUninit::<libc::statfs>::zeroed();
-        // SAFETY: the kernel writes no more than one `statfs`, all of whose bit patterns are
-        // valid.
-        let (result, answer) = unsafe {
-            let result = libc::fstatfs(self.file.as_raw_fd(), answer.as_mut_ptr());
-            (result, answer.assume_init())
-        };
-        result == 0 && [libc::TMPFS_MAGIC, RAMFS_MAGIC].contains(&answer.f_type)
-    }
-
-    fn set_direct(&self, direct: bool) -> io::Result<()> {
-        let fd = self.file.as_raw_fd();
-        // SAFETY: two calls on a descriptor that `self` owns; no memory is passed.
-        let result = unsafe {
-            let flags = libc::fcntl(fd, libc::F_GETFL);
-            let others = flags & !libc::O_DIRECT;
-            let wanted = if direct { others | libc::O_DIRECT } else { others };
-            if flags < 0 { flags } else { libc::fcntl(fd, libc::F_SETFL, wanted) }
-        };
-        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        platform::set_direct(&self.file, true)
     }
 
     /// Reads the first page into memory of its own, if there is one.
     fn probe(&self) -> io::Result<()> {
         let page_bytes = self.page_size.bytes();
-        let align = page_bytes.max(4096);
+        let align = page_bytes.max(DIRECT_ALIGN_BYTES);
         let mut memory = vec![0; page_bytes + align];
         let start = memory.as_ptr().align_offset(align);
         let page = &mut memory[start..start + page_bytes];
@@ -280,43 +231,19 @@ impl PagedFile {
         }
     }
 
-    /// One read of the kernel's, with its result as a ring would give it: bytes, or -errno.
+    /// One read of the system's, with its result as a ring would give it: bytes, or -errno.
     fn read_at(&self, into: &mut [u8], offset_bytes: u64) -> i32 {
-        let result = match self.flags() {
-            0 => self.file.read_at(into, offset_bytes),
-            flags => self.read_at_with(into, offset_bytes, flags),
-        };
-        match result {
-            Ok(bytes) => bytes as i32,
-            Err(error) => -error.raw_os_error().unwrap_or(libc::EIO),
-        }
+        platform::read_at(&self.file, into, offset_bytes, self.flags())
     }
 
-    fn read_at_with(&self, into: &mut [u8], offset_bytes: u64, flags: i32) -> io::Result<usize> {
-        let target = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
-        let offset = offset_bytes as libc::off_t;
-        // SAFETY: one range, which `into` lends for the length of the call.
-        let bytes = unsafe { libc::preadv2(self.file.as_raw_fd(), &target, 1, offset, flags) };
-        usize::try_from(bytes).map_err(|_| io::Error::last_os_error())
-    }
-
-    /// Reads pages that follow each other with one call. Returns the bytes, or -errno.
-    pub(crate) fn read_run(&self, offset_bytes: u64, targets: &[libc::iovec]) -> i32 {
-        let (offset, count) = (offset_bytes as libc::off_t, targets.len() as libc::c_int);
-        let fd = self.file.as_raw_fd();
-        // SAFETY: the caller owns the reads whose memory the targets are, until they land.
-        let bytes = unsafe { libc::preadv2(fd, targets.as_ptr(), count, offset, self.flags()) };
-        match i32::try_from(bytes) {
-            Ok(bytes @ 0..) => bytes,
-            _ => -io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO),
-        }
+    /// The file itself, for reads of runs.
+    pub(crate) fn as_file(&self) -> &File {
+        &self.file
     }
 }
 
-/// See statfs(2); the crate of the system's words has only tmpfs.
-const RAMFS_MAGIC: libc::__fsword_t = 0x8584_58f6;
-/// Uncached buffered reads, Linux 6.14 (include/uapi/linux/fs.h).
-const RWF_DONTCACHE: i32 = 0x80;
+/// To what memory is aligned that the first page is read into, at least.
+const DIRECT_ALIGN_BYTES: usize = 4096;
 
 /// How often one read is tried again after it was interrupted or came back short.
 pub(crate) const MAX_TRIES: u32 = 64;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use ringpool_storage::{PageRead, Result};
 
 use crate::paged_file::PagedFile;
+use crate::platform::{self, IoVec};
 
 /// Pages in one read of the disk at most,
 pub(crate) const RUN_PAGES: usize = 32;
@@ -70,7 +71,7 @@ impl Request {
 /// Pages of one file that follow each other, at least two.
 pub(crate) struct Run {
     requests: Vec<Request>,
-    iovecs: Vec<libc::iovec>,
+    iovecs: Vec<IoVec>,
 }
 
 // SAFETY: the iovecs point to the memory of the requests, which are theirs alone and Send.
@@ -96,7 +97,7 @@ impl Run {
     pub(crate) fn push(&mut self, mut request: Request) {
         debug_assert!(self.last().is_none_or(|last| Self::continues(last, &request, self.len())));
         let (start, len_bytes) = request.rest();
-        self.iovecs.push(libc::iovec { iov_base: start.cast(), iov_len: len_bytes as usize });
+        self.iovecs.push(IoVec { iov_base: start.cast(), iov_len: len_bytes as usize });
         self.requests.push(request);
     }
 
@@ -116,8 +117,15 @@ impl Run {
         self.requests[0].offset_bytes
     }
 
-    pub(crate) fn targets(&self) -> &[libc::iovec] {
+    pub(crate) fn targets(&self) -> &[IoVec] {
         &self.iovecs
+    }
+
+    /// Reads all of it on the calling thread, with the result as a ring would give it.
+    pub(crate) fn read_blocking(&mut self) -> i32 {
+        let (file, offset_bytes) = (self.file(), self.offset_bytes());
+        // SAFETY: the memory is of the run's own requests, which `self` lends meanwhile.
+        unsafe { platform::read_run(file.as_file(), &self.iovecs, offset_bytes, file.flags()) }
     }
 
     /// Takes in the kernel's result: ends the pages that are whole, each by `land`, and keeps the

@@ -7,11 +7,11 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::baton::{Baton, Held};
+use crate::platform::{Fd, IoVec};
 use crate::sync::AtomicU32;
 
 /// A submission and a completion queue, without any rule about who may touch them.
@@ -42,7 +42,7 @@ pub(crate) trait RawRing: Send + Sync + Sized {
     unsafe fn completions(&self) -> usize;
 
     /// Makes `fd` the file of this slot; -1 empties it.
-    fn register_file(&self, slot: u32, fd: RawFd) -> io::Result<()>;
+    fn register_file(&self, slot: u32, fd: Fd) -> io::Result<()>;
 
     /// Makes the memory the buffer of this slot; a length of 0 empties it.
     ///
@@ -56,6 +56,7 @@ pub(crate) trait RawRing: Send + Sync + Sized {
 }
 
 /// One read.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "no ring is there to read it"))]
 pub(crate) struct Sqe {
     pub(crate) file: SqeFile,
     pub(crate) offset_bytes: u64,
@@ -67,11 +68,12 @@ pub(crate) struct Sqe {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SqeFile {
-    Fd(RawFd),
+    Fd(Fd),
     Slot(u32),
 }
 
 /// Where the bytes go.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "no ring is there to read it"))]
 pub(crate) enum Target {
     Memory {
         start: *mut u8,
@@ -80,7 +82,7 @@ pub(crate) enum Target {
         buffer: Option<u16>,
     },
     Scattered {
-        iovecs: *const libc::iovec,
+        iovecs: *const IoVec,
         count: u32,
     },
 }

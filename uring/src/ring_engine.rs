@@ -14,11 +14,11 @@ use ringpool_storage::{Error, ForkMark, Latencies, PageDevice, PageRead, PageSiz
 use crate::books::{Books, Counters};
 use crate::closing::until_next_look;
 use crate::depth::Depth;
-use crate::kernel_ring::KernelRing;
 use crate::lane::Lane;
 use crate::lanes::Lanes;
 use crate::options::EngineOptions;
 use crate::paged_file::PagedFile;
+use crate::platform::KernelRing;
 use crate::registered::{REGION_BYTES, REGIONS};
 use crate::request::Request;
 use crate::ring::RawRing;

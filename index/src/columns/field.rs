@@ -19,6 +19,7 @@ pub(crate) const ID: &str = "id";
 /// What the values of a field are.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum FieldType {
     /// Whole numbers of 64 bits with a sign.
     I64,

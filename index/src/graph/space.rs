@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
-use crate::aligned::wish_for_huge_pages;
 use crate::distance::{dot, inverse_norm, l2, l2_within, number_or_far};
 use crate::isa::Isa;
 use crate::kernels::SquaredDifferences;
+use crate::platform::wish_for_huge_pages;
 use crate::prefetch::prefetch_many;
 use crate::{Element, Metric, Vectors};
 

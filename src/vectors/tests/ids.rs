@@ -1,4 +1,4 @@
-//! Files of ids: read back, written whole or not at all, and those that are shipped.
+//! Files of ids: read back, and written whole or not at all.
 
 use super::*;
 
@@ -128,27 +128,4 @@ fn ids_of_points_come_as_text_or_as_an_array() {
     let error = array("<i8", "(3,)", &signed).unwrap_err();
     assert!(matches!(error, VectorFileError::NotAnId { row: 2, id: -1, .. }), "{error}");
     assert!(array("<i8", "(3, 1)", &signed).unwrap_err().to_string().contains("1 lengths"));
-}
-
-/// The shipped slice is what its README says, and its truth is true.
-#[test]
-fn the_shipped_truth_is_the_exact_one() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/fashion-mnist-12k");
-    let base = read(&folder.join("base.bvecs.gz")).unwrap();
-    let query = read(&folder.join("query.bvecs.gz")).unwrap();
-    let truth = read_ids(&folder.join("truth.ivecs.gz")).unwrap();
-    assert_eq!((base.element(), base.dim(), base.len()), (Element::U8, 784, 12_000));
-    assert_eq!((query.element(), query.dim(), query.len()), (Element::U8, 784, 500));
-    assert_eq!((truth.len(), truth.width()), (500, 100));
-    for row in (0..500).step_by(100) {
-        let distance = |id: usize| -> u32 {
-            let pixels = base.row_bytes(id).iter().zip(query.row_bytes(row));
-            pixels.map(|(a, b)| u32::from(a.abs_diff(*b)).pow(2)).sum()
-        };
-        let mut nearest: Vec<(u32, u64)> =
-            (0..base.len()).map(|id| (distance(id), id as u64)).collect();
-        nearest.sort_unstable();
-        let ids: Vec<u64> = nearest[..100].iter().map(|(_, id)| *id).collect();
-        assert_eq!(truth.row(row), ids, "query {row}");
-    }
 }

@@ -100,7 +100,7 @@ class Ringpool:
 
     def settings_for(self, settings, limit_bytes, threads):
         inflights = INFLIGHTS if threads < MANY_THREADS else INFLIGHTS_OF_MANY
-        if not self.segment.has_inflight or self.name != "ringpool":
+        if not self.segment.has_inflight:
             inflights = [None]
         for setting in settings:
             for inflight in inflights:
@@ -111,6 +111,7 @@ class Ringpool:
     def command(self, setting, threads, one_query, ids_out):
         queries = self.segment.data.one_query_rows if one_query else None
         words = [*self.segment.words(setting, queries), *self.backend, "--memory", setting["budget_bytes"]]
+        words += ["--populate", "before-serving"]  # Of the pool's frames.
         return self.segment.command(*words, "--threads", threads, "--ids-out", ids_out.with_suffix(".ivecs"))
 
     def told(self, out):

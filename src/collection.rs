@@ -26,7 +26,8 @@ pub struct Refreshed {
 }
 
 /// The segments in the folder `dir`, by name. What begins with a dot, as a build does that has not
-/// ended, is none; nor is a folder without a manifest, nor a file.
+/// ended, is none; nor is a folder without a manifest, nor a file, nor a link, which could lead
+/// anywhere: open those by [`Indexes::open`].
 ///
 /// # Errors
 /// When the folder cannot be read, or has more segments than can be open at once.
@@ -37,8 +38,10 @@ pub fn segments_in(dir: impl AsRef<Path>) -> Result<Vec<PathBuf>, Error> {
     for entry in fs::read_dir(dir).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        let path = entry.path();
-        if is_hidden || !path.join("MANIFEST").is_file() {
+        let (path, is_folder) = (entry.path(), entry.file_type().map_err(failed)?.is_dir());
+        // Whatever is called so: a segment whose manifest is a link is refused and not overlooked.
+        let is_segment = || fs::symlink_metadata(path.join("MANIFEST")).is_ok();
+        if is_hidden || !is_folder || !is_segment() {
             continue;
         }
         segments.push(path);

@@ -160,14 +160,15 @@ pub use ringpool_index::bench_seam;
 pub use ringpool_index::{
     Answer, Attached, BuildError, BuildMemory, BuildOptions, BuildReport, CodesError, Column,
     ColumnIndex, Columns, ColumnsError, CompactError, CompactReport, Component, ComponentFile,
-    ComponentKind, DeleteError, DeleteReport, Element, ExactProgress, FORMAT_VERSION, Field,
-    FieldRef, FieldType, Filter, FilterError, FilterProblem, GivenIds, Hit, IdSource, Literal,
-    MAX_DIM, MAX_FIELD_NAME_BYTES, MAX_FIELDS, MAX_FILTER_BYTES, MAX_FILTER_DEPTH,
+    ComponentKind, DeleteError, DeleteReport, Element, ExactProgress, FORMAT_VERSION, Feature,
+    Field, FieldRef, FieldType, Filter, FilterError, FilterProblem, GivenIds, Hit, IdSource,
+    Literal, MAX_DIM, MAX_FIELD_NAME_BYTES, MAX_FIELDS, MAX_FILTER_BYTES, MAX_FILTER_DEPTH,
     MAX_FILTER_TESTS, MAX_FILTER_VALUES, MAX_ID, MAX_KEYWORD_BYTES, MAX_POINTS, MAX_TEXT_BYTES,
-    Manifest, Metric, NoProgress, Order, ParseError, Patience, Phase, Placed, Progress, Quantizer,
-    Query, Rescore, Scratch, SearchError, SearchParams, Searches, Segment, SegmentError, Selection,
-    Value, Vectors, VectorsError, build, build_with, exact_search, exact_search_while, field,
-    live_points, parse_timestamp, values_of, without_wide_vectors,
+    Manifest, Metric, NoProgress, OPEN_BYTES, OPEN_BYTES_PER_BYTE, Order, ParseError, Patience,
+    Phase, Placed, Progress, Quantizer, Query, Release, Rescore, Scratch, SearchError,
+    SearchParams, Searches, Segment, SegmentError, Selection, Value, Vectors, VectorsError, build,
+    build_with, exact_search, exact_search_while, field, live_points, parse_timestamp, values_of,
+    without_wide_vectors,
 };
 pub use ringpool_uring::{EngineChoice, Rung};
 pub use together::Through;

@@ -164,6 +164,11 @@ impl Plan {
         } else {
             takes
                 .extend(self.floors().map(|(part, bytes)| (format!("the floor of {part}"), bytes)));
+            // Of the budget, which is not less than these where nothing was said of it.
+            let table_bytes = self.opened().map(|planned| planned.table_bytes).sum();
+            if table_bytes > 0 {
+                takes.push(("the pool's page tables".into(), table_bytes));
+            }
         }
         let wanted_bytes: u64 = takes.iter().map(|(_, bytes)| bytes).sum();
         if wanted_bytes <= memory_bytes {

@@ -10,9 +10,9 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ringpool_bufferpool::{HotSet, PoolError, PoolFile, Restoring};
+use ringpool_bufferpool::{HotSet, HotSetError, PoolError, PoolFile, Restoring};
 use ringpool_index::ComponentKind;
-use ringpool_storage::FileKey;
+use ringpool_storage::{FileKey, PageSource};
 use serde::{Deserialize, Serialize};
 
 use crate::opening::Held;
@@ -101,8 +101,12 @@ impl Pooled {
 
     /// What was saved in `dir`, or else its first pages.
     fn hot_set_in(&self, dir: &Path) -> HotSet {
-        let saved = HotSet::read(dir.join(self.file_name()), self.key);
+        let saved = self.saved_in(dir);
         saved.unwrap_or_else(|_| self.file.first_pages(self.key))
+    }
+
+    fn saved_in(&self, dir: &Path) -> Result<HotSet, HotSetError> {
+        HotSet::read_for(dir.join(self.file_name()), self.key, self.file.page_count())
     }
 
     fn file_name(&self) -> String {
@@ -167,10 +171,8 @@ impl Index {
     /// good as before.
     pub fn restore_hot_sets(&self, dir: impl AsRef<Path>) -> Result<Vec<Restoring>, Error> {
         let open = self.now();
-        let restoring = open.pooled().map(|pooled| {
-            let saved = HotSet::read(dir.as_ref().join(pooled.file_name()), pooled.key)?;
-            Ok(pooled.file.restore(saved)?)
-        });
+        let restoring =
+            open.pooled().map(|pooled| Ok(pooled.file.restore(pooled.saved_in(dir.as_ref())?)?));
         restoring.collect()
     }
 

@@ -12,12 +12,11 @@
 //! whole or not at all. Nothing in it is believed before its checksum was compared, and nothing is
 //! allocated that the file's own length does not account for.
 
-use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ringpool_storage::{FileKey, PageNo, PageSize, sync_folder};
+use ringpool_storage::{FileKey, PageNo, PageSize, open_no_link, sync_folder};
 use tempfile::NamedTempFile;
 
 use crate::hot_set::{HEATS, HotSet};
@@ -26,6 +25,8 @@ const MAGIC: &[u8; 8] = b"RINGHOTS";
 const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 32;
 const CRC_BYTES: usize = 4;
+/// No number takes more.
+const MAX_VARINT_BYTES: u64 = 10;
 /// The bits of a page number.
 const PAGE_BITS: u32 = 48;
 
@@ -139,7 +140,7 @@ impl HotSet {
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), HotSetError> {
         let path = path.as_ref();
         let bytes = self.encode();
-        bounded(path, bytes.len() as u64)?;
+        bounded(path, bytes.len() as u64, Self::MAX_BYTES)?;
         let refused = |doing| move |source| HotSetError::Io { path: path.into(), doing, source };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
@@ -156,18 +157,38 @@ impl HotSet {
     /// When it is not there, too long, damaged, of another version or of another file: each has
     /// its own [`HotSetError`].
     pub fn read(path: impl AsRef<Path>, key: FileKey) -> Result<Self, HotSetError> {
-        let path = path.as_ref();
+        Self::read_bounded(path.as_ref(), key, Self::MAX_BYTES)
+    }
+
+    /// [`read`](Self::read) where the file has so many pages: a hot set that is longer than that of
+    /// all of them can be is refused before it is read.
+    ///
+    /// # Errors
+    /// As those of `read`.
+    pub fn read_for(
+        path: impl AsRef<Path>,
+        key: FileKey,
+        page_count: u64,
+    ) -> Result<Self, HotSetError> {
+        let lists = (HEATS as u64 + page_count) * MAX_VARINT_BYTES;
+        let most = (HEADER_BYTES + CRC_BYTES) as u64 + lists;
+        Self::read_bounded(path.as_ref(), key, most.min(Self::MAX_BYTES))
+    }
+
+    fn read_bounded(path: &Path, key: FileKey, max_bytes: u64) -> Result<Self, HotSetError> {
         let refused = |doing| move |source| HotSetError::Io { path: path.into(), doing, source };
-        let metadata = fs::metadata(path).map_err(refused("open"))?;
+        let not_one = || HotSetError::NotAHotSet { path: path.into() };
+        // A link is not followed, and a pipe is not waited for.
+        let file = open_no_link(path).map_err(refused("open"))?.ok_or_else(not_one)?;
+        let metadata = file.metadata().map_err(refused("stat"))?;
         if !metadata.is_file() {
-            return Err(HotSetError::NotAHotSet { path: path.into() });
+            return Err(not_one());
         }
-        bounded(path, metadata.len())?;
-        let file = File::open(path).map_err(refused("open"))?;
+        bounded(path, metadata.len(), max_bytes)?;
         let mut bytes = Vec::new();
         // It may have grown since; what is read stays bounded.
-        file.take(Self::MAX_BYTES + 1).read_to_end(&mut bytes).map_err(refused("read"))?;
-        bounded(path, bytes.len() as u64)?;
+        file.take(max_bytes + 1).read_to_end(&mut bytes).map_err(refused("read"))?;
+        bounded(path, bytes.len() as u64, max_bytes)?;
         let read = Self::decode(&bytes).map_err(|flaw| flaw.of(path))?;
         if read.key != key {
             let (found, expected) = (read.key.0, key.0);
@@ -245,8 +266,7 @@ impl Flaw {
     }
 }
 
-fn bounded(path: &Path, len_bytes: u64) -> Result<(), HotSetError> {
-    let max_bytes = HotSet::MAX_BYTES;
+fn bounded(path: &Path, len_bytes: u64, max_bytes: u64) -> Result<(), HotSetError> {
     match len_bytes > max_bytes {
         true => Err(HotSetError::TooLong { path: path.into(), len_bytes, max_bytes }),
         false => Ok(()),

@@ -211,7 +211,10 @@ fn run_bytes(
 
 /// Opens a regular file of whole pages; its length in bytes comes with it.
 fn open_pages(path: &Path, name: &Arc<str>, page_size: PageSize) -> Result<(File, usize)> {
-    let file = platform::open(path).map_err(|e| Error::io(name, "open", e))?;
+    let file = platform::open(path).map_err(|e| match platform::is_of_a_link(&e) {
+        true => Error::not_pages(name, "is a link; name the file that it leads to"),
+        false => Error::io(name, "open", e),
+    })?;
     let stat = file.metadata().map_err(|e| Error::io(name, "stat", e))?;
     if !stat.is_file() {
         return Err(Error::not_pages(

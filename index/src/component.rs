@@ -7,12 +7,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytemuck::Pod;
-use ringpool_storage::{Checksums, FileKey, PageNo, PageSize, PageSource};
+use ringpool_storage::{Checksums, FileKey, PageNo, PageSize, PageSource, open_no_link};
 use serde::{Deserialize, Serialize};
 
 use crate::aligned::Aligned;
 use crate::layout::Records;
-use crate::platform;
 use crate::{Component, Quantizer, SegmentError};
 
 /// What a component is for.
@@ -112,6 +111,8 @@ fn read_checksums(dir: &Path, component: &Component) -> Result<Checksums, Segmen
     let file = open_regular(&path)?;
     let expected_bytes = component.pages * 4;
     expect_length(&file, &path, expected_bytes)?;
+    // Once as they are read, and once as numbers.
+    expect_room(&path, 2 * expected_bytes)?;
     let bytes = read_at_most(file, &path, expected_bytes)?;
     let (expected, found) = (component.checksums_crc32c, crc32c::crc32c(&bytes));
     if expected != found {
@@ -126,7 +127,7 @@ fn read_checksums(dir: &Path, component: &Component) -> Result<Checksums, Segmen
 
 /// Opens a file for reading that is neither link nor pipe nor device nor folder.
 pub(crate) fn open_regular(path: &Path) -> Result<File, SegmentError> {
-    let file = match platform::open_no_link(path) {
+    let file = match open_no_link(path) {
         Ok(Some(file)) => file,
         Ok(None) => return Err(SegmentError::NotRegular { path: path.into() }),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -148,6 +149,16 @@ fn expect_length(file: &File, path: &Path, expected_bytes: u64) -> Result<(), Se
         return Ok(());
     }
     Err(SegmentError::Length { path: path.into(), expected_bytes, found_bytes })
+}
+
+/// Passes where the system has so much memory to give: an allocation that fails ends the process.
+/// Files with holes are as long as anybody likes, and take nothing on the disk.
+pub(crate) fn expect_room(path: &Path, bytes: u64) -> Result<(), SegmentError> {
+    let reserved = usize::try_from(bytes).map(|bytes| Vec::<u8>::new().try_reserve_exact(bytes));
+    match reserved {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(SegmentError::Memory { path: path.into(), bytes }),
+    }
 }
 
 /// Reads a file, but never more than was promised, however it grows meanwhile.

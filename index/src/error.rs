@@ -1,10 +1,11 @@
 //! What can go wrong, each with what was found, what was expected and what to do.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::{ColumnsError, Element, FieldType, FilterError, MAX_DIM, MAX_ID, MAX_POINTS};
+use crate::release::Foreign;
+use crate::{ColumnsError, Element, FieldType, FilterError, MAX_DIM, MAX_ID, MAX_POINTS, Release};
 
 /// A word that names none of the choices.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -197,23 +198,27 @@ pub enum SegmentError {
         /// What is wrong, and what was expected.
         reason: String,
     },
-    /// Written by a later version of this crate.
-    #[error("{path}: the segment is of format {found}, this program reads up to {known}: use a newer one", path = .path.display())]
+    /// Written by a later release.
+    #[error("{path} is of format {found}, which ringpool {since} and later read; this is ringpool {own}, which reads format {known}: use a newer one", path = .path.display(), own = Release::OWN)]
     NewerVersion {
-        /// The manifest.
+        /// The manifest, or the file of deleted points.
         path: PathBuf,
-        /// The segment's format.
+        /// Its format.
         found: u64,
         /// The newest format known here.
         known: u64,
+        /// The first release that reads it.
+        since: Release,
     },
     /// The segment cannot be read without something that is not known here.
-    #[error("{path}: the segment needs \"{feature}\", which this program does not know: use a newer one", path = .path.display())]
+    #[error("{path}: the segment needs \"{feature}\", which ringpool {since} and later know; this is ringpool {own}: use a newer one", path = .path.display(), own = Release::OWN)]
     UnknownFeature {
         /// The manifest.
         path: PathBuf,
         /// The feature.
         feature: String,
+        /// The first release that knows it.
+        since: Release,
     },
     /// A file that the manifest lists is not there.
     #[error("{path} is missing though the manifest lists it: restore it from a copy or build the segment again", path = .path.display())]
@@ -263,6 +268,14 @@ pub enum SegmentError {
         /// What is wrong, and what was expected.
         reason: String,
     },
+    /// What is kept of a file is more than the system gives.
+    #[error("{path}: {bytes} bytes of memory cannot be had for it: read it by page, or open it where there is more", path = .path.display())]
+    Memory {
+        /// The file.
+        path: PathBuf,
+        /// What was asked for, in bytes.
+        bytes: u64,
+    },
     /// A component was put where it cannot be searched from.
     #[error("{path}: {reason}", path = .path.display())]
     Placement {
@@ -284,6 +297,19 @@ pub enum SegmentError {
     /// A component's source could not be opened or read.
     #[error(transparent)]
     Pages(#[from] ringpool_storage::Error),
+}
+
+impl SegmentError {
+    /// What a first line that is not read here means for a manifest.
+    pub(crate) fn foreign(path: &Path, known: u64, foreign: Foreign) -> Self {
+        let path = path.into();
+        match foreign {
+            Foreign::Newer { format: found, since } => {
+                Self::NewerVersion { path, found, known, since }
+            }
+            Foreign::Wrong(reason) => Self::Manifest { path, reason },
+        }
+    }
 }
 
 /// Why points were not deleted: all that were to be are as they were, but for

@@ -1,16 +1,17 @@
 //! The manifest: what a segment is and which files it has.
 //!
-//! One line that tells the format and the checksum of all that follows, then JSON:
+//! One line that tells the format, the first release that reads it and the checksum of all that
+//! follows, then JSON:
 //!
 //! ```text
-//! ringpool-segment 4 crc32c=89abcdef
+//! ringpool-segment 5 since=0.1.0 crc32c=89abcdef
 //! { "metric": "l2", ... }
 //! ```
 //!
 //! The layout of every component follows from the manifest's numbers. What it says about files is
 //! compared with that, and the files with what it says, before anything is read from them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ringpool_storage::PageSize;
 use serde::{Deserialize, Serialize};
@@ -23,22 +24,33 @@ use crate::layout::Records;
 use crate::options::{MAX_EF_CONSTRUCTION, MAX_M};
 use crate::paged::{Node, UpperCodes};
 use crate::quantizer::expect_possible;
+use crate::release::Heading;
 use crate::{
-    ComponentFile, ComponentKind, Element, Field, IdSource, MAX_DIM, MAX_ID, MAX_POINTS, Metric,
-    Order, Quantizer, SegmentError,
+    ComponentFile, ComponentKind, Element, Feature, Field, IdSource, MAX_DIM, MAX_ID, MAX_POINTS,
+    Metric, Order, Quantizer, Release, SegmentError,
 };
 
 /// The format that this crate writes, and the newest that it reads.
-pub const FORMAT_VERSION: u64 = 4;
+pub const FORMAT_VERSION: u64 = 5;
+/// What a manifest begins with.
+const HEADING: Heading = Heading {
+    word: "ringpool-segment",
+    format: FORMAT_VERSION,
+    since: Release { major: 0, minor: 1, patch: 0 },
+};
 
 /// The manifest's file name.
 pub(crate) const MANIFEST: &str = "MANIFEST";
 /// No manifest is longer. Most have a few kilobytes; a column has up to 800 bytes with its two
 /// components, and there are at most 1,024 of these.
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
-const FIRST_WORD: &str = "ringpool-segment ";
 /// Features without which a segment cannot be read and that this crate knows: none yet.
 const KNOWN_FEATURES: [&str; 0] = [];
+/// No segment has more, of either kind.
+const MAX_FEATURES: usize = 64;
+/// No segment has longer components, put end to end: no disk holds them, and sums of lengths stay
+/// far from what 64 bits hold.
+const MAX_SEGMENT_BYTES: u64 = 1 << 60;
 
 /// What a segment is, and which files it has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,9 +58,9 @@ const KNOWN_FEATURES: [&str; 0] = [];
 #[non_exhaustive]
 pub struct Manifest {
     /// What a reader must know beyond the format's number.
-    pub required_features: Vec<String>,
+    pub required_features: Vec<Feature>,
     /// What a reader may ignore.
-    pub optional_features: Vec<String>,
+    pub optional_features: Vec<Feature>,
     /// What "near" means.
     pub metric: Metric,
     /// The type of the original values.
@@ -175,9 +187,10 @@ impl Manifest {
         if bytes.len() as u64 > MAX_MANIFEST_BYTES {
             return Err(wrong(format!("it is longer than {MAX_MANIFEST_BYTES} bytes")));
         }
-        let line_end = bytes.iter().position(|&byte| byte == b'\n');
-        let (line, json) = bytes.split_at(line_end.map_or(bytes.len(), |end| end + 1));
-        check_version(path, line)?;
+        let (line, json) = Heading::split(bytes);
+        HEADING
+            .check(line)
+            .map_err(|foreign| SegmentError::foreign(path, FORMAT_VERSION, foreign))?;
         let seal = crc32c::crc32c(json);
         let expected = first_line(seal);
         if line != expected.as_bytes() {
@@ -186,14 +199,10 @@ impl Manifest {
                 "its first line is \"{found}\" where its contents say \"{expected}\": it was changed"
             )));
         }
+        // Before anything else, since what a feature adds is not known either.
+        let needs: Needs = serde_json::from_slice(json).map_err(|e| wrong(e.to_string()))?;
+        needs.check(path)?;
         let manifest: Self = serde_json::from_slice(json).map_err(|e| wrong(e.to_string()))?;
-        let unknown = |feature: &&String| !KNOWN_FEATURES.contains(&feature.as_str());
-        if let Some(feature) = manifest.required_features.iter().find(unknown) {
-            return Err(SegmentError::UnknownFeature {
-                path: PathBuf::from(path),
-                feature: feature.clone(),
-            });
-        }
         manifest.check().map_err(wrong)?;
         Ok((manifest, seal))
     }
@@ -231,7 +240,16 @@ impl Manifest {
             let names: Vec<_> = names.collect();
             return Err(format!("expected the components {}", names.join(", ")));
         }
-        self.components.iter().try_for_each(|c| self.check_component(c))
+        self.components.iter().try_for_each(|c| self.check_component(c))?;
+        let mut bytes =
+            self.components.iter().map(|c| c.pages.checked_mul(self.page_size.bytes() as u64));
+        let all = bytes.try_fold(0_u64, |all, bytes| all.checked_add(bytes?));
+        match all.filter(|&all| all <= MAX_SEGMENT_BYTES) {
+            Some(_) => Ok(()),
+            None => {
+                Err(format!("its components are longer than {MAX_SEGMENT_BYTES} bytes together"))
+            }
+        }
     }
 
     fn check_ids(&self) -> Result<(), String> {
@@ -366,27 +384,36 @@ impl Manifest {
 }
 
 fn first_line(crc32c: u32) -> String {
-    format!("{FIRST_WORD}{FORMAT_VERSION} crc32c={crc32c:08x}\n")
+    format!("{HEADING} crc32c={crc32c:08x}\n")
 }
 
-/// Passes for the one format known here; any other number is an error of its own.
-fn check_version(path: &Path, line: &[u8]) -> Result<(), SegmentError> {
-    let line = str::from_utf8(line).unwrap_or_default();
-    let version = line.strip_prefix(FIRST_WORD).and_then(|rest| rest.split_once(' '));
-    let version = version.and_then(|(version, _)| version.parse::<u64>().ok());
-    match version {
-        Some(FORMAT_VERSION) => Ok(()),
-        Some(found) if found > FORMAT_VERSION => {
-            Err(SegmentError::NewerVersion { path: path.into(), found, known: FORMAT_VERSION })
+/// What must be known of a manifest before the rest can be read.
+#[derive(Deserialize)]
+struct Needs {
+    required_features: Vec<Feature>,
+    optional_features: Vec<Feature>,
+}
+
+impl Needs {
+    fn check(&self, path: &Path) -> Result<(), SegmentError> {
+        let wrong = |reason| SegmentError::Manifest { path: path.into(), reason };
+        for features in [&self.required_features, &self.optional_features] {
+            if features.len() > MAX_FEATURES {
+                let found = features.len();
+                return Err(wrong(format!("it has {found} features, at most {MAX_FEATURES}")));
+            }
+            features.iter().try_for_each(Feature::check).map_err(wrong)?;
         }
-        Some(found @ 1..) => Err(SegmentError::Manifest {
-            path: path.into(),
-            reason: format!("the segment is of format {found}, older than the first release"),
-        }),
-        _ => Err(SegmentError::Manifest {
-            path: path.into(),
-            reason: format!("it does not begin with \"{FIRST_WORD}{FORMAT_VERSION}\""),
-        }),
+        let unknown = |feature: &&Feature| !KNOWN_FEATURES.contains(&feature.name.as_str());
+        match self.required_features.iter().find(unknown).cloned() {
+            None => Ok(()),
+            Some(Feature { name: feature, since }) if since > Release::OWN => {
+                Err(SegmentError::UnknownFeature { path: path.into(), feature, since })
+            }
+            Some(Feature { name, since }) => Err(wrong(format!(
+                "it says that release {since} knows the feature {name:?}, and this one does not"
+            ))),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use ringpool_storage::PageSource;
 use crate::aligned::Aligned;
 use crate::codes::{self, Measured, Scheme, Shape, with_scheme};
 use crate::columns::OpenColumn;
-use crate::component::{ComponentKind, load_records, load_words};
+use crate::component::{ComponentKind, expect_room, load_records, load_words};
 use crate::deletes::Deletes;
 use crate::graph::{Graph, Layer};
 use crate::ids::{Ids, check_ids, check_ranks};
@@ -19,6 +19,12 @@ use crate::paged::{Paged, UpperCodes};
 use crate::resident::Rows;
 use crate::segment::{OpenCodes, OpenGraph};
 use crate::{Column, ComponentFile, Manifest, Placed, Quantizer, Segment, SegmentError};
+
+/// What opening a segment allocates at most, whatever its files hold: this, and for each byte that
+/// its files are long, [`OPEN_BYTES_PER_BYTE`]. Frames of a pool are not among it.
+pub const OPEN_BYTES: u64 = 16 << 20;
+/// What a component is kept as, and what it is checked with: see [`OPEN_BYTES`].
+pub const OPEN_BYTES_PER_BYTE: u64 = 4;
 
 /// The components that were taken so far.
 pub(crate) struct Opening {
@@ -93,6 +99,7 @@ impl Opening {
         if let Placed::Resident(source) | Placed::Paged(source) | Placed::Inlined(source) = &placed
         {
             expect_pages(file, &**source)?;
+            expect_room(&file.path, self.kept_bytes(file.kind, &placed))?;
         }
         match file.kind {
             ComponentKind::Vectors => self.take_vectors(file, placed),
@@ -116,6 +123,20 @@ impl Opening {
                     (None, _) => Ok(()),
                 }
             }
+        }
+    }
+
+    /// What is loaded of a component, about: all of it, or of what is read by page all but the
+    /// section that is.
+    fn kept_bytes(&self, kind: ComponentKind, placed: &Placed) -> u64 {
+        let sections = self.manifest.sections(kind);
+        let bytes = sections.iter().map(Records::bytes);
+        match (placed, kind) {
+            (Placed::Resident(_), _) => bytes.sum(),
+            (Placed::Left, _) => 0,
+            (_, ComponentKind::Graph) => bytes.skip(1).sum(),
+            (_, ComponentKind::Codes(_)) => bytes.rev().skip(1).sum(),
+            _ => 0,
         }
     }
 

@@ -4,7 +4,7 @@
 //! a file of its own that is replaced whole, `TOMBSTONES`:
 //!
 //! ```text
-//! ringpool-tombstones 1 crc32c=89abcdef segment=01234567
+//! ringpool-tombstones 2 since=0.1.0 crc32c=89abcdef segment=01234567
 //! a roaring bitmap of their places, in its portable form
 //! ```
 //!
@@ -26,18 +26,20 @@ use roaring::RoaringBitmap;
 
 use crate::component::{open_regular, read_at_most};
 use crate::platform;
+use crate::release::{Foreign, Heading, MAX_LINE_BYTES};
 use crate::write::Gate;
-use crate::{DeleteError, SegmentError, Selection};
+use crate::{DeleteError, Release, SegmentError, Selection};
 
 /// The file's name.
 pub(crate) const TOMBSTONES: &str = "TOMBSTONES";
 /// What it is called until it is whole.
 const UNFINISHED: &str = ".TOMBSTONES.writing";
-const FIRST_WORD: &str = "ringpool-tombstones ";
-/// The format that is written, and the newest that is read.
-const VERSION: u64 = 1;
-/// No first line is longer.
-const MAX_LINE_BYTES: usize = 128;
+/// What the file begins with.
+const HEADING: Heading = Heading {
+    word: "ringpool-tombstones",
+    format: 2,
+    since: Release { major: 0, minor: 1, patch: 0 },
+};
 /// A roaring bitmap has a container for so many places, of at most so many bytes, its share of the
 /// bitmap's header included.
 const CONTAINER_PLACES: u64 = 1 << 16;
@@ -73,18 +75,13 @@ pub(crate) fn read(
 
 fn parse(path: &Path, bytes: &[u8], seal: u32, points: usize) -> Result<Selection, SegmentError> {
     let wrong = |reason: String| SegmentError::Tombstones { path: path.into(), reason };
-    let start = &bytes[..bytes.len().min(MAX_LINE_BYTES)];
-    let line_end = start.iter().position(|&byte| byte == b'\n').map_or(start.len(), |end| end + 1);
-    let (line, bitmap) = bytes.split_at(line_end);
+    let (line, bitmap) = Heading::split(bytes);
+    HEADING.check(line).map_err(|foreign| match foreign {
+        // What is not a manifest's fault is told as this file's.
+        Foreign::Wrong(reason) => wrong(reason),
+        newer => SegmentError::foreign(path, HEADING.format, newer),
+    })?;
     let text = str::from_utf8(line).unwrap_or_default();
-    let version = text.strip_prefix(FIRST_WORD).and_then(|rest| rest.split_once(' '));
-    match version.and_then(|(version, _)| version.parse().ok()) {
-        Some(VERSION) => {}
-        Some(found @ 2_u64..) => {
-            return Err(SegmentError::NewerVersion { path: path.into(), found, known: VERSION });
-        }
-        _ => return Err(wrong(format!("it does not begin with \"{FIRST_WORD}{VERSION}\""))),
-    }
     let own = text.trim_end().rsplit_once(" segment=");
     let own = own.and_then(|(_, own)| u32::from_str_radix(own, 16).ok()).unwrap_or_default();
     if line != first_line(own, bitmap).as_bytes() {
@@ -116,7 +113,7 @@ fn parse(path: &Path, bytes: &[u8], seal: u32, points: usize) -> Result<Selectio
 fn first_line(seal: u32, bitmap: &[u8]) -> String {
     let rest = format!(" segment={seal:08x}\n");
     let crc = crc32c::crc32c_append(crc32c::crc32c(rest.as_bytes()), bitmap);
-    format!("{FIRST_WORD}{VERSION} crc32c={crc:08x}{rest}")
+    format!("{HEADING} crc32c={crc:08x}{rest}")
 }
 
 fn to_bytes(dead: &Selection, seal: u32) -> io::Result<Vec<u8>> {
@@ -176,8 +173,12 @@ impl<'a> Locked<'a> {
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), DeleteError> {
         let wanted_bytes = bytes.len() as u64;
         let refused = |doing| move |e| failed(self.dir, path, doing, wanted_bytes, e);
-        // One that was left by a writer that was killed is begun anew; a link is not followed.
-        let created = (self.gate)("create").and_then(|()| platform::replace_no_link(path));
+        // What was left by a writer that was killed goes first, and is not written to: by its name
+        // it could be a link, a pipe, or another file's second name.
+        let created = (self.gate)("create").and_then(|()| match fs::remove_file(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => File::create_new(path),
+        });
         let mut file = created.map_err(refused("create"))?;
         let written = (self.gate)("write").and_then(|()| file.write_all(bytes));
         written.map_err(refused("write"))?;
@@ -250,7 +251,8 @@ mod tests {
         let bytes = to_bytes(&of(100_000, [3, 70_000]), SEAL).unwrap();
         let (line, bitmap) = bytes.split_at(bytes.iter().position(|&b| b == b'\n').unwrap() + 1);
         let crc = crc32c::crc32c(&[b" segment=01234567\n", bitmap].concat());
-        let expected = format!("ringpool-tombstones 1 crc32c={crc:08x} segment=01234567\n");
+        let expected =
+            format!("ringpool-tombstones 2 since=0.1.0 crc32c={crc:08x} segment=01234567\n");
         assert_eq!(str::from_utf8(line).unwrap(), expected);
         // Cookie without runs, two containers; key and cardinality - 1 of each; where each is;
         // their values, 70,000 as 4,464 of the second.
@@ -282,8 +284,11 @@ mod tests {
         let longer = [bitmap, b"x"].concat();
         assert!(parsed(&sealed(&longer), 1000).unwrap_err().contains("goes on for 1 bytes"));
         assert!(parsed(&sealed(b""), 1000).unwrap_err().contains("no bitmap"));
-        let newer = b"ringpool-tombstones 2 something else\n";
-        assert!(parsed(newer, 1000).unwrap_err().contains("use a newer one"));
+        let newer = b"ringpool-tombstones 3 since=7.1.0 something else\n";
+        let error = parsed(newer, 1000).unwrap_err();
+        assert!(error.contains("which ringpool 7.1.0 and later read"), "{error}");
+        let older = parsed(b"ringpool-tombstones 1 crc32c=00000000\n", 1000).unwrap_err();
+        assert!(older.contains("of format 1, from before the first release"), "{older}");
     }
 
     proptest! {

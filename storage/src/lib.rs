@@ -58,7 +58,7 @@ pub use device_gather::DeviceGather;
 pub use error::{Awaited, Error, Result};
 pub use fault_plan::{FaultPlan, FaultRates};
 pub use faulty::{Answer, Fault, FaultyDevice, Incident};
-pub use folder::sync_folder;
+pub use folder::{open_no_link, sync_folder};
 pub use fork_mark::ForkMark;
 pub use gather::{Arrivals, AtOnce, Gather};
 pub use latency::{Latencies, LatencyCounts};

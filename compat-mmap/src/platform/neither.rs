@@ -13,6 +13,11 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
+/// Links are followed here.
+pub(crate) fn is_of_a_link(_error: &io::Error) -> bool {
+    false
+}
+
 pub(crate) fn advise(_map: &Mmap, _advice: Advice) -> io::Result<()> {
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! What differs from one operating system to the next: how a file is opened without following
-//! links, renamed without replacing, dropped from the page cache, and how a folder is locked.
+//! What differs from one operating system to the next: how a folder is renamed
+//! without replacing and locked, and a file dropped from the page cache.
 //!
 //! Linux is the first. The other unixes have most of it; what a system has not is done without,
 //! and its file says what that costs.
@@ -18,6 +18,6 @@ pub(crate) use linux::{forget_pages, rename_to_nothing, wish_for_huge_pages};
 #[cfg(not(unix))]
 pub(crate) use neither::*;
 #[cfg(unix)]
-pub(crate) use unix::{new_folder, open_no_link, open_to_lock, replace_no_link};
+pub(crate) use unix::{new_folder, open_to_lock};
 #[cfg(all(unix, not(target_os = "linux")))]
 pub(crate) use without_advice::{forget_pages, rename_to_nothing, wish_for_huge_pages};

@@ -13,9 +13,9 @@ use super::{as_element, clustered, in_memory, open, open_resident, row, search_a
 use crate::columns::Test;
 use crate::manifest::MANIFEST;
 use crate::{
-    Attached, BuildOptions, Columns, ComponentKind, Element, FORMAT_VERSION, Field, FieldType, Hit,
-    Manifest, Metric, NoProgress, Patience, Quantizer, SearchError, SearchParams, Segment,
-    SegmentError, Value, Vectors, build, build_with,
+    Attached, BuildOptions, Column, ColumnIndex, Columns, Component, ComponentKind, Element,
+    FORMAT_VERSION, Field, FieldType, Hit, MAX_POINTS, Manifest, Metric, NoProgress, Patience,
+    Quantizer, SearchError, SearchParams, Segment, SegmentError, Value, Vectors, build, build_with,
 };
 
 struct Specimen {
@@ -169,7 +169,8 @@ fn rewrite_manifest(dir: &Path, from: &str, to: &str) {
     assert!(json.contains(from), "{from} in {json}");
     let json = json.replacen(from, to, 1);
     let crc = crc32c::crc32c(json.as_bytes());
-    fs::write(path, format!("ringpool-segment {FORMAT_VERSION} crc32c={crc:08x}\n{json}")).unwrap();
+    let line = format!("ringpool-segment {FORMAT_VERSION} since=0.1.0 crc32c={crc:08x}\n");
+    fs::write(path, line + &json).unwrap();
 }
 
 #[test]
@@ -240,27 +241,112 @@ fn manifests_that_lie() {
         let error = open(&dir).unwrap_err();
         assert!(matches!(error, SegmentError::Manifest { .. }), "{to}: {error}");
     }
-    let (_parent, dir) = copy();
-    rewrite_manifest(&dir, "\"required_features\": []", "\"required_features\": [\"pq\"]");
-    let error = open(&dir).unwrap_err();
-    assert!(matches!(error, SegmentError::UnknownFeature { feature, .. } if feature == "pq"));
-    let (_parent, dir) = copy();
-    rewrite_manifest(&dir, "\"optional_features\": []", "\"optional_features\": [\"pq\"]");
-    open(&dir).unwrap();
+}
+
+/// No sum of lengths is larger than a number holds.
+#[test]
+fn components_that_no_disk_holds_are_refused() {
+    let mut manifest = Manifest::read(&specimen().folder.path().join("segment")).unwrap();
+    manifest.points = MAX_POINTS;
+    manifest.layers = vec![MAX_POINTS];
+    let word = manifest.columns.iter().find(|column| column.name == "city").unwrap();
+    // As many words as points, and for each the longest bitmap that there is.
+    let heap_bytes = MAX_POINTS as u64 * (16 + (1 << 15) * 8208);
+    let index = Some(ColumnIndex::Inverted { heap_bytes });
+    let widest =
+        Column { nullable: false, nulls: 0, distinct: Some(MAX_POINTS), index, ..word.clone() };
+    let named = |i: usize| Column { name: format!("field-{i}"), ..widest.clone() };
+    for (columns, fits) in [(1, true), (30, false), (1024, false)] {
+        manifest.columns = (0..columns).map(named).collect();
+        let component = |kind: ComponentKind| Component {
+            kind,
+            name: kind.name(),
+            key: 7,
+            pages: manifest.pages_of(kind),
+            record_bytes: manifest.record_bytes_of(kind),
+            checksums_crc32c: 0,
+        };
+        manifest.components = manifest.kinds().into_iter().map(component).collect();
+        let parsed = Manifest::parse(Path::new("M"), &manifest.to_bytes().unwrap());
+        match (parsed, fits) {
+            (Ok(_), true) => {}
+            (Err(SegmentError::Manifest { reason, .. }), false) => {
+                assert!(reason.contains("are longer than"), "{reason}");
+            }
+            (other, _) => panic!("{columns}: {other:?}"),
+        }
+    }
+}
+
+/// What a segment of a later release is, by its first line or by what it needs.
+#[test]
+fn a_later_release_is_named() {
+    let changed = |from: &str, to: &str| {
+        let (_parent, dir) = copy();
+        rewrite_manifest(&dir, from, to);
+        open(&dir)
+    };
+    let required = "\"required_features\": []";
+    let sparse = "\"required_features\": [{\"name\": \"sparse\", \"since\": \"0.3.0\", \"of\": 1}]";
+    // Whatever else it brings along.
+    for more in ["", ", \"sparse\": {\"rows\": [1, 2]}", ", \"dim\": \"many\""] {
+        let error = changed(required, &format!("{sparse}{more}")).unwrap_err();
+        let says = error.to_string();
+        assert!(
+            matches!(&error, SegmentError::UnknownFeature { feature, since, .. }
+                if feature == "sparse" && since.to_string() == "0.3.0"),
+            "{error}"
+        );
+        assert!(says.contains("which ringpool 0.3.0 and later know"), "{says}");
+    }
+    let optional = "\"optional_features\": []";
+    let ignored = "\"optional_features\": [{\"name\": \"x\", \"since\": \"9.0.0\", \"of\": [1]}]";
+    assert_eq!(changed(optional, ignored).unwrap().manifest().optional_features.len(), 1);
+    let long = format!("{{\"name\": \"{}\", \"since\": \"0.3.0\"}}", "x".repeat(65));
+    let many = vec!["{\"name\": \"x\", \"since\": \"0.3.0\"}"; 65].join(", ");
+    for wrong in [
+        "{\"name\": \"sparse\", \"since\": \"0.0.1\"}",
+        "{\"name\": \"sparse\", \"since\": \"later\"}",
+        "{\"name\": \"../x\", \"since\": \"0.3.0\"}",
+        "{\"name\": \"\", \"since\": \"0.3.0\"}",
+        "{\"name\": \"sparse\"}",
+        "\"sparse\"",
+        &long,
+        &many,
+    ] {
+        let error = changed(required, &format!("\"required_features\": [{wrong}]")).unwrap_err();
+        assert!(matches!(error, SegmentError::Manifest { .. }), "{wrong}: {error}");
+        assert!(error.to_string().len() < 500, "{error}");
+    }
 }
 
 #[test]
 fn another_version_is_named() {
     let (_parent, dir) = copy();
     let text = fs::read_to_string(dir.join(MANIFEST)).unwrap();
-    for (found, newer) in
-        [("5", true), ("3", false), ("0", false), ("x", false), ("4 ", false), ("+4", false)]
-    {
-        let changed = text.replacen("segment 4", &format!("segment {found}"), 1);
+    let own = format!("{FORMAT_VERSION} since=0.1.0");
+    for (found, part) in [
+        ("6 since=0.2.0", "is of format 6, which ringpool 0.2.0 and later read"),
+        ("4", "of format 4, from before the first release"),
+        ("6", "names no later release"),
+        ("6 since=0.1.0", "names no later release"),
+        ("5 since=0.2.0", "it was changed"),
+        ("5", "it was changed"),
+        ("0", "does not begin"),
+        ("x", "does not begin"),
+        ("+5 since=0.1.0", "does not begin"),
+    ] {
+        let changed = text.replacen(&own, found, 1);
         fs::write(dir.join(MANIFEST), changed).unwrap();
         let error = open(&dir).unwrap_err();
+        let newer = found == "6 since=0.2.0";
         assert_eq!(newer, matches!(error, SegmentError::NewerVersion { .. }), "{error}");
+        assert!(error.to_string().contains(part), "{found}: {error}");
     }
+    // Nothing but its first line is read of a later one.
+    fs::write(dir.join(MANIFEST), b"ringpool-segment 9 since=1.2.3 sealed\n\xff\xfe").unwrap();
+    let error = open(&dir).unwrap_err().to_string();
+    assert!(error.contains("ringpool 1.2.3 and later"), "{error}");
 }
 
 #[test]
@@ -408,7 +494,8 @@ proptest! {
     fn any_bytes_are_no_manifest(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         prop_assert!(Manifest::parse(Path::new("M"), &bytes).is_err());
         let crc = crc32c::crc32c(&bytes);
-        let mut sealed = format!("ringpool-segment {FORMAT_VERSION} crc32c={crc:08x}\n").into_bytes();
+        let line = format!("ringpool-segment {FORMAT_VERSION} since=0.1.0 crc32c={crc:08x}\n");
+        let mut sealed = line.into_bytes();
         sealed.extend(bytes);
         prop_assert!(Manifest::parse(Path::new("M"), &sealed).is_err());
     }

@@ -360,7 +360,8 @@ impl Mutant {
         }
         let crc = crc32c::crc32c(&json);
         let version = crate::FORMAT_VERSION;
-        let mut bytes = format!("ringpool-segment {version} crc32c={crc:08x}\n").into_bytes();
+        let line = format!("ringpool-segment {version} since=0.1.0 crc32c={crc:08x}\n");
+        let mut bytes = line.into_bytes();
         bytes.append(&mut json);
         self.0.insert(MANIFEST.into(), bytes);
     }

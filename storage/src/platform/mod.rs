@@ -15,8 +15,8 @@ mod without_wiping;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::Mark;
 #[cfg(not(unix))]
-pub(crate) use neither::{Mark, sync_folder, system_page_bytes};
+pub(crate) use neither::{Mark, open_no_link, sync_folder, system_page_bytes};
 #[cfg(unix)]
-pub(crate) use unix::{sync_folder, system_page_bytes};
+pub(crate) use unix::{open_no_link, sync_folder, system_page_bytes};
 #[cfg(all(unix, not(target_os = "linux")))]
 pub(crate) use without_wiping::Mark;

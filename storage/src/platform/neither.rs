@@ -1,6 +1,7 @@
 //! A system that is no unix, such as Windows: no process is copied there, and a folder is not
 //! opened as a file is.
 
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
@@ -18,6 +19,15 @@ impl Mark {
 
 pub(crate) fn system_page_bytes() -> Option<usize> {
     None
+}
+
+/// A link is looked for before the file is opened, and not while it is: who may write to the folder
+/// can put one there in between.
+pub(crate) fn open_no_link(path: &Path) -> io::Result<Option<File>> {
+    match fs::symlink_metadata(path)?.is_file() {
+        true => File::open(path).map(Some),
+        false => Ok(None),
+    }
 }
 
 /// The journal of NTFS orders names; a program cannot ask for more.

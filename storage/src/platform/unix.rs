@@ -4,12 +4,27 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 pub(crate) fn system_page_bytes() -> Option<usize> {
     // SAFETY: asks for a constant of the system.
     let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     usize::try_from(bytes).ok()
+}
+
+pub(crate) fn open_no_link(path: &Path) -> io::Result<Option<File>> {
+    // O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    match File::options().read(true).custom_flags(flags).open(path) {
+        // A link is ELOOP, but EMLINK on FreeBSD; a pipe or a device without its other side is ENXIO.
+        Err(error)
+            if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::EMLINK | libc::ENXIO)) =>
+        {
+            Ok(None)
+        }
+        opened => opened.map(Some),
+    }
 }
 
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {

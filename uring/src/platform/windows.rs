@@ -24,6 +24,11 @@ pub(crate) fn open_for_reading(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
+/// Links are followed here.
+pub(crate) fn is_of_a_link(_error: &io::Error) -> bool {
+    false
+}
+
 pub(crate) fn descriptor(_file: &File) -> Fd {
     -1
 }

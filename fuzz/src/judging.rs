@@ -1,0 +1,141 @@
+//! A segment that was changed: opened and searched in every place its components can have.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use ringpool::storage::{Error, MemorySource, PageSource};
+use ringpool::{
+    ComponentFile, ComponentKind, Filter, Hit, Patience, Placed, Quantizer, Rescore, Scratch,
+    SearchError, SearchParams, Segment, SegmentError,
+};
+
+/// Where components are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Where {
+    /// All as arrays.
+    Resident,
+    /// All read by page but for ids, which are never.
+    Paged,
+    /// Graph and codes in the records of the originals.
+    Inlined,
+}
+
+/// Opens and searches what lies in `dir`, by codes that are among its own. Whatever a resident
+/// graph and codes pass, they pass where they are read by page, with the same hits.
+pub fn judge(dir: &Path, codes: Quantizer) {
+    let resident = open(dir, codes, Where::Resident);
+    let paged = open(dir, codes, Where::Paged);
+    let inlined = open(dir, codes, Where::Inlined);
+    if let Ok(resident) = &resident {
+        let paged = paged.as_ref().expect("what is sound in memory is sound on pages");
+        assert_eq!(searched(resident).ok(), searched(paged).ok(), "places make a difference");
+    }
+    for segment in [resident, paged, inlined].into_iter().flatten() {
+        for hits in searched(&segment).into_iter().flatten() {
+            expect_possible(&segment, &hits);
+        }
+        read_fields(&segment);
+    }
+}
+
+/// A sound segment, all in memory.
+pub fn resident(dir: &Path, codes: Quantizer) -> Segment {
+    open(dir, codes, Where::Resident).expect("a sound segment")
+}
+
+fn source(file: &ComponentFile) -> Result<Arc<dyn PageSource>, Error> {
+    let name: Arc<str> = file.path.to_string_lossy().into();
+    let bytes = fs::read(&file.path).map_err(|e| Error::io(&name, "read", e))?;
+    let source = MemorySource::new(name, file.page_size, bytes)?;
+    Ok(Arc::new(source.verified(&file.checksums)?))
+}
+
+fn open(dir: &Path, codes: Quantizer, place: Where) -> Result<Segment, SegmentError> {
+    let opened = Segment::open(dir, &mut |file| {
+        let is_left = matches!(file.kind, ComponentKind::Codes(other) if other != codes);
+        if is_left {
+            return Ok(Placed::Left);
+        }
+        let source = source(file)?;
+        Ok(match (file.kind, place) {
+            (ComponentKind::Ids | ComponentKind::OwnIds, _) | (_, Where::Resident) => {
+                Placed::Resident(source)
+            }
+            (ComponentKind::Graph | ComponentKind::Codes(_), Where::Inlined) => {
+                Placed::Inlined(source)
+            }
+            _ => Placed::Paged(source),
+        })
+    });
+    opened.inspect_err(|error| assert!(!error.to_string().is_empty()))
+}
+
+/// The hits of some queries; what may go wrong in a search is that a page holds what no build
+/// writes.
+fn searched(segment: &Segment) -> Result<Vec<Vec<Hit>>, ()> {
+    let dim = segment.manifest().dim;
+    let queries = [vec![0.0; dim], vec![20.0; dim], vec![1e30; dim]];
+    let rescores = [Rescore::Off, Rescore::Times(2.0), Rescore::Auto { recall: 0.95 }];
+    let mut scratch = Scratch::default();
+    let mut all = Vec::new();
+    for (query, rescore) in queries.iter().zip(rescores) {
+        let params = SearchParams { k: 5, ef: 12, rescore };
+        match segment.search(query, &params, &mut scratch) {
+            Ok(hits) => all.push(hits),
+            Err(error) => {
+                expect_damage(&error);
+                return Err(());
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn expect_damage(error: &SearchError) {
+    assert!(matches!(error, SearchError::Component { .. }), "{error}");
+}
+
+fn expect_possible(segment: &Segment, hits: &[Hit]) {
+    assert!(hits.len() <= 5, "{} hits", hits.len());
+    let order = |a: &Hit, b: &Hit| a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id));
+    assert!(hits.windows(2).all(|pair| order(&pair[0], &pair[1]).is_lt()), "{hits:?}");
+    assert!(hits.iter().all(|hit| !hit.distance.is_nan() && segment.has_id(hit.id)), "{hits:?}");
+}
+
+/// Reads and tests every field: values of its type, points that there are, or a typed error.
+fn read_fields(segment: &Segment) {
+    let points = segment.manifest().points;
+    let places: Vec<u32> = (0..points as u32).collect();
+    for (number, field) in segment.fields().iter().enumerate() {
+        match segment.values(&places, &[number]) {
+            Err(error) => expect_damage(&error),
+            Ok(rows) => {
+                assert!(rows.iter().all(|row| {
+                    row[0].field_type().is_none_or(|found| found == field.field_type)
+                }))
+            }
+        }
+    }
+    for text in FILTERS {
+        let filter: Filter = text.parse().expect("a filter");
+        match segment.select(&filter, &Patience::default()) {
+            Ok(found) => assert!(found.points() == points && found.len() <= points),
+            // A segment that was made up may lack the field, or have it of another type.
+            Err(SearchError::Filter(_)) => {}
+            Err(error) => expect_damage(&error),
+        }
+    }
+}
+
+/// One for each way in which a field is looked at.
+const FILTERS: [&str; 8] = [
+    "number = 1",
+    "number > -2 and price < 4.5",
+    "price between 1.5 and 7.25",
+    "sold",
+    "word starts with \"word 1\"",
+    "word in (\"word 2\", \"word 7\") or about is null",
+    "about = \"text text \"",
+    "at >= '2000-01-01T00:00:00Z'",
+];

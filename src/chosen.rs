@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ringpool_index::{Field, Filter, Patience, Selection, Value, values_of};
+use ringpool_index::{Field, Filter, Patience, Selection, Value, values_of_within};
 
 use crate::{Error, Snapshot};
 
@@ -102,8 +102,24 @@ impl Snapshot {
     /// # Panics
     /// When there is no such segment.
     pub fn values(&self, points: &[PlaceOf], fields: &[&str]) -> Result<Vec<Vec<Value>>, Error> {
+        self.values_within(points, fields, &Patience::default())
+    }
+
+    /// [`values`](Self::values) as long as `patience` lasts.
+    ///
+    /// # Errors
+    /// As those of `values`; of a deadline that has passed, or of the caller who has cancelled.
+    ///
+    /// # Panics
+    /// As `values`.
+    pub fn values_within(
+        &self,
+        points: &[PlaceOf],
+        fields: &[&str],
+        patience: &Patience<'_>,
+    ) -> Result<Vec<Vec<Value>>, Error> {
         let of = |&(segment, place): &PlaceOf| (&*self.segments()[segment as usize], place);
         let points: Vec<_> = points.iter().map(of).collect();
-        Ok(values_of(&points, fields)?)
+        Ok(values_of_within(&points, fields, patience)?)
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use crate::indexes::Snapshot;
-use crate::{DeleteReport, Error, Index, Indexes, OpenOptions};
+use crate::{DeleteReport, Error, Index, Indexes, OpenOptions, Patience};
 
 /// The most segments in one folder: each takes files that are open, and a walk of each query.
 const MAX_SEGMENTS: usize = 4096;
@@ -61,9 +61,21 @@ impl Indexes {
     /// # Errors
     /// As those of `open`, where one of them cannot be opened; and when there is none.
     pub fn open_folder(dir: impl AsRef<Path>, options: &OpenOptions) -> Result<Self, Error> {
+        Self::open_folder_within(dir, options, Patience::default())
+    }
+
+    /// [`open_folder`](Self::open_folder) as long as `patience` lasts.
+    ///
+    /// # Errors
+    /// As those of `open_folder` and of [`Index::open_within`].
+    pub fn open_folder_within(
+        dir: impl AsRef<Path>,
+        options: &OpenOptions,
+        patience: Patience<'_>,
+    ) -> Result<Self, Error> {
         let dirs = segments_in(dir)?;
         let dirs: Vec<&Path> = dirs.iter().map(PathBuf::as_path).collect();
-        Self::open_all(&dirs, options, true)
+        Self::open_all(&dirs, options, true, patience)
     }
 
     /// Opens a further segment, into the pool and within the budget of the others, and where
@@ -92,7 +104,22 @@ impl Indexes {
     /// [`Error::NotOpen`] and [`Error::OpenAlready`] when one is not, or is, open; as those of
     /// [`open`](Self::open) for those that come. Nothing has changed then.
     pub fn exchange<P: AsRef<Path>>(&self, old: &[P], new: &[P]) -> Result<(), Error> {
-        let _change = self.together.change();
+        self.exchange_within(old, new, Patience::default())
+    }
+
+    /// [`exchange`](Self::exchange) as long as `patience` lasts: [`add`](Self::add) and
+    /// [`drop_segment`](Self::drop_segment) are exchanges of nothing for one, and of one for nothing.
+    ///
+    /// # Errors
+    /// As those of `exchange`; of a deadline that has passed, or of the caller who has cancelled.
+    /// Nothing has changed then.
+    pub fn exchange_within<P: AsRef<Path>>(
+        &self,
+        old: &[P],
+        new: &[P],
+        patience: Patience<'_>,
+    ) -> Result<(), Error> {
+        let _change = self.together.change(&patience)?;
         let members = self.all();
         let (mut stay, mut left) = (members.to_vec(), Vec::new());
         for dir in old.iter().map(AsRef::as_ref) {
@@ -105,7 +132,7 @@ impl Indexes {
             if stay.iter().any(|index| index.segment().dir() == dir) {
                 return Err(Error::OpenAlready { dir: dir.into() });
             }
-            let opened = Index::open_beside(dir, &self.together);
+            let opened = Index::open_beside(dir, &self.together, patience);
             let index = opened.inspect_err(|_| self.together.share_out_again())?;
             claims.extend(index.now().claims());
             stay.push(Arc::new(index));
@@ -124,6 +151,18 @@ impl Indexes {
     /// # Errors
     /// As those of [`exchange`](Self::exchange). Nothing has changed then.
     pub fn refresh(&self, dir: impl AsRef<Path>) -> Result<Refreshed, Error> {
+        self.refresh_within(dir, Patience::default())
+    }
+
+    /// [`refresh`](Self::refresh) as long as `patience` lasts.
+    ///
+    /// # Errors
+    /// As those of [`exchange_within`](Self::exchange_within). Nothing has changed then.
+    pub fn refresh_within(
+        &self,
+        dir: impl AsRef<Path>,
+        patience: Patience<'_>,
+    ) -> Result<Refreshed, Error> {
         let dir = dir.as_ref();
         let found = segments_in(dir)?;
         let open: Vec<PathBuf> =
@@ -131,7 +170,7 @@ impl Indexes {
         let has_gone = |one: &&PathBuf| one.parent() == Some(dir) && !found.contains(one);
         let dropped: Vec<PathBuf> = open.iter().filter(has_gone).cloned().collect();
         let added: Vec<PathBuf> = found.into_iter().filter(|one| !open.contains(one)).collect();
-        self.exchange(&dropped, &added)?;
+        self.exchange_within(&dropped, &added, patience)?;
         Ok(Refreshed { added, dropped })
     }
 
@@ -141,12 +180,25 @@ impl Indexes {
     /// # Errors
     /// As those of `Segment::delete`. Those of the segments before it are deleted then.
     pub fn delete(&self, ids: &[u64]) -> Result<DeleteReport, Error> {
+        self.delete_within(ids, Patience::default())
+    }
+
+    /// [`delete`](Self::delete) as long as `patience` lasts.
+    ///
+    /// # Errors
+    /// As those of [`Segment::delete_within`](crate::Segment::delete_within). Those of the segments
+    /// before it are deleted then.
+    pub fn delete_within(
+        &self,
+        ids: &[u64],
+        patience: Patience<'_>,
+    ) -> Result<DeleteReport, Error> {
         let snapshot = self.snapshot();
         let (mut report, mut known) = (DeleteReport::default(), 0);
         for (number, segment) in (0..).zip(snapshot.segments()) {
             let own: Vec<u64> = ids.iter().filter_map(|&id| snapshot.own_id(number, id)).collect();
             if !own.is_empty() {
-                let of_one = segment.delete(&own)?;
+                let of_one = segment.delete_within(&own, patience)?;
                 report.deleted += of_one.deleted;
                 report.already += of_one.already;
                 known += of_one.deleted + of_one.already;

@@ -124,6 +124,9 @@ pub enum Error {
         /// The segment.
         dir: PathBuf,
     },
+    /// What was closed, and was not over by then.
+    #[error(transparent)]
+    Unfinished(#[from] Box<crate::Unfinished>),
     /// The caller has cancelled what it asked for.
     #[error("cancelled")]
     Cancelled,

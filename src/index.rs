@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ringpool_bufferpool::{Pool, PoolFile};
-use ringpool_index::{ComponentKind, Hit, Manifest, Scratch, SearchParams, Segment};
+use ringpool_index::{ComponentKind, Hit, Manifest, Patience, Scratch, SearchParams, Segment};
 
 use crate::opening::{EngineReport, Held, Opening};
 use crate::plan::Rules;
@@ -47,8 +47,22 @@ impl Index {
     /// When the segment is damaged, a file cannot be read, the budget is too small, or a component
     /// cannot be where it is put.
     pub fn open(dir: impl AsRef<Path>, options: &OpenOptions) -> Result<Self, Error> {
+        Self::open_within(dir, options, Patience::default())
+    }
+
+    /// Opens as [`open`](Self::open) does, as long as `patience` lasts: it is asked for each
+    /// component, before each 256 pages that are loaded and while pages are read in to be warm, and
+    /// its deadline goes along with what is read.
+    ///
+    /// # Errors
+    /// As those of `open`; of a deadline that has passed, or of the caller who has cancelled.
+    pub fn open_within(
+        dir: impl AsRef<Path>,
+        options: &OpenOptions,
+        patience: Patience<'_>,
+    ) -> Result<Self, Error> {
         let dir = dir.as_ref();
-        Self::open_alone(dir, &Together::new(&[dir], options, None, None)?)
+        Self::open_alone(dir, &Together::new(&[dir], options, None, None)?, patience)
     }
 
     /// Opens as [`open`](Self::open) does, and reads the originals through what `through` makes of
@@ -61,8 +75,21 @@ impl Index {
         options: &OpenOptions,
         through: Through,
     ) -> Result<Self, Error> {
+        Self::open_through_within(dir, options, through, Patience::default())
+    }
+
+    /// [`open_through`](Self::open_through) as long as `patience` lasts.
+    ///
+    /// # Errors
+    /// As those of [`open_within`](Self::open_within).
+    pub fn open_through_within(
+        dir: impl AsRef<Path>,
+        options: &OpenOptions,
+        through: Through,
+        patience: Patience<'_>,
+    ) -> Result<Self, Error> {
         let dir = dir.as_ref();
-        Self::open_alone(dir, &Together::new(&[dir], options, None, Some(through))?)
+        Self::open_alone(dir, &Together::new(&[dir], options, None, Some(through))?, patience)
     }
 
     /// Opens the segment in `dir` with its originals in `pool`, and what else `options` put in one.
@@ -80,23 +107,44 @@ impl Index {
         dir: impl AsRef<Path>,
         options: &OpenOptions,
     ) -> Result<Self, Error> {
-        let dir = dir.as_ref();
-        Self::open_alone(dir, &Together::new(&[dir], options, Some(pool), None)?)
+        Self::open_in_within(pool, dir, options, Patience::default())
     }
 
-    fn open_alone(dir: &Path, together: &Arc<Together>) -> Result<Self, Error> {
-        let _changing = together.change();
-        let index = Self::open_beside(dir, together)?;
+    /// [`open_in`](Self::open_in) as long as `patience` lasts.
+    ///
+    /// # Errors
+    /// As those of `open_in` and of [`open_within`](Self::open_within).
+    pub fn open_in_within(
+        pool: &Pool,
+        dir: impl AsRef<Path>,
+        options: &OpenOptions,
+        patience: Patience<'_>,
+    ) -> Result<Self, Error> {
+        let dir = dir.as_ref();
+        Self::open_alone(dir, &Together::new(&[dir], options, Some(pool), None)?, patience)
+    }
+
+    fn open_alone(
+        dir: &Path,
+        together: &Arc<Together>,
+        patience: Patience<'_>,
+    ) -> Result<Self, Error> {
+        let _changing = together.change(&patience)?;
+        let index = Self::open_beside(dir, together, patience)?;
         together.share_out(&[], index.now().claims())?;
         Ok(index)
     }
 
     /// Opens the segment in `dir` beside what else is open `together`, which is to share
     /// out its pool to its [claims](Open::claims), too.
-    pub(crate) fn open_beside(dir: &Path, together: &Arc<Together>) -> Result<Self, Error> {
+    pub(crate) fn open_beside(
+        dir: &Path,
+        together: &Arc<Together>,
+        patience: Patience<'_>,
+    ) -> Result<Self, Error> {
         let (manifest, rules) = (Manifest::read(dir)?, together.rules().clone());
-        let mut opening = Opening::new(together, &manifest, &rules);
-        let segment = opening.run(|place| Segment::open(dir, place))?;
+        let mut opening = Opening::new(together, &manifest, &rules, patience);
+        let segment = opening.run(|place| Segment::open_within(dir, place, patience))?;
         let (held, engine) = opening.end(dir)?;
         let open = Open { segment: Arc::new(segment), held, engine, rules };
         let open = RwLock::new(Arc::new(open));
@@ -111,6 +159,11 @@ impl Index {
     /// From now on this is open, for searches that begin.
     pub(crate) fn exchange(&self, now: Open) {
         *self.open.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(now);
+    }
+
+    /// Its parts, to be closed.
+    pub(crate) fn into_parts(self) -> (Arc<Together>, Arc<Open>) {
+        (self.together, self.open.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What it is open together with.
@@ -130,7 +183,23 @@ impl Index {
     /// # Errors
     /// When the query or a parameter is no use, or a page could not be had.
     pub fn search(&self, query: &[f32], params: &SearchParams) -> Result<Vec<Hit>, Error> {
-        Ok(self.segment().search(query, params, &mut Scratch::default())?)
+        self.search_within(query, params, Patience::default())
+    }
+
+    /// [`search`](Self::search) as long as `patience` lasts.
+    ///
+    /// # Errors
+    /// As those of `search`, [`DeadlinePassed`](ringpool_index::SearchError::DeadlinePassed) and
+    /// [`Cancelled`](ringpool_index::SearchError::Cancelled).
+    pub fn search_within(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        patience: Patience<'_>,
+    ) -> Result<Vec<Hit>, Error> {
+        let (mut scratch, mut hits) = (Scratch::default(), Vec::new());
+        self.segment().search_within(query, params, patience, &mut scratch, &mut hits)?;
+        Ok(hits)
     }
 
     /// Where its components are. Nothing is said of codes where walks read the originals.

@@ -43,18 +43,32 @@ impl Indexes {
     /// As those of `Index::open`; [`SearchError::Unlike`] and [`SearchError::NoSegments`] when they
     /// cannot be searched together.
     pub fn open<P: AsRef<Path>>(dirs: &[P], options: &OpenOptions) -> Result<Self, Error> {
+        Self::open_within(dirs, options, Patience::default())
+    }
+
+    /// [`open`](Self::open) as long as `patience` lasts.
+    ///
+    /// # Errors
+    /// As those of `open` and of [`Index::open_within`].
+    pub fn open_within<P: AsRef<Path>>(
+        dirs: &[P],
+        options: &OpenOptions,
+        patience: Patience<'_>,
+    ) -> Result<Self, Error> {
         let dirs: Vec<&Path> = dirs.iter().map(AsRef::as_ref).collect();
-        Self::open_all(&dirs, options, false)
+        Self::open_all(&dirs, options, false, patience)
     }
 
     pub(crate) fn open_all(
         dirs: &[&Path],
         options: &OpenOptions,
         tell_own_ids: bool,
+        patience: Patience<'_>,
     ) -> Result<Self, Error> {
         let together = Together::new(dirs, options, None, None)?;
-        let changing = together.change();
-        let opened = dirs.iter().map(|dir| Index::open_beside(dir, &together).map(Arc::new));
+        let changing = together.change(&patience)?;
+        let open = |dir: &&Path| Index::open_beside(dir, &together, patience).map(Arc::new);
+        let opened = dirs.iter().map(open);
         let members: Arc<[Arc<Index>]> = opened.collect::<Result<_, _>>()?;
         Snapshot::of(&members, tell_own_ids).searches(1)?; // Whether they are alike.
         together.share_out(&[], members.iter().flat_map(|index| index.now().claims()).collect())?;
@@ -91,6 +105,19 @@ impl Indexes {
         self.snapshot().search(query, params)
     }
 
+    /// [`search`](Self::search) as long as `patience` lasts.
+    ///
+    /// # Errors
+    /// As those of `search`, [`SearchError::DeadlinePassed`] and [`SearchError::Cancelled`].
+    pub fn search_within(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        patience: Patience<'_>,
+    ) -> Result<Vec<Hit>, Error> {
+        self.snapshot().search_among_within(query, params, None, patience)
+    }
+
     /// For each query the `k` points nearest to it of all segments, by measuring all, as
     /// [`Segment::exact_search`] does.
     ///
@@ -111,10 +138,18 @@ impl Indexes {
     /// # Errors
     /// As those of `Index::place`.
     pub fn place(&self, changes: &Placement) -> Result<(), Error> {
-        let _changing = self.together.change();
+        self.place_within(changes, Patience::default())
+    }
+
+    /// [`place`](Self::place) as long as `patience` lasts.
+    ///
+    /// # Errors
+    /// As those of [`Index::place_within`]. Everything is then where it was.
+    pub fn place_within(&self, changes: &Placement, patience: Patience<'_>) -> Result<(), Error> {
+        let _changing = self.together.change(&patience)?;
         let all = self.all();
         let indexes: Vec<&Index> = all.iter().map(|index| &**index).collect();
-        place_all(&self.together, &indexes, changes)
+        place_all(&self.together, &indexes, changes, patience)
     }
 
     /// Whether searches read any of them by page.
@@ -233,7 +268,21 @@ impl Snapshot {
         params: &SearchParams,
         among: Option<&[Selection]>,
     ) -> Result<Vec<Hit>, Error> {
-        let (params, patience) = (*params, Patience::default());
+        self.search_among_within(query, params, among, Patience::default())
+    }
+
+    /// [`search_among`](Self::search_among) as long as `patience` lasts.
+    ///
+    /// # Errors
+    /// As those of `search_among`, [`SearchError::DeadlinePassed`] and [`SearchError::Cancelled`].
+    pub fn search_among_within(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        among: Option<&[Selection]>,
+        patience: Patience<'_>,
+    ) -> Result<Vec<Hit>, Error> {
+        let params = *params;
         let mut queries =
             std::iter::once(Query { number: 0, values: query, params, among, patience });
         let mut found = Ok(Vec::new());

@@ -113,8 +113,15 @@
 //! | [`mmap`] | ringpool-compat-mmap | the same pages through a mapping |
 //! | this one | ringpool-index | segments, graph, codes, search |
 
+// A library says what it has to say by tracing and by errors, and asks nobody but its caller.
+#![cfg_attr(
+    not(test),
+    deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)
+)]
+
 mod backend;
 mod chosen;
+mod closing;
 mod collection;
 pub mod columns;
 pub mod config;
@@ -144,6 +151,7 @@ pub use ringpool_uring as uring;
 
 pub use backend::{Backend, BackendError, BackendStats, OpenOptions};
 pub use chosen::PlaceOf;
+pub use closing::{Unfinished, Unsaved};
 pub use collection::{Refreshed, segments_in};
 pub use error::Error;
 pub use index::Index;
@@ -153,7 +161,7 @@ pub use parts::{ByPart, Part, Said};
 pub use place::{Place, Portion};
 pub use placement::{Placement, PlacementError, Profile};
 pub use plan::{Plan, Planned};
-pub use rewrite::{Compaction, delete};
+pub use rewrite::{Compaction, delete, delete_within};
 pub use ringpool_compat_mmap::{Advice, MmapOptions, Verify};
 #[doc(hidden)]
 pub use ringpool_index::bench_seam;
@@ -168,7 +176,7 @@ pub use ringpool_index::{
     Phase, Placed, Progress, Quantizer, Query, Release, Rescore, Scratch, SearchError,
     SearchParams, Searches, Segment, SegmentError, Selection, Value, Vectors, VectorsError, build,
     build_with, exact_search, exact_search_while, field, live_points, parse_timestamp, values_of,
-    without_wide_vectors,
+    values_of_within, without_wide_vectors,
 };
 pub use ringpool_uring::{EngineChoice, Rung};
 pub use together::Through;

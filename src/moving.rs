@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use ringpool_index::ComponentKind;
+use ringpool_index::{ComponentKind, Patience};
 
 use crate::index::Open;
 use crate::opening::{Held, Opening};
@@ -25,8 +25,17 @@ impl Index {
     /// # Errors
     /// As those of [`open`](Self::open), and [`Error::DoesNotFit`]. Everything is then where it was.
     pub fn place(&self, changes: &Placement) -> Result<(), Error> {
-        let _changing = self.together().change();
-        place_all(self.together(), &[self], changes)
+        self.place_within(changes, Patience::default())
+    }
+
+    /// [`place`](Self::place) as long as `patience` lasts.
+    ///
+    /// # Errors
+    /// As those of `place`; of a deadline that has passed, or of the caller who has cancelled.
+    /// Everything is then where it was.
+    pub fn place_within(&self, changes: &Placement, patience: Patience<'_>) -> Result<(), Error> {
+        let _changing = self.together().change(&patience)?;
+        place_all(self.together(), &[self], changes, patience)
     }
 }
 
@@ -36,6 +45,7 @@ pub(crate) fn place_all(
     together: &Together,
     indexes: &[&Index],
     changes: &Placement,
+    patience: Patience<'_>,
 ) -> Result<(), Error> {
     let mut moves = Vec::with_capacity(indexes.len());
     for index in indexes {
@@ -44,7 +54,7 @@ pub(crate) fn place_all(
     expect_room(together, &moves)?;
     let mut opened = Vec::with_capacity(moves.len());
     for one in moves {
-        opened.push(one.open(together).inspect_err(|_| together.share_out_again())?);
+        opened.push(one.open(together, patience).inspect_err(|_| together.share_out_again())?);
     }
     let pooled = |held: &[Held]| -> Vec<Arc<Pooled>> {
         held.iter().filter_map(|held| held.pooled.clone()).collect()
@@ -88,12 +98,17 @@ impl<'i> Move<'i> {
     }
 
     /// Opens what moves. Returns the segment as it was and as it will be.
-    fn open(self, together: &Together) -> Result<(Arc<Open>, Open, &'i Index), Error> {
+    fn open(
+        self,
+        together: &Together,
+        patience: Patience<'_>,
+    ) -> Result<(Arc<Open>, Open, &'i Index), Error> {
         let Self { index, before, mut now, kinds } = self;
         if !kinds.is_empty() {
             let manifest = before.segment.manifest();
-            let mut opening = Opening::new(together, manifest, &now.rules);
-            let segment = opening.run(|place| before.segment.replaced(&kinds, place))?;
+            let mut opening = Opening::new(together, manifest, &now.rules, patience);
+            let segment =
+                opening.run(|place| before.segment.replaced_within(&kinds, place, patience))?;
             let (held, engine) = opening.end(before.segment.dir())?;
             now.held.retain(|held| !kinds.contains(&held.kind));
             now.held.extend(held);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ringpool_bufferpool::Restoring;
 use ringpool_compat_mmap::MmapSource;
-use ringpool_index::{ComponentFile, ComponentKind, Manifest, Placed, SegmentError};
+use ringpool_index::{ComponentFile, ComponentKind, Manifest, Patience, Placed, SegmentError};
 use ringpool_storage::{MemorySource, PageNo, PageSource};
 use ringpool_uring::{DirectIo, OpenedFile, Rung};
 
@@ -24,6 +24,7 @@ pub(crate) struct Opening<'t> {
     engine: Option<EngineReport>,
     /// What failed within a component's opener and is no storage error.
     refused: Option<Error>,
+    patience: Patience<'t>,
 }
 
 /// What an open index keeps of a component beside its segment.
@@ -62,8 +63,13 @@ type Placing<'p> = dyn FnMut(&ComponentFile) -> ringpool_storage::Result<Placed>
 
 impl<'t> Opening<'t> {
     /// For components of the segment of `manifest`, by `rules`.
-    pub(crate) fn new(together: &'t Together, manifest: &'t Manifest, rules: &'t Rules) -> Self {
-        Self { together, manifest, rules, held: Vec::new(), engine: None, refused: None }
+    pub(crate) fn new(
+        together: &'t Together,
+        manifest: &'t Manifest,
+        rules: &'t Rules,
+        patience: Patience<'t>,
+    ) -> Self {
+        Self { together, manifest, rules, held: Vec::new(), engine: None, refused: None, patience }
     }
 
     /// Runs `open` with what places the components that it comes to.
@@ -113,13 +119,13 @@ impl<'t> Opening<'t> {
                 let source = Arc::new(self.loading(file)?);
                 match (through, place) {
                     // What is loaded is not asked for by page.
-                    (Some(_), _) => Arc::new(in_memory(file, &*source)?),
+                    (Some(_), _) => Arc::new(in_memory(file, &*source, &self.patience)?),
                     (None, Place::Inlined) => return Ok(Placed::Inlined(source)),
                     (None, _) => return Ok(Placed::Resident(source)),
                 }
             }
             Place::Pool(_) => {
-                let opened = self.together.engine.open(&file.path, file.page_size)?;
+                let opened = self.opened(file)?;
                 self.report(&opened);
                 let pooled = self.together.attach(opened.device, file)?;
                 held.pooled.insert(pooled).file.clone()
@@ -132,7 +138,7 @@ impl<'t> Opening<'t> {
             }
             Place::Direct => {
                 let reads = self.together.direct_reads.clone();
-                let opened = self.together.engine.open(&file.path, file.page_size)?;
+                let opened = self.opened(file)?;
                 self.report(&opened);
                 Arc::new(Unpooled::counting(opened, file.checksums.clone(), reads))
             }
@@ -149,14 +155,20 @@ impl<'t> Opening<'t> {
     pub(crate) fn end(mut self, dir: &Path) -> Result<(Vec<Held>, Option<EngineReport>), Error> {
         let mut mapped = self.held.iter().filter_map(|held| held.mapped.as_ref());
         mapped.try_for_each(|source| source.let_go())?;
-        warm(&mut self.held, &self.together.warm_up, dir)?;
+        warm(&mut self.held, &self.together.warm_up, dir, &self.patience)?;
         Ok((self.held, self.engine))
     }
 
     /// A file that is read once, and kept elsewhere.
     fn loading(&self, file: &ComponentFile) -> Result<Unpooled, Error> {
-        let opened = self.together.engine.open(&file.path, file.page_size)?;
+        let opened = self.opened(file)?;
         Ok(Unpooled::counting(opened, file.checksums.clone(), Arc::default()))
+    }
+
+    fn opened(&self, file: &ComponentFile) -> Result<OpenedFile, Error> {
+        self.patience.check()?;
+        let deadline = self.patience.deadline();
+        Ok(self.together.engine.open_until(&file.path, file.page_size, deadline)?)
     }
 
     fn report(&mut self, opened: &OpenedFile) {
@@ -167,13 +179,18 @@ impl<'t> Opening<'t> {
 }
 
 /// Loads all pages of `file` through `source`.
-fn in_memory(file: &ComponentFile, source: &dyn PageSource) -> Result<MemorySource, Error> {
+fn in_memory(
+    file: &ComponentFile,
+    source: &dyn PageSource,
+    patience: &Patience<'_>,
+) -> Result<MemorySource, Error> {
     const BATCH: u64 = 256;
     let page_bytes = file.page_size.bytes();
     let mut bytes = vec![0; file.pages as usize * page_bytes];
     for first in (0..file.pages).step_by(BATCH as usize) {
         let pages: Vec<PageNo> = (first..file.pages.min(first + BATCH)).map(PageNo).collect();
-        source.visit(&pages, &mut |i, page| {
+        patience.check()?;
+        source.visit_until(&pages, patience.deadline(), &mut |i, page| {
             let start = pages[i].0 as usize * page_bytes;
             bytes[start..start + page_bytes].copy_from_slice(page);
         })?;

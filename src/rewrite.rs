@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ringpool_index::{BuildOptions, CompactReport, ComponentFile, DeleteReport, Progress};
+use ringpool_index::{
+    BuildOptions, CompactReport, ComponentFile, DeleteReport, Patience, Progress,
+};
 use ringpool_storage::PageSource;
 use ringpool_uring::{Engine, EngineChoice};
 
@@ -18,8 +20,21 @@ use crate::unpooled::Unpooled;
 /// # Errors
 /// As those of `Segment::delete`; when the segment is damaged, or a file cannot be read.
 pub fn delete(dir: impl AsRef<Path>, ids: &[u64]) -> Result<DeleteReport, Error> {
+    delete_within(dir, ids, Patience::default())
+}
+
+/// [`delete`] as long as `patience` lasts.
+///
+/// # Errors
+/// As those of `delete` and of [`Segment::delete_within`](crate::Segment::delete_within).
+pub fn delete_within(
+    dir: impl AsRef<Path>,
+    ids: &[u64],
+    patience: Patience<'_>,
+) -> Result<DeleteReport, Error> {
     let engine = Engine::start(EngineChoice::Auto)?;
-    Ok(ringpool_index::delete(dir.as_ref(), &mut |file| unpooled(&engine, file), ids)?)
+    let open = &mut |file: &ComponentFile| unpooled(&engine, file);
+    Ok(ringpool_index::delete_within(dir.as_ref(), open, ids, patience)?)
 }
 
 /// Segments that can be made one, without their deleted points: looked at, so that it is known what
@@ -36,10 +51,18 @@ impl Compaction {
     /// When one cannot be opened, is unlike the first or has an id that another has, and when no
     /// live point is in any, or too many for one segment.
     pub fn new<P: AsRef<Path>>(dirs: &[P]) -> Result<Self, Error> {
+        Self::new_within(dirs, Patience::default())
+    }
+
+    /// [`new`](Self::new) as long as `patience` lasts.
+    ///
+    /// # Errors
+    /// As those of `new`; of a deadline that has passed, or of the caller who has cancelled.
+    pub fn new_within<P: AsRef<Path>>(dirs: &[P], patience: Patience<'_>) -> Result<Self, Error> {
         let engine = Engine::start(EngineChoice::Auto)?;
         let dirs: Vec<&Path> = dirs.iter().map(AsRef::as_ref).collect();
-        let compaction =
-            ringpool_index::Compaction::new(&dirs, &mut |file| unpooled(&engine, file))?;
+        let open = &mut |file: &ComponentFile| unpooled(&engine, file);
+        let compaction = ringpool_index::Compaction::new_within(&dirs, open, patience)?;
         Ok(Self { engine, compaction })
     }
 

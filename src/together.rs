@@ -3,11 +3,13 @@
 
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::thread;
+use std::time::Duration;
 
 use ringpool_bufferpool::{Pool, PoolError, PoolOptions, Populating};
 use ringpool_compat_mmap::MmapOptions;
-use ringpool_index::{ComponentFile, Manifest};
+use ringpool_index::{ComponentFile, Manifest, Patience};
 use ringpool_storage::{PageDevice, PageSize, PageSource};
 use ringpool_uring::Engine;
 
@@ -19,6 +21,9 @@ use crate::{Error, OpenOptions, Portion, WarmUp};
 
 /// What the originals are read through, made of their backend.
 pub type Through = Arc<dyn Fn(Arc<dyn PageSource>) -> Arc<dyn PageSource> + Send + Sync>;
+
+/// How often who waits for another change looks whether it is over.
+const GLANCE: Duration = Duration::from_millis(1);
 
 pub(crate) struct Together {
     rules: Rules,
@@ -113,9 +118,22 @@ impl Together {
         self.plan.memory_budget_bytes
     }
 
-    /// Held by whoever changes what is open, so that changes come one after the other.
-    pub(crate) fn change(&self) -> MutexGuard<'_, ()> {
-        locked(&self.changing)
+    /// Held by whoever changes what is open, so that changes come one after the other. Waits for the
+    /// others as long as `patience` lasts.
+    pub(crate) fn change(&self, patience: &Patience<'_>) -> Result<MutexGuard<'_, ()>, Error> {
+        loop {
+            match self.changing.try_lock() {
+                Ok(changing) => return Ok(changing),
+                Err(TryLockError::Poisoned(changing)) => return Ok(changing.into_inner()),
+                Err(TryLockError::WouldBlock) => patience.check()?,
+            }
+            thread::sleep(GLANCE);
+        }
+    }
+
+    /// Its engine, when nobody has it open any more.
+    pub(crate) fn into_engine(self) -> Engine {
+        self.engine
     }
 
     /// The pool, where something is or was in one.

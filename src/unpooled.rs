@@ -3,9 +3,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use ringpool_storage::{
-    Checksums, DeviceGather, Gather, PageNo, PageSize, PageSource, ReadBuffer, Result,
+    Awaited, Checksums, DeviceGather, Error, Gather, PageNo, PageSize, PageSource, ReadBuffer,
+    Result,
 };
 use ringpool_uring::OpenedFile;
 
@@ -54,18 +56,36 @@ impl PageSource for Unpooled {
     }
 
     fn visit(&self, pages: &[PageNo], each: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        self.visit_until(pages, None, each)
+    }
+
+    fn visit_until(
+        &self,
+        pages: &[PageNo],
+        deadline: Option<Instant>,
+        each: &mut dyn FnMut(usize, &[u8]),
+    ) -> Result<()> {
         let device = &*self.opened.device;
         self.reads.fetch_add(pages.len() as u64, Ordering::Relaxed); // Publishes nothing.
+        let mut has_arrived = vec![false; if deadline.is_some() { pages.len() } else { 0 }];
         self.with_buffer(|buffer| {
             let mut bad = None;
-            buffer.visit(device, pages, |i, bytes| {
+            let verified = |i: usize, bytes: &[u8]| {
+                has_arrived.get_mut(i).into_iter().for_each(|arrived| *arrived = true);
                 if bad.is_none() {
                     match self.checksums.verify(device.file(), pages[i], bytes) {
                         Ok(()) => each(i, bytes),
                         Err(error) => bad = Some(error),
                     }
                 }
-            })?;
+            };
+            match deadline {
+                None => buffer.visit(device, pages, verified)?,
+                Some(end) => {
+                    let read = buffer.visit_until(device, pages, end, verified);
+                    read.map_err(|error| too_late(error, end, pages, &has_arrived))?;
+                }
+            }
             bad.map_or(Ok(()), Err)
         })
     }
@@ -74,6 +94,17 @@ impl PageSource for Unpooled {
         let device = &*self.opened.device;
         let gather = DeviceGather::new(device, Some(&self.checksums), GATHER_DEPTH);
         Some(Box::new(gather.counting(&self.reads)))
+    }
+}
+
+/// The caller's deadline has passed, or the disk was silent before.
+fn too_late(error: Error, deadline: Instant, pages: &[PageNo], has_arrived: &[bool]) -> Error {
+    let missing = pages.iter().zip(has_arrived).find(|&(_, &arrived)| !arrived);
+    match (error, missing) {
+        (Error::TimedOut { file, .. }, Some((&page, _))) if Instant::now() >= deadline => {
+            Error::DeadlinePassed { file, page, awaited: Awaited::Disk }
+        }
+        (error, _) => error,
     }
 }
 

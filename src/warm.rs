@@ -9,9 +9,10 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use ringpool_bufferpool::{HotSet, HotSetError, PoolError, PoolFile, Restoring};
-use ringpool_index::ComponentKind;
+use ringpool_index::{ComponentKind, Patience};
 use ringpool_storage::{FileKey, PageSource};
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +20,10 @@ use crate::opening::Held;
 use crate::parts::{ByPart, Part, Said};
 use crate::place::nearest;
 use crate::shares::Sure;
-use crate::{Error, Index, Indexes, PlacementError};
+use crate::{Error, Index, PlacementError};
+
+/// How often who waits for a warm-up looks whether it was cancelled.
+const GLANCE: Duration = Duration::from_millis(5);
 
 /// Whether the pages of a component are read before they are asked for: when its segment is opened,
 /// and when it moves. Of what is resident all are, and of what is read straight from the disk none.
@@ -109,6 +113,11 @@ impl Pooled {
         HotSet::read_for(dir.join(self.file_name()), self.key, self.file.page_count())
     }
 
+    /// Saves in `dir` what of it is in the pool.
+    pub(crate) fn save_hot_set(&self, dir: &Path) -> Result<(), HotSetError> {
+        self.file.hot_set(self.key).write(dir.join(self.file_name()))
+    }
+
     fn file_name(&self) -> String {
         format!("{}.hot", self.kind.name())
     }
@@ -116,7 +125,12 @@ impl Pooled {
 
 /// Warms up those of `held` that `warm_up` says, of a segment in `dir`. What is read in the
 /// background stops when what it is held for goes.
-pub(crate) fn warm(held: &mut [Held], warm_up: &WarmUp, dir: &Path) -> Result<(), Error> {
+pub(crate) fn warm(
+    held: &mut [Held],
+    warm_up: &WarmUp,
+    dir: &Path,
+    patience: &Patience<'_>,
+) -> Result<(), Error> {
     let order = |held: &Held| match held.part {
         Some(Part::Graph) => 0,
         Some(Part::Codes(_)) => 1,
@@ -132,6 +146,7 @@ pub(crate) fn warm(held: &mut [Held], warm_up: &WarmUp, dir: &Path) -> Result<()
         if warm == Warm::None {
             continue;
         }
+        patience.check()?;
         let waits = warm == Warm::BeforeServing;
         if let Some(mapped) = &held.mapped {
             mapped.read_ahead(waits)?;
@@ -139,12 +154,28 @@ pub(crate) fn warm(held: &mut [Held], warm_up: &WarmUp, dir: &Path) -> Result<()
         if let Some(pooled) = &held.pooled {
             let restoring = pooled.file.restore(pooled.hot_set_in(dir))?;
             match waits {
-                true => drop(restoring.wait()), // What could not be read is read when asked for.
+                true => wait(restoring, patience)?,
                 false => held.warming = Some(Arc::new(restoring)),
             }
         }
     }
     Ok(())
+}
+
+/// Waits for the end of a warm-up. What could not be read is read when asked for.
+fn wait(mut restoring: Restoring, patience: &Patience<'_>) -> Result<(), Error> {
+    loop {
+        let glance = Instant::now() + GLANCE;
+        let until = patience.deadline().map_or(glance, |deadline| deadline.min(glance));
+        match restoring.wait_until(until) {
+            Ok(_) => return Ok(()),
+            Err(goes_on) => restoring = goes_on,
+        }
+        if let Err(ended) = patience.check() {
+            restoring.leave();
+            return Err(ended.into());
+        }
+    }
 }
 
 impl Index {
@@ -156,10 +187,7 @@ impl Index {
     /// When a file cannot be written.
     pub fn save_hot_sets(&self, dir: impl AsRef<Path>) -> Result<usize, Error> {
         let open = self.now();
-        for pooled in open.pooled() {
-            let path = dir.as_ref().join(pooled.file_name());
-            pooled.file.hot_set(pooled.key).write(path)?;
-        }
+        open.pooled().try_for_each(|pooled| pooled.save_hot_set(dir.as_ref()))?;
         Ok(open.pooled().count())
     }
 
@@ -174,33 +202,6 @@ impl Index {
         let restoring =
             open.pooled().map(|pooled| Ok(pooled.file.restore(pooled.saved_in(dir.as_ref())?)?));
         restoring.collect()
-    }
-
-    /// Closes it. Where [`OpenOptions::hot_set`](crate::OpenOptions) says so, what was in the pool is
-    /// saved in the segment's folder, for the next warm-up. To drop an index is to close it and
-    /// save nothing.
-    ///
-    /// # Errors
-    /// When a hot set cannot be written. It is closed all the same.
-    pub fn close(self) -> Result<(), Error> {
-        self.save_at_close()
-    }
-
-    fn save_at_close(&self) -> Result<(), Error> {
-        if self.together().saves_hot_sets() {
-            self.save_hot_sets(self.now().segment.dir())?;
-        }
-        Ok(())
-    }
-}
-
-impl Indexes {
-    /// Closes all, as [`Index::close`] does.
-    ///
-    /// # Errors
-    /// As those of `Index::close`.
-    pub fn close(self) -> Result<(), Error> {
-        self.all().iter().try_for_each(|index| index.save_at_close())
     }
 }
 

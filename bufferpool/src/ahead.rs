@@ -43,7 +43,7 @@ impl PoolFile {
     /// Nobody is told of a read that fails: whoever asks for the page
     /// reads it again. A page that is never used goes like any other; with
     /// [`Hint::ScanOnce`](crate::Hint::ScanOnce) it is not kept for having come early.
-    pub fn prefetch(&self, pages: &[PageNo], reading: &Reading) -> usize {
+    pub fn prefetch(&self, pages: &[PageNo], reading: &Reading<'_>) -> usize {
         let file = self.file();
         let pool = &file.pool;
         if pool.frames.arena.is_the_parents() {

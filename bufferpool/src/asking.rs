@@ -7,6 +7,7 @@
 //! for tasks.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ const FRAMES_PER_PAGE: usize = 4;
 const FRAMES_PER_SCANNED_PAGE: usize = 16;
 
 pub(crate) struct Asking {
-    pub(crate) reading: Reading,
+    pub(crate) reading: Reading<'static>,
     /// Whether reads land by themselves, since the one who asks may be gone before.
     unattended: bool,
     asker: fn() -> Asker,
@@ -71,12 +72,12 @@ impl Asking {
         file: &File,
         pages: usize,
         next: usize,
-        reading: &Reading,
+        reading: &Reading<'_>,
         asker: fn() -> Asker,
     ) -> Self {
-        let unattended = reading.deadline().is_some() || !matches!(asker(), Asker::Thread(_));
+        let unattended = reading.may_leave() || !matches!(asker(), Asker::Thread(_));
         Self {
-            reading: *reading,
+            reading: reading.without_flag(),
             unattended,
             asker,
             window: window(file, reading.hinted()),
@@ -314,7 +315,9 @@ impl Asking {
             let is_me = |(other, _): &(Arc<Batch>, u32)| Arc::ptr_eq(other, &batch);
             file.pool.waiting.leave(file.number, batch.page(index), is_me);
         }
-        file.device.start(); // Nobody of us waits for it any more.
+        // Nobody of us waits for it any more. This may be called while a panic of the device's
+        // unwinds, and one more would end the process.
+        let _ = catch_unwind(AssertUnwindSafe(|| file.device.start()));
     }
 }
 

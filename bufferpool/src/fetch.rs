@@ -13,6 +13,7 @@
 //! A pin lasts from arrival to the end of the visitor's look, so that a batch larger than the
 //! pool streams through it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,8 @@ use crate::pool::{File, PoolFile};
 pub(crate) const FIRST_START: usize = 1;
 /// How long a thread works for others before it tries again what was full.
 pub(crate) const BACK_PRESSURE: Duration = Duration::from_millis(1);
+/// How often a thread that waits looks whether it was cancelled.
+const GLANCE: Duration = Duration::from_millis(5);
 
 impl PoolFile {
     /// Visits `pages` as [`PageSource::visit`](ringpool_storage::PageSource::visit) does, and as
@@ -56,11 +59,12 @@ impl PoolFile {
     ///
     /// # Errors
     /// As those of `visit`, and [`Error::DeadlinePassed`] with the first page that is missing at
-    /// the deadline. Only a page that is missing can be late: what is in memory is handed over.
+    /// the deadline, or [`Error::Cancelled`]. Only a page that is missing can be late: what is in
+    /// memory is handed over.
     pub fn visit_with(
         &self,
         pages: &[PageNo],
-        reading: &Reading,
+        reading: &Reading<'_>,
         each: &mut dyn FnMut(usize, &[u8]),
     ) -> Result<()> {
         fetch_as(self.file(), pages, reading, each)
@@ -70,8 +74,8 @@ impl PoolFile {
     /// guard goes like any other, whatever the hint it was read with.
     ///
     /// # Errors
-    /// As those of `pin`, and [`Error::DeadlinePassed`].
-    pub fn pin_with(&self, page: PageNo, reading: &Reading) -> Result<PageGuard<'_>> {
+    /// As those of `pin`, [`Error::DeadlinePassed`] and [`Error::Cancelled`].
+    pub fn pin_with(&self, page: PageNo, reading: &Reading<'_>) -> Result<PageGuard<'_>> {
         let file = self.file();
         let mut kept = None;
         fetch_as(file, &[page], reading, &mut |_, _| kept = file.pin_again(page))?;
@@ -118,7 +122,7 @@ pub(crate) fn fetch(
 pub(crate) fn fetch_as(
     file: &Arc<File>,
     pages: &[PageNo],
-    reading: &Reading,
+    reading: &Reading<'_>,
     each: &mut dyn FnMut(usize, &[u8]),
 ) -> Result<()> {
     if file.pool.frames.arena.is_the_parents() {
@@ -141,13 +145,14 @@ pub(crate) fn fetch_as(
     }
     next += slice.len();
     let asking = Asking::new(file, pages.len(), next, reading, Asker::this_thread);
-    Fetch { file, pages, asking, starved_since: None }.run(slice, each)
+    Fetch { file, pages, asking, reading, starved_since: None }.run(slice, each)
 }
 
 struct Fetch<'a, 'p> {
     file: &'a Arc<File>,
     pages: &'p [PageNo],
     asking: Asking,
+    reading: &'p Reading<'p>,
     /// Since when there has been no frame to be had.
     starved_since: Option<Instant>,
 }
@@ -176,6 +181,7 @@ impl<'a> Fetch<'a, '_> {
             here.hand_over(each);
             self.collect(each)?;
             self.asking.too_late(self.file, self.pages)?;
+            self.expect_wanted()?;
             if !self.asking.may_look_on() {
                 self.wait()?;
                 self.collect(each)?;
@@ -186,10 +192,35 @@ impl<'a> Fetch<'a, '_> {
 
     fn start(&mut self) {
         self.asking.begin_anew();
-        match self.asking.reading.deadline() {
+        match self.reading.may_leave() {
             // The reads are to land also after we have left.
-            Some(_) => self.file.device.start(),
-            None => _ = self.file.device.drive(&|| true, None),
+            true => self.file.device.start(),
+            false => _ = self.file.device.drive(&|| true, None),
+        }
+    }
+
+    /// An error where the call was cancelled and is not over.
+    fn expect_wanted(&mut self) -> Result<()> {
+        if !self.reading.is_cancelled() || self.asking.is_over() {
+            return Ok(());
+        }
+        self.asking.leave(self.file); // What is still to come is waited for by nobody.
+        Err(Error::Cancelled { file: self.file.device.file().clone() })
+    }
+
+    /// Works for the device until something arrives, the call was cancelled, or until `until`.
+    /// Returns whether something has arrived.
+    fn drive(&self, until: Instant) -> bool {
+        let has_arrivals = || self.asking.has_arrivals();
+        if !self.reading.is_cancellable() {
+            return self.file.device.drive(&has_arrivals, Some(until));
+        }
+        loop {
+            let glance = until.min(Instant::now() + GLANCE);
+            let held = self.file.device.drive(&has_arrivals, Some(glance));
+            if held || self.reading.is_cancelled() || Instant::now() >= until {
+                return held;
+            }
         }
     }
 
@@ -215,9 +246,10 @@ impl<'a> Fetch<'a, '_> {
         };
         let until = Instant::now() + patience;
         let until = self.asking.reading.deadline().map_or(until, |deadline| deadline.min(until));
-        let held = file.device.drive(&|| self.asking.has_arrivals(), Some(until));
+        let held = self.drive(until);
         if !held && on_their_way > 0 {
             self.asking.too_late(file, pages)?;
+            self.expect_wanted()?;
             self.asking.leave(file); // What is still to come is waited for by nobody.
             let name = file.device.file();
             events::device_is_silent(name, patience);
@@ -267,7 +299,8 @@ impl Drop for Fetch<'_, '_> {
     /// After a failure or a visitor's panic, what is outstanding lands before the call returns:
     /// nobody else may come to land it.
     fn drop(&mut self) {
-        self.settle();
+        // A device that panics again while we unwind would end the process.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.settle()));
         self.asking.leave(self.file);
     }
 }

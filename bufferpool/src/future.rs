@@ -52,7 +52,20 @@ impl PoolFile {
         &self,
         page: PageNo,
     ) -> impl Future<Output = Result<OwnedPage>> + Send + 'static + use<> {
-        let mut arrivals = self.fetch_many(&[page], &Reading::default());
+        self.fetch_with(page, &Reading::default())
+    }
+
+    /// `page` as [`fetch`](Self::fetch) brings it, and as `reading` says. A deadline is looked at
+    /// when the future is polled: have the runtime's timer poll it then.
+    ///
+    /// # Errors
+    /// As those of `fetch`, and [`Error::DeadlinePassed`].
+    pub fn fetch_with(
+        &self,
+        page: PageNo,
+        reading: &Reading<'_>,
+    ) -> impl Future<Output = Result<OwnedPage>> + Send + 'static + use<> {
+        let mut arrivals = self.fetch_many(&[page], reading);
         let no_such_page = {
             let file = self.file().device.file().clone();
             Error::NoSuchPage { file, page, pages: self.file().table.page_count() }
@@ -82,7 +95,7 @@ impl PoolFile {
     /// # })
     /// # }
     /// ```
-    pub fn fetch_many(&self, pages: &[PageNo], reading: &Reading) -> Arrivals {
+    pub fn fetch_many(&self, pages: &[PageNo], reading: &Reading<'_>) -> Arrivals {
         let file = self.file().clone();
         let asking = Asking::new(&file, pages.len(), 0, reading, Asker::task);
         Arrivals {

@@ -14,6 +14,7 @@
 //! do not come.
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -471,6 +472,8 @@ impl Drop for Gathering<'_> {
         for slot in self.asked.used() {
             self.file.pool.waiting.leave(self.file.number, self.landing.page(slot), is_me);
         }
-        self.file.device.start(); // Nobody of us waits for it any more.
+        // Nobody of us waits for it any more; a device that panics while we unwind would end the
+        // process.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.file.device.start()));
     }
 }

@@ -9,7 +9,8 @@
 //! Whole numbers are little-endian, of 4 bytes (version, page size, CRC) or 8; how many and how
 //! far are varints (seven bits a byte, the lowest first). Pages that are near each other, as hot
 //! ones are, take a byte. It is written beside its place and renamed into it, so that it is there
-//! whole or not at all. Nothing in it is believed before its checksum was compared, and nothing is
+//! whole or not at all; who is killed meanwhile leaves `.ringpool-*.partial`, which nobody reads and
+//! which may be removed. Nothing in it is believed before its checksum was compared, and nothing is
 //! allocated that the file's own length does not account for.
 
 use std::io::{self, Read, Write};
@@ -17,7 +18,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ringpool_storage::{FileKey, PageNo, PageSize, open_no_link, sync_folder};
-use tempfile::NamedTempFile;
 
 use crate::hot_set::{HEATS, HotSet};
 
@@ -144,7 +144,9 @@ impl HotSet {
         let refused = |doing| move |source| HotSetError::Io { path: path.into(), doing, source };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
-        let mut beside = NamedTempFile::new_in(folder).map_err(refused("write beside it"))?;
+        let mut beside = tempfile::Builder::new();
+        let beside = beside.prefix(".ringpool-").suffix(".partial").tempfile_in(folder);
+        let mut beside = beside.map_err(refused("write beside it"))?;
         beside.write_all(&bytes).map_err(refused("write"))?;
         beside.as_file().sync_all().map_err(refused("sync"))?;
         beside.persist(path).map_err(|error| refused("rename into place")(error.error))?;

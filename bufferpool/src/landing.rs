@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::task::Waker;
@@ -194,7 +195,11 @@ impl Batch {
             Asker::Thread(thread) => thread.unpark(),
             Asker::Task(asker) => {
                 let waker = asker.lock().take(); // The lock is free again when it wakes.
-                waker.into_iter().for_each(Waker::wake);
+                // A waker is the caller's. Should it panic, others who wait are told all the same.
+                let wake = || waker.into_iter().for_each(Waker::wake);
+                if catch_unwind(AssertUnwindSafe(wake)).is_err() {
+                    events::waker_panicked(self.file.device.file());
+                }
             }
             Asker::Nobody => {}
         }

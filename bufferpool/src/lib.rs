@@ -66,11 +66,18 @@
 //! - Between submission and landing a frame belongs to its read: `landing` again, on the promise
 //!   of [`PageRead`](ringpool_storage::PageRead).
 
+// A library says what it has to say by tracing and by errors, and asks nobody but its caller.
+#![cfg_attr(
+    not(test),
+    deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)
+)]
+
 mod ahead;
 mod arena;
 mod asking;
 mod budget;
 mod clock;
+mod closing;
 mod counters;
 mod epochs;
 mod error;
@@ -112,6 +119,7 @@ mod waiting;
 mod word;
 mod zeroed;
 
+pub use closing::{StillAttached, Unfinished};
 pub use error::PoolError;
 pub use future::Arrivals;
 pub use guard::{OwnedPage, PageGuard};

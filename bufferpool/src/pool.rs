@@ -14,7 +14,6 @@ use crate::clock::Clock;
 use crate::counters::{Count, Counters};
 use crate::epochs::Epochs;
 use crate::error::PoolError;
-use crate::events;
 use crate::fetch;
 use crate::frames::{Frames, Idle};
 use crate::free::FreeList;
@@ -25,7 +24,7 @@ use crate::miss_times::MissTimes;
 use crate::options::PoolOptions;
 use crate::starved::Starved;
 use crate::stats::Audit;
-use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
+use crate::sync::{AtomicBool, AtomicUsize, Mutex};
 use crate::table::{FileNo, Table};
 use crate::tables::Tables;
 use crate::waiting::Waiting;
@@ -172,7 +171,7 @@ impl Pool {
             is_closing: AtomicBool::new(false),
             paid_bytes: table_bytes,
         };
-        Ok(PoolFile { file: Arc::new(file) })
+        Ok(PoolFile { file: Arc::new(file), was_closed: false })
     }
 
     /// Compares every page of every file with every frame. For tests of a pool at rest: while
@@ -399,14 +398,11 @@ impl Drop for File {
 /// pages leave the pool when it, its owned guards and its reads in flight are gone.
 pub struct PoolFile {
     file: Arc<File>,
+    /// Whether somebody has waited for its reads already.
+    pub(crate) was_closed: bool,
 }
 
 impl PoolFile {
-    /// How long a file that is dropped waits for its reads in flight. Those that last longer keep
-    /// their frames until they land.
-    const DRAIN: Duration = Duration::from_secs(30);
-    const LOOK_AGAIN: Duration = Duration::from_millis(10);
-
     /// Pins `page`, and reads it first if it is not in memory.
     ///
     /// # Errors
@@ -476,27 +472,5 @@ impl PageSource for PoolFile {
 
     fn gather(&self) -> Option<Box<dyn Gather + '_>> {
         Some(self.gather_with(Hint::default()))
-    }
-}
-
-impl Drop for PoolFile {
-    /// Waits for reads in flight that nobody collects any more: those of a batch that timed out.
-    fn drop(&mut self) {
-        let file = &self.file;
-        // Relaxed: who sees it late reads a few pages more.
-        file.is_closing.store(true, Ordering::Relaxed);
-        if file.pool.frames.arena.is_the_parents() {
-            return; // The reads are the parent's.
-        }
-        // Relaxed: a count. What it counts is kept alive by the reads themselves.
-        let idle = || file.in_flight.load(Ordering::Relaxed) == 0;
-        let deadline = Instant::now() + Self::DRAIN;
-        while !idle() && Instant::now() < deadline {
-            // Whoever lands the last one does not know that we wait: look again now and then.
-            file.device.drive(&idle, Some(Instant::now() + Self::LOOK_AGAIN));
-        }
-        if !idle() {
-            events::frames_stay_out(file.device.file(), file.in_flight.load(Ordering::Relaxed));
-        }
     }
 }

@@ -6,8 +6,8 @@
 //! it pauses for longer than it reads, so that it has the disk to itself or a small part of it.
 //! Nothing of it counts as asked for: no hits, no misses.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,19 @@ pub struct Restoring {
 struct Order {
     stop: AtomicBool,
     read: AtomicU64,
+    /// Whether the thread has come to its end, by whichever way.
+    is_over: Mutex<bool>,
+    over: Condvar,
+}
+
+/// Says so at the thread's end.
+struct Ending(Arc<Order>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        *self.0.is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.over.notify_all();
+    }
 }
 
 /// What became of restoring a hot set. The pages of it are those read, found, failed and left.
@@ -111,7 +124,12 @@ impl PoolFile {
         let order = Arc::new(Order::default());
         let restorer = Restorer { file: file.clone(), order: order.clone() };
         let thread = thread::Builder::new().name("ringpool-restore".into());
-        let thread = thread.spawn(move || restorer.restore(&hot_set));
+        let ending = Ending(order.clone());
+        let thread = thread.spawn(move || {
+            let restored = restorer.restore(&hot_set);
+            drop((restorer, ending)); // The file first: who waits may be about to close it.
+            restored
+        });
         let thread = thread.map_err(|source| HotSetError::NoThread { file: name(), source })?;
         Ok(Restoring { order, thread: Some(thread), pool: file.pool.clone() })
     }
@@ -134,6 +152,35 @@ impl Restoring {
     pub fn read(&self) -> u64 {
         // Relaxed: a count.
         self.order.read.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it has ended, as [`wait`](Self::wait) does, or until `deadline`.
+    ///
+    /// # Errors
+    /// Itself, at the deadline: to be waited for again, kept, dropped, or [left](Self::leave).
+    ///
+    /// # Panics
+    /// As `wait`.
+    pub fn wait_until(self, deadline: Instant) -> Result<Restored, Self> {
+        let mut is_over = self.order.is_over.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*is_over {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                drop(is_over);
+                return Err(self);
+            }
+            let waited = self.order.over.wait_timeout(is_over, left);
+            is_over = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(is_over);
+        Ok(self.wait())
+    }
+
+    /// Cancels it and does not wait for its end, as dropping it does: it comes when the reads that
+    /// are in flight have landed.
+    pub fn leave(mut self) {
+        self.cancel();
+        self.thread = None; // Detached.
     }
 
     /// Waits until it has ended by itself, or because it was cancelled.

@@ -4,8 +4,7 @@
 //! columns were opened with.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{BufWriter, Write};
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::answers::Answers;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::table;
+use crate::{table, whole_file};
 
 /// Queries whose hits are shown to people.
 const SHOWN_QUERIES: usize = 3;
@@ -141,14 +140,13 @@ impl Found {
 
     /// Writes a line a query.
     pub fn write(&self, path: &Path) -> Result<(), Failure> {
-        let refused = |error: std::io::Error| Failure::at(path, "write", &error);
-        let mut file = BufWriter::new(File::create(path).map_err(refused)?);
-        for (query, hits) in self.queries.iter().enumerate() {
-            let line = serde_json::to_string(&Line { query, hits });
-            let line = line.map_err(|error| Failure::of(&error))?;
-            writeln!(file, "{line}").map_err(refused)?;
-        }
-        file.flush().map_err(refused)
+        let written = whole_file::publish(path, |out| {
+            self.queries.iter().enumerate().try_for_each(|(query, hits)| {
+                let line = serde_json::to_string(&Line { query, hits })?;
+                writeln!(out, "{line}")
+            })
+        });
+        written.map_err(|error| Failure::at(path, "write", &error))
     }
 
     /// The hits of the first queries, for people.

@@ -44,6 +44,7 @@ mod trace;
 mod truth;
 mod tune;
 mod verify;
+mod whole_file;
 
 use std::io::{IsTerminal, Write, stderr};
 use std::process::ExitCode;

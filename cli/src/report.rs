@@ -5,8 +5,6 @@ mod chart;
 mod curve;
 mod tuning;
 
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -14,7 +12,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::compare;
 use crate::failure::Failure;
 use crate::outcome::{Line, Outcome, Ratio};
-use crate::table;
+use crate::{table, whole_file};
 
 use chart::{Group, Mark, Range};
 pub use tuning::write_tuning;
@@ -29,22 +27,8 @@ pub fn write(path: &Path, title: &str, outcome: &Outcome) -> Result<(), Failure>
 
 /// Puts a page in its place.
 fn publish(path: &Path, page: &Markup) -> Result<(), Failure> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let refused = |error: &dyn std::error::Error| Failure::at(path, "write the report", error);
-    let mut file = tempfile::Builder::new()
-        .prefix(".ringpool-")
-        .suffix(".partial")
-        // As for any new file, the umask decides; a temporary file's own default is private.
-        .permissions(std::fs::Permissions::from_mode(0o666))
-        .tempfile_in(folder)
-        .map_err(|error| refused(&error))?;
-    file.write_all(page.0.as_bytes()).map_err(|error| refused(&error))?;
-    file.as_file().sync_all().map_err(|error| refused(&error))?;
-    file.persist(path).map_err(|error| refused(&error.error))?;
-    Ok(())
+    let written = whole_file::publish(path, |out| out.write_all(page.0.as_bytes()));
+    written.map_err(|error| Failure::at(path, "write the report", &error))
 }
 
 /// What every page has around its contents.

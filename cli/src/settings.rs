@@ -58,7 +58,11 @@ impl Elsewhere {
     pub fn settings(&self, flags: impl FnOnce(&mut Config)) -> Result<Settings, Failure> {
         let mut all = self.flags();
         flags(&mut all);
-        let settings = Settings::of_command(all, self.config.as_deref());
+        // What is no UTF-8 is no value of ours; names are compared first.
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+        });
+        let settings = Settings::of_command(all, variables, self.config.as_deref());
         settings.map_err(|error| Failure::Usage(error.to_string()))
     }
 }

@@ -1,15 +1,15 @@
 //! A trace: the numbers of the pages that were asked for, in order.
 
 use std::collections::HashMap;
-use std::fs::{File, Permissions};
-use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 use flate2::{Compression, GzBuilder};
 
 use crate::failure::Failure;
+use crate::whole_file;
 
 /// Longer traces are refused: 4 GiB of page numbers.
 pub const MAX_REQUESTS: u64 = 1 << 30;
@@ -85,27 +85,15 @@ impl FromIterator<u32> for Trace {
 /// Writes page numbers so that [`Trace::read`] reads them: whole or not at all, and in place of
 /// what was there before. The same numbers give the same file.
 pub fn write(path: &Path, requests: &[u32]) -> Result<(), Failure> {
-    let failed = |source: io::Error| Failure::at(path, "write the trace", &source);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let file = tempfile::Builder::new()
-        .prefix(".ringpool-")
-        .suffix(".partial")
-        // As for any new file, the umask decides; a temporary file's own default is private.
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(folder.unwrap_or(Path::new(".")))
-        .map_err(failed)?;
-    let mut out = BufWriter::new(file);
-    if is_gzip(path) {
-        let mut gzip = GzBuilder::new().mtime(0).write(&mut out, Compression::best());
-        write_numbers(&mut gzip, requests).map_err(failed)?;
-        gzip.finish().map_err(failed)?;
-    } else {
-        write_numbers(&mut out, requests).map_err(failed)?;
-    }
-    let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    let written = whole_file::publish(path, |mut out| {
+        if !is_gzip(path) {
+            return write_numbers(&mut out, requests);
+        }
+        let mut gzip = GzBuilder::new().mtime(0).write(out, Compression::best());
+        write_numbers(&mut gzip, requests)?;
+        gzip.finish().map(drop)
+    });
+    written.map_err(|source| Failure::at(path, "write the trace", &source))
 }
 
 fn write_numbers(out: &mut impl Write, requests: &[u32]) -> io::Result<()> {

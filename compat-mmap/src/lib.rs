@@ -32,6 +32,12 @@
 //! # Ok::<(), ringpool_storage::Error>(())
 //! ```
 
+// A library says what it has to say by tracing and by errors, and asks nobody but its caller.
+#![cfg_attr(
+    not(test),
+    deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)
+)]
+
 mod gather;
 mod options;
 mod platform;

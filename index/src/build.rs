@@ -14,7 +14,9 @@ use crate::component::ComponentKind;
 use crate::graph::{self, ByteSpace, EMPTY, Graph, GraphOptions, RowSpace, Space};
 use crate::packing::{self, Near};
 use crate::paged::{Node, UpperCodes};
-use crate::write::{Gate, Section, Staging};
+use crate::step::{self, Gate};
+use crate::workers::workers;
+use crate::write::{Section, Staging};
 use crate::{
     Attached, BuildError, BuildOptions, Column, Component, Manifest, Metric, Order, Phase,
     Progress, Quantizer, Vectors,
@@ -71,10 +73,10 @@ pub fn build_with(
     options: &BuildOptions,
     progress: &dyn Progress,
 ) -> Result<BuildReport, BuildError> {
-    build_gated(vectors, attached, out, options, progress, &|_| Ok(()))
+    build_gated(vectors, attached, out, options, progress, step::OPEN)
 }
 
-/// The same, with a gate before each step on disk.
+/// The same, with a gate at each step on disk.
 pub(crate) fn build_gated(
     vectors: &Vectors,
     attached: &Attached<'_>,
@@ -92,8 +94,8 @@ pub(crate) fn build_gated(
     // First of all: who has no room for the result need not wait for it.
     let staging = Staging::begin(out, gate)?;
     let threads = options.threads;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.map_err(|e| BuildError::Threads { threads, reason: e.to_string() })?;
+    let pool =
+        workers(threads).map_err(|e| BuildError::Threads { threads, reason: e.to_string() })?;
     let made = pool.install(|| make(vectors, ids, options, progress))?;
     let begun = Instant::now();
     let columns = lay(attached, &made, out)?;

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::ids::Ids;
+use crate::step::Gate;
 use crate::tombstones::{self, Locked};
-use crate::write::Gate;
-use crate::{DeleteError, Manifest, SegmentError, Selection};
+use crate::{DeleteError, Manifest, Patience, SegmentError, Selection};
 
 /// What a call to delete has done. Ids that were given twice count once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,18 +74,19 @@ impl Deletes {
         *self.dead.write().unwrap_or_else(PoisonError::into_inner) = dead.map(Arc::new);
     }
 
-    /// Deletes the points with these ids, with a gate before each step on disk.
+    /// Deletes the points with these ids, with a gate at each step on disk.
     pub(crate) fn delete(
         &self,
         ids: &Ids,
         wanted: &[u64],
+        patience: Patience<'_>,
         gate: &Gate<'_>,
     ) -> Result<DeleteReport, DeleteError> {
         let asked = distinct(wanted);
         let mut fresh = ids.places_of(&asked, self.points);
         let found = fresh.len();
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let locked = Locked::new(&self.dir, gate)?;
+        let locked = Locked::new(&self.dir, patience, gate)?;
         if Manifest::read_sealed(&self.dir)?.1 != self.seal {
             return Err(DeleteError::Replaced { dir: self.dir.clone() });
         }

@@ -329,12 +329,18 @@ pub enum DeleteError {
         source: io::Error,
     },
     /// Another writer did not end.
-    #[error("{dir} is locked: another process has been deleting from it for {} s; try again when it is done", .waited.as_secs(), dir = .dir.display())]
+    #[error("{dir} is locked: another process has been deleting from it for {waited:?}; try again when it is done", dir = .dir.display())]
     Busy {
         /// The segment's folder.
         dir: PathBuf,
         /// How long was waited.
         waited: Duration,
+    },
+    /// The caller has cancelled while another writer was waited for.
+    #[error("{dir}: cancelled, and nothing is deleted", dir = .dir.display())]
+    Cancelled {
+        /// The segment's folder.
+        dir: PathBuf,
     },
     /// The folder has another segment than the one that was opened.
     #[error("{dir} has another segment than when it was opened: open it again", dir = .dir.display())]
@@ -510,7 +516,7 @@ pub enum SearchError {
     /// No threads could be started.
     #[error("cannot start {threads} threads: {reason}; ask for fewer")]
     Threads {
-        /// How many were asked for.
+        /// How many were asked for; 0 means one a core.
         threads: usize,
         /// The system's own answer.
         reason: String,

@@ -6,6 +6,7 @@
 //! While one stretch is compared the pages of the next are read.
 
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use ringpool_storage::PageNo;
@@ -18,6 +19,7 @@ use crate::originals::Originals;
 use crate::paged::Paged;
 use crate::passing::Passing;
 use crate::search::check_query;
+use crate::workers::workers;
 use crate::{Element, Hit, Manifest, Metric, SearchError, Segment, Vectors};
 
 /// Queries that one task compares with each row while that is in the processor's cache.
@@ -136,6 +138,7 @@ struct Best<'a> {
     dim: usize,
     ids: &'a Ids,
     passing: &'a Passing<'a>,
+    workers: Arc<rayon::ThreadPool>,
 }
 
 impl<'a> Best<'a> {
@@ -166,7 +169,12 @@ impl<'a> Best<'a> {
             Ok((query, best))
         });
         let queries = prepared.collect::<Result<_, SearchError>>()?;
-        Ok(Self { queries, dim, ids, passing })
+        let no_threads = |e: rayon::ThreadPoolBuildError| SearchError::Threads {
+            threads: 0,
+            reason: e.to_string(),
+        };
+        let workers = Arc::new(workers(0).map_err(no_threads)?);
+        Ok(Self { queries, dim, ids, passing, workers })
     }
 
     /// How many rows make a stretch.
@@ -208,8 +216,8 @@ impl<'a> Best<'a> {
             let next = stretch(pages.end);
             let places = first..first + (rows.len() / record_bytes) as u32;
             let row = |place| originals.row(&rows[(place - first) as usize * record_bytes..]);
-            let passing = self.passing;
-            let (_, read) = rayon::join(
+            let (passing, workers) = (self.passing, self.workers.clone());
+            let (_, read) = workers.join(
                 || self.offer(places, &row),
                 || read(originals, next.clone(), passing, &mut next_rows),
             );
@@ -223,15 +231,17 @@ impl<'a> Best<'a> {
     /// Compares every query with the rows of these points.
     fn offer<'r>(&mut self, places: Range<u32>, row: &(impl Fn(u32) -> &'r [u8] + Sync)) {
         // Few queries are spread over the cores all the same.
-        let per_task = self.queries.len().div_ceil(rayon::current_num_threads());
-        let Self { ids, passing, .. } = *self;
-        self.queries.par_chunks_mut(per_task.clamp(1, QUERIES_PER_TASK)).for_each(|task| {
+        let per_task = self.queries.len().div_ceil(self.workers.current_num_threads());
+        let Self { queries, ids, passing, workers, .. } = self;
+        let tasks = queries.par_chunks_mut(per_task.clamp(1, QUERIES_PER_TASK));
+        let compare = |task: &mut [(RowQuery, Candidates)]| {
             for place in places.clone().filter(|&place| passing.contains(place)) {
                 for (query, best) in &mut *task {
                     best.offer(query.distance(row(place)), place, ids);
                 }
             }
-        });
+        };
+        workers.install(|| tasks.for_each(compare));
     }
 
     fn into_hits(self) -> Vec<Vec<Hit>> {

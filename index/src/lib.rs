@@ -43,6 +43,12 @@
 //! seed gives the same bytes at any number of threads. The bytes on disk are described in
 //! `docs/format.md`.
 
+// A library says what it has to say by tracing and by errors, and asks nobody but its caller.
+#![cfg_attr(
+    not(test),
+    deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)
+)]
+
 // Rows go to the pages as they lie in memory, and offsets into files are usize.
 #[cfg(not(all(target_endian = "little", target_pointer_width = "64")))]
 compile_error!("ringpool-index needs a little-endian 64-bit machine");
@@ -50,6 +56,7 @@ compile_error!("ringpool-index needs a little-endian 64-bit machine");
 mod aligned;
 mod attached;
 mod batch;
+mod begun;
 #[doc(hidden)]
 pub mod bench_seam;
 mod build;
@@ -81,6 +88,7 @@ mod packing;
 mod paged;
 mod passing;
 mod patience;
+mod patient_source;
 mod platform;
 mod points;
 mod prefetch;
@@ -95,10 +103,12 @@ mod search;
 mod searches;
 mod segment;
 mod selection;
+mod step;
 mod task;
 mod tombstones;
 mod vectors;
 mod visited;
+mod workers;
 mod write;
 
 #[cfg(test)]
@@ -110,7 +120,7 @@ pub use build_memory::BuildMemory;
 pub use codes_error::CodesError;
 pub use columns::{
     Column, ColumnIndex, Columns, ColumnsError, Field, FieldType, MAX_FIELD_NAME_BYTES, MAX_FIELDS,
-    MAX_KEYWORD_BYTES, MAX_TEXT_BYTES, Value, parse_timestamp, values_of,
+    MAX_KEYWORD_BYTES, MAX_TEXT_BYTES, Value, parse_timestamp, values_of, values_of_within,
 };
 pub use compact::{CompactReport, Compaction, compact};
 pub use component::{ComponentFile, ComponentKind};
@@ -132,7 +142,7 @@ pub use opening::{OPEN_BYTES, OPEN_BYTES_PER_BYTE};
 pub use options::BuildOptions;
 pub use order::Order;
 pub use patience::Patience;
-pub use points::{OpenSource, delete};
+pub use points::{OpenSource, delete, delete_within};
 pub use progress::{NoProgress, Phase, Progress};
 pub use quantizer::Quantizer;
 pub use release::{Feature, Release};

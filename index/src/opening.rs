@@ -16,9 +16,10 @@ use crate::ids::{Ids, check_ids, check_ranks};
 use crate::layout::Records;
 use crate::originals::Originals;
 use crate::paged::{Paged, UpperCodes};
+use crate::patient_source::PatientSource;
 use crate::resident::Rows;
 use crate::segment::{OpenCodes, OpenGraph};
-use crate::{Column, ComponentFile, Manifest, Placed, Quantizer, Segment, SegmentError};
+use crate::{Column, ComponentFile, Manifest, Patience, Placed, Quantizer, Segment, SegmentError};
 
 /// What opening a segment allocates at most, whatever its files hold: this, and for each byte that
 /// its files are long, [`OPEN_BYTES_PER_BYTE`]. Frames of a pool are not among it.
@@ -27,7 +28,8 @@ pub const OPEN_BYTES: u64 = 16 << 20;
 pub const OPEN_BYTES_PER_BYTE: u64 = 4;
 
 /// The components that were taken so far.
-pub(crate) struct Opening {
+pub(crate) struct Opening<'p> {
+    patience: Patience<'p>,
     dir: Arc<Path>,
     manifest: Arc<Manifest>,
     deletes: Arc<Deletes>,
@@ -54,9 +56,15 @@ struct TakenCodes {
     are_inlined: bool,
 }
 
-impl Opening {
-    pub(crate) fn new(dir: &Path, manifest: Manifest, deletes: Deletes) -> Self {
+impl<'p> Opening<'p> {
+    pub(crate) fn new(
+        dir: &Path,
+        manifest: Manifest,
+        deletes: Deletes,
+        patience: Patience<'p>,
+    ) -> Self {
         Self {
+            patience,
             dir: dir.into(),
             columns: manifest.columns.iter().map(OpenColumn::closed).collect(),
             manifest: Arc::new(manifest),
@@ -72,10 +80,11 @@ impl Opening {
     }
 
     /// Begins with all that `segment` has: what is taken from here on replaces it.
-    pub(crate) fn of(segment: &Segment) -> Self {
+    pub(crate) fn of(segment: &Segment, patience: Patience<'p>) -> Self {
         let Segment { dir, manifest, graph, ids, codes, originals, deletes, columns, .. } =
             segment.clone();
         Self {
+            patience,
             dir,
             manifest,
             deletes,
@@ -114,12 +123,12 @@ impl Opening {
                 Ok(())
             }
             ComponentKind::Column(number) | ComponentKind::ColumnIndex(number) => {
-                let sections = self.manifest.sections(file.kind);
+                let (sections, patience) = (self.manifest.sections(file.kind), self.patience);
                 match (self.columns.get_mut(usize::from(number)), file.kind) {
                     (Some(column), ComponentKind::Column(_)) => {
-                        column.take_values(file, placed, sections)
+                        column.take_values(file, placed, sections, patience)
                     }
-                    (Some(column), _) => column.take_index(file, placed, sections),
+                    (Some(column), _) => column.take_index(file, placed, sections, patience),
                     (None, _) => Ok(()),
                 }
             }
@@ -175,7 +184,7 @@ impl Opening {
         let row_bytes = self.manifest.row_bytes();
         self.originals = Some(Arc::new(match placed {
             Placed::Resident(source) => {
-                Originals::Resident(Rows::load(&*source, &records, row_bytes)?)
+                Originals::Resident(Rows::load(&self.patient(file, &*source), &records, row_bytes)?)
             }
             Placed::Paged(source) => {
                 Originals::Paged(Paged { row_bytes, ..paged(file, source, records) })
@@ -209,16 +218,16 @@ impl Opening {
         }
         let sections = self.manifest.sections(file.kind);
         let Some((all, [parameters @ .., upper])) = sections.split_last() else { return Ok(()) };
+        let load =
+            |source: &dyn PageSource, records| load_records(&self.patient(file, source), records);
         let loaded = |source: &dyn PageSource| {
-            let loaded = parameters.iter().map(|records| load_records(source, records));
+            let loaded = parameters.iter().map(|records| load(source, records));
             loaded.collect::<Result<Vec<_>, _>>()
         };
         let (parameters, codes, upper, paged) = match placed {
-            Placed::Resident(source) => {
-                (loaded(&*source)?, load_records(&*source, all)?, None, None)
-            }
+            Placed::Resident(source) => (loaded(&*source)?, load(&*source, all)?, None, None),
             Placed::Paged(source) | Placed::Inlined(source) => {
-                let (parameters, upper) = (loaded(&*source)?, load_records(&*source, upper)?);
+                let (parameters, upper) = (loaded(&*source)?, load(&*source, upper)?);
                 (parameters, Vec::new(), Some(upper), Some(paged(file, source, *all)))
             }
             Placed::Left => return Ok(()),
@@ -240,7 +249,8 @@ impl Opening {
     ) -> Result<Aligned<T>, SegmentError> {
         match placed {
             Placed::Resident(source) => {
-                let words = load_words(&*source, &self.manifest.sections(file.kind)[0])?;
+                let source = self.patient(file, &*source);
+                let words = load_words(&source, &self.manifest.sections(file.kind)[0])?;
                 check(&words).map_err(|reason| damaged(file, reason))?;
                 Ok(words)
             }
@@ -253,7 +263,7 @@ impl Opening {
         let manifest = &self.manifest;
         let sections = manifest.sections(file.kind);
         let load = |source: &dyn PageSource, with_links| {
-            load_graph(manifest, file, source, &sections, with_links)
+            load_graph(manifest, file, &self.patient(file, source), &sections, with_links)
         };
         let (mut paged_links, mut node) = (None, None);
         let layers = match placed {
@@ -277,6 +287,14 @@ impl Opening {
         };
         self.graph = Some(Arc::new(OpenGraph { layers, paged: paged_links, node }));
         Ok(())
+    }
+
+    /// What is loaded, as long as there is patience.
+    fn patient<'a>(&self, file: &'a ComponentFile, source: &'a dyn PageSource) -> PatientSource<'a>
+    where
+        'p: 'a,
+    {
+        PatientSource { source, path: &file.path, patience: self.patience }
     }
 }
 

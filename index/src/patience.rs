@@ -1,18 +1,20 @@
-//! How long a search may take, and who may end it.
+//! How long a search, an opening or a build may take, and who may end it.
 //!
-//! Asked once a hop of the walk, and before originals are read. While pages are on their way a
+//! Of a search asked once a hop of the walk, and before originals are read. While pages are on their way a
 //! deadline ends the wait where the source can leave it
 //! ([`PageSource::visit_until`](ringpool_storage::PageSource::visit_until)); a cancelled search is
 //! heard when they have arrived.
 
 use std::convert::Infallible;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::SearchError;
 use crate::graph::walk::Scorer;
+use crate::{Phase, Progress, SearchError};
 
-/// How long a search may take, and who may end it: by default for ever, and nobody.
+/// How long a search may take, and who may end it: by default for ever, and nobody. The same for
+/// whatever else takes long; a build takes it in place of a [`Progress`].
 ///
 /// ```
 /// # use std::{sync::atomic::AtomicBool, time::Duration};
@@ -57,9 +59,12 @@ impl<'a> Patience<'a> {
         self.cancelled.is_some()
     }
 
-    /// An error when it is time to stop.
+    /// Passes as long as it lasts.
+    ///
+    /// # Errors
+    /// [`SearchError::Cancelled`] and [`SearchError::DeadlinePassed`].
     #[inline]
-    pub(crate) fn check(&self) -> Result<(), SearchError> {
+    pub fn check(&self) -> Result<(), SearchError> {
         // Relaxed: nothing is published with the flag.
         if self.cancelled.is_some_and(|cancelled| cancelled.load(Ordering::Relaxed)) {
             return Err(SearchError::Cancelled);
@@ -68,6 +73,14 @@ impl<'a> Patience<'a> {
             Some(deadline) if Instant::now() >= deadline => Err(SearchError::DeadlinePassed),
             _ => Ok(()),
         }
+    }
+}
+
+/// Ends a build at the deadline, or when it is cancelled: either is
+/// [`BuildError::Cancelled`](crate::BuildError::Cancelled).
+impl Progress for Patience<'_> {
+    fn report(&self, _: Phase, _: u64, _: u64) -> ControlFlow<()> {
+        self.check().map_or(ControlFlow::Break(()), ControlFlow::Continue)
     }
 }
 

@@ -92,10 +92,24 @@ impl Segment {
         dir: &Path,
         place: &mut dyn FnMut(&ComponentFile) -> ringpool_storage::Result<Placed>,
     ) -> Result<Self, SegmentError> {
+        Self::open_within(dir, place, Patience::default())
+    }
+
+    /// Opens as [`open`](Self::open) does, as long as `patience` lasts: it is asked before each 256
+    /// pages that are loaded, and its deadline goes along with them.
+    ///
+    /// # Errors
+    /// As those of `open`; [`SegmentError::Pages`] of a deadline that has passed, or of the caller
+    /// who has cancelled.
+    pub fn open_within(
+        dir: &Path,
+        place: &mut dyn FnMut(&ComponentFile) -> ringpool_storage::Result<Placed>,
+        patience: Patience<'_>,
+    ) -> Result<Self, SegmentError> {
         let (manifest, seal) = Manifest::read_sealed(dir)?;
         let files = manifest.component_files(dir)?;
         let deletes = Deletes::open(dir, seal, manifest.points)?;
-        let mut opening = Opening::new(dir, manifest, deletes);
+        let mut opening = Opening::new(dir, manifest, deletes, patience);
         for file in &files {
             opening.take(file, place(file)?)?;
         }
@@ -112,7 +126,20 @@ impl Segment {
         kinds: &[ComponentKind],
         place: &mut dyn FnMut(&ComponentFile) -> ringpool_storage::Result<Placed>,
     ) -> Result<Self, SegmentError> {
-        let mut opening = Opening::of(self);
+        self.replaced_within(kinds, place, Patience::default())
+    }
+
+    /// [`replaced`](Self::replaced) as long as `patience` lasts.
+    ///
+    /// # Errors
+    /// As those of `replaced` and of [`open_within`](Self::open_within).
+    pub fn replaced_within(
+        &self,
+        kinds: &[ComponentKind],
+        place: &mut dyn FnMut(&ComponentFile) -> ringpool_storage::Result<Placed>,
+        patience: Patience<'_>,
+    ) -> Result<Self, SegmentError> {
+        let mut opening = Opening::of(self, patience);
         let moved = self.manifest.components.iter().filter(|one| kinds.contains(&one.kind));
         for component in moved {
             let file = ComponentFile::check(&self.dir, component, self.manifest.page_size)?;
@@ -245,7 +272,21 @@ impl Segment {
     /// When the folder cannot be written to, the disk is full, another writer does not end, or the
     /// system refuses a step: then what was deleted before is deleted, and nothing else.
     pub fn delete(&self, ids: &[u64]) -> Result<DeleteReport, DeleteError> {
-        self.deletes.delete(&self.ids, ids, &|_| Ok(()))
+        self.delete_within(ids, Patience::default())
+    }
+
+    /// Deletes as [`delete`](Self::delete) does, and waits for another writer as long as `patience`
+    /// lasts.
+    ///
+    /// # Errors
+    /// As those of `delete`: [`DeleteError::Busy`] at the deadline, and [`DeleteError::Cancelled`].
+    /// Nothing is deleted then.
+    pub fn delete_within(
+        &self,
+        ids: &[u64],
+        patience: Patience<'_>,
+    ) -> Result<DeleteReport, DeleteError> {
+        self.deletes.delete(&self.ids, ids, patience, crate::step::OPEN)
     }
 
     /// Reads what others have deleted since the segment was opened.

@@ -27,8 +27,8 @@ use roaring::RoaringBitmap;
 use crate::component::{open_regular, read_at_most};
 use crate::platform;
 use crate::release::{Foreign, Heading, MAX_LINE_BYTES};
-use crate::write::Gate;
-use crate::{DeleteError, Release, SegmentError, Selection};
+use crate::step::{Gate, step};
+use crate::{DeleteError, Patience, Release, SearchError, SegmentError, Selection};
 
 /// The file's name.
 pub(crate) const TOMBSTONES: &str = "TOMBSTONES";
@@ -134,19 +134,28 @@ pub(crate) struct Locked<'a> {
 }
 
 impl<'a> Locked<'a> {
-    /// Waits until nobody else has it, for [`LOCK_PATIENCE`] at most.
-    pub(crate) fn new(dir: &'a Path, gate: &'a Gate<'a>) -> Result<Self, DeleteError> {
-        let opened = gate("open the folder").and_then(|()| platform::open_to_lock(dir));
+    /// Waits until nobody else has it, for [`LOCK_PATIENCE`] at most and not beyond `patience`.
+    pub(crate) fn new(
+        dir: &'a Path,
+        patience: Patience<'_>,
+        gate: &'a Gate<'a>,
+    ) -> Result<Self, DeleteError> {
+        let opened = step(gate, "open the folder", || platform::open_to_lock(dir));
         let folder = opened.map_err(|e| failed(dir, dir, "open the folder", 0, e))?;
         let begun = Instant::now();
         loop {
-            let locked = gate("lock the folder").and_then(|()| try_lock(&folder));
+            let locked = step(gate, "lock the folder", || try_lock(&folder));
             match locked {
                 Ok(()) => return Ok(Self { folder, dir, gate }),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    if begun.elapsed() >= LOCK_PATIENCE {
-                        return Err(DeleteError::Busy { dir: dir.into(), waited: LOCK_PATIENCE });
+                    let waited = begun.elapsed();
+                    match patience.check() {
+                        Err(SearchError::Cancelled) => {
+                            return Err(DeleteError::Cancelled { dir: dir.into() });
+                        }
+                        Ok(()) if waited < LOCK_PATIENCE => {}
+                        _ => return Err(DeleteError::Busy { dir: dir.into(), waited }),
                     }
                     std::thread::sleep(LOCK_GLANCE);
                 }
@@ -175,26 +184,26 @@ impl<'a> Locked<'a> {
         let refused = |doing| move |e| failed(self.dir, path, doing, wanted_bytes, e);
         // What was left by a writer that was killed goes first, and is not written to: by its name
         // it could be a link, a pipe, or another file's second name.
-        let created = (self.gate)("create").and_then(|()| match fs::remove_file(path) {
+        let created = step(self.gate, "create", || match fs::remove_file(path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => File::create_new(path),
         });
         let mut file = created.map_err(refused("create"))?;
-        let written = (self.gate)("write").and_then(|()| file.write_all(bytes));
+        let written = step(self.gate, "write", || file.write_all(bytes));
         written.map_err(refused("write"))?;
-        let synced = (self.gate)("sync").and_then(|()| file.sync_all());
+        let synced = step(self.gate, "sync", || file.sync_all());
         synced.map_err(refused("sync"))
     }
 
     fn put(&self, path: &Path) -> Result<(), DeleteError> {
         let place = self.dir.join(TOMBSTONES);
-        let renamed = (self.gate)("rename").and_then(|()| fs::rename(path, &place));
+        let renamed = step(self.gate, "rename", || fs::rename(path, &place));
         renamed.map_err(|e| failed(self.dir, &place, "rename into place", 0, e))
     }
 
     /// Makes what was renamed outlive a crash, also what another writer could not.
     pub(crate) fn sync(&self) -> Result<(), DeleteError> {
-        let synced = (self.gate)("sync the folder").and_then(|()| self.folder.sync_all());
+        let synced = step(self.gate, "sync the folder", || self.folder.sync_all());
         synced.map_err(|e| failed(self.dir, self.dir, "sync the folder", 0, e))
     }
 }

@@ -3,7 +3,8 @@
 //! Everything goes into a folder beside the place where the segment will be. Each file is synced,
 //! then the folder, then the folder is renamed without replacing anything, then the rename is
 //! synced. Until the rename there is nothing under the segment's name; the folder goes away on any
-//! error, cancel or panic. Only a killed process leaves it behind, as `.NAME.building-*`.
+//! error, cancel or panic. Only a killed process leaves it behind, as `.NAME.building-*`, and the
+//! next build of that name removes it (`begun`).
 
 use std::borrow::Cow;
 use std::fs::{self, File};
@@ -11,16 +12,17 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use ringpool_storage::{Checksums, FileKey, PageNo, sync_folder};
-use tempfile::TempDir;
 
+use crate::begun::Begun;
 use crate::layout::Records;
 use crate::manifest::MANIFEST;
 use crate::platform;
+use crate::step::{Gate, step};
 use crate::{BuildError, Component, Manifest};
 
 /// A folder that becomes a segment, or goes away.
 pub(crate) struct Staging<'a> {
-    folder: TempDir,
+    folder: Begun,
     parent: PathBuf,
     out: PathBuf,
     gate: &'a Gate<'a>,
@@ -55,9 +57,6 @@ impl Section<'_> {
     }
 }
 
-/// Asked before each step that the system could refuse: tests refuse here.
-pub(crate) type Gate<'a> = dyn Fn(&'static str) -> io::Result<()> + 'a;
-
 /// How much is handed to the system at once.
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 
@@ -70,12 +69,7 @@ impl<'a> Staging<'a> {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
             _ => PathBuf::from("."),
         };
-        let prefix = format!(".{}.building-", name.to_string_lossy());
-        let made = gate("make a folder in it").and_then(|()| {
-            let mut builder = tempfile::Builder::new();
-            platform::new_folder(builder.prefix(&prefix));
-            builder.tempdir_in(&parent)
-        });
+        let made = step(gate, "make a folder in it", || Begun::new(&parent, name));
         let folder = made.map_err(|e| failed(&parent, "make a folder in it", 0, e))?;
         Ok(Self { folder, parent, out: out.into(), gate })
     }
@@ -123,15 +117,21 @@ impl<'a> Staging<'a> {
         let bytes = manifest.to_bytes().map_err(|e| failed(&path, "encode", 0, e.into()))?;
         self.write_file(MANIFEST.into(), &bytes)?;
         self.sync_folder(self.folder.path())?;
-        (self.gate)("rename").map_err(|e| failed(&self.out, "rename", 0, e))?;
-        rename_to_nothing(self.folder.path(), &self.out)?;
+        let renamed =
+            step(self.gate, "rename", || rename_to_nothing(self.folder.path(), &self.out));
+        renamed.map_err(|e| match e.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty => {
+                BuildError::Exists { out: self.out.clone() }
+            }
+            _ => failed(&self.out, "rename", 0, e),
+        })?;
         let synced = self.sync_folder(&self.parent);
-        // From here on the folder has its own name, which the guard does not know.
-        let _ = self.folder.keep();
-        synced.inspect_err(|_| {
-            // The name might not outlive a crash, and the caller is told of a failure.
-            let _ = fs::remove_dir_all(&self.out);
-        })
+        if synced.is_err() {
+            // The name might not outlive a crash. It goes in one step, as it came; where it does
+            // not, the segment is there, and whole.
+            let _ = step(self.gate, "take back", || fs::rename(&self.out, self.folder.path()));
+        }
+        synced
     }
 
     fn write_file(&self, name: String, bytes: &[u8]) -> Result<(), BuildError> {
@@ -142,13 +142,13 @@ impl<'a> Staging<'a> {
 
     fn create(&self, name: String, wanted_bytes: u64) -> Result<NewFile<'a>, BuildError> {
         let path = self.folder.path().join(name);
-        let created = (self.gate)("create").and_then(|()| File::create_new(&path));
+        let created = step(self.gate, "create", || File::create_new(&path));
         let file = created.map_err(|e| failed(&path, "create", wanted_bytes, e))?;
         Ok(NewFile { file, path, wanted_bytes, gate: self.gate })
     }
 
     fn sync_folder(&self, folder: &Path) -> Result<(), BuildError> {
-        let synced = (self.gate)("sync the folder").and_then(|()| sync_folder(folder));
+        let synced = step(self.gate, "sync the folder", || sync_folder(folder));
         synced.map_err(|e| failed(folder, "sync the folder", 0, e))
     }
 }
@@ -163,14 +163,14 @@ struct NewFile<'a> {
 
 impl NewFile<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), BuildError> {
-        let written = (self.gate)("write").and_then(|()| self.file.write_all(bytes));
+        let written = step(self.gate, "write", || self.file.write_all(bytes));
         written.map_err(|e| failed(&self.path, "write", self.wanted_bytes, e))
     }
 
     /// Makes the file outlive a crash, and forgets its pages: who reads it next has a cache of
     /// his own.
     fn finish(self) -> Result<(), BuildError> {
-        let synced = (self.gate)("sync").and_then(|()| self.file.sync_all());
+        let synced = step(self.gate, "sync", || self.file.sync_all());
         synced.map_err(|e| failed(&self.path, "sync", self.wanted_bytes, e))?;
         platform::forget_pages(&self.file);
         Ok(())
@@ -185,19 +185,13 @@ fn expect_nothing_at(out: &Path) -> Result<(), BuildError> {
     }
 }
 
-fn rename_to_nothing(from: &Path, to: &Path) -> Result<(), BuildError> {
-    let exists = [io::ErrorKind::AlreadyExists, io::ErrorKind::DirectoryNotEmpty];
-    match platform::rename_to_nothing(from, to) {
-        Some(Ok(())) => Ok(()),
-        Some(Err(e)) if exists.contains(&e.kind()) => Err(BuildError::Exists { out: to.into() }),
-        Some(Err(e)) => Err(failed(to, "rename", 0, e)),
-        // A folder only ever replaces an empty folder, so that nothing is lost if one appears
-        // between the look and the rename.
-        None => {
-            expect_nothing_at(to)?;
-            fs::rename(from, to).map_err(|e| failed(to, "rename", 0, e))
-        }
-    }
+fn rename_to_nothing(from: &Path, to: &Path) -> io::Result<()> {
+    // A folder only ever replaces an empty folder, so that nothing is lost if one appears between
+    // the look and the rename.
+    platform::rename_to_nothing(from, to).unwrap_or_else(|| match fs::symlink_metadata(to) {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(from, to),
+    })
 }
 
 fn failed(path: &Path, doing: &'static str, wanted_bytes: u64, source: io::Error) -> BuildError {

@@ -51,15 +51,16 @@ impl Settings {
         self
     }
 
-    /// Flags before the environment of this process before the file at `path`, if there is one.
+    /// Flags before `variables`, those of the environment as a rule, before the file at `path`, if
+    /// there is one. The caller reads the environment: this library does not look at it.
     ///
     /// # Errors
     /// As those of [`Config::read`] and [`Config::from_variables`].
-    pub fn of_command(flags: Config, path: Option<&std::path::Path>) -> Result<Self, ConfigError> {
-        // What is no UTF-8 is no value of ours; names are compared first.
-        let variables = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
-        });
+    pub fn of_command(
+        flags: Config,
+        variables: impl IntoIterator<Item = (String, String)>,
+        path: Option<&std::path::Path>,
+    ) -> Result<Self, ConfigError> {
         let environment = Config::from_variables(variables)?;
         let settings =
             Self::default().then(Source::Flags, flags).then(Source::Environment, environment);

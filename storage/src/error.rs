@@ -122,6 +122,14 @@ pub enum Error {
         awaited: Awaited,
     },
 
+    /// The caller has cancelled the call. What is in flight goes on, and gives back what it holds
+    /// when it lands.
+    #[error("{file}: cancelled")]
+    Cancelled {
+        /// Path of the file.
+        file: Arc<str>,
+    },
+
     /// The file holds as many frames as its ceiling allows, and none of them came free in bounded
     /// time. Drop guards, or raise the ceiling.
     #[error(

@@ -31,6 +31,12 @@
 //! Both traits have a public list of tests in [`conformance`]: an implementation, also somebody
 //! else's, is right when it passes it.
 
+// A library says what it has to say by tracing and by errors, and asks nobody but its caller.
+#![cfg_attr(
+    not(test),
+    deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)
+)]
+
 mod asked;
 mod checksum;
 pub mod conformance;

@@ -7,6 +7,7 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -339,7 +340,8 @@ impl Landing for Slots {
                 let task = asker.take();
                 drop(asker); // A waker may do anything, also submit the next read.
                 if let Some(Asker::Task(waker)) = task {
-                    waker.wake();
+                    // Should it panic, it has been heard by the panic hook, and the device goes on.
+                    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
                 }
             }
             None => {}

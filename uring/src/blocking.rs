@@ -15,6 +15,7 @@ use parking_lot::{Condvar, Mutex};
 use ringpool_storage::{Error, ForkMark, PageDevice, PageRead, PageSize, Result, park_until};
 
 use crate::books::Counters;
+use crate::closing::until_next_look;
 use crate::paged_file::PagedFile;
 use crate::request::{Request, Run};
 
@@ -64,6 +65,31 @@ impl BlockingEngine {
         Counters { reads, merged, panics: value(&self.core.panics), ..Counters::default() }
     }
 
+    /// Waits until nothing is being read and its threads have ended, or until the deadline. Returns
+    /// how many reads and threads are left.
+    pub(crate) fn close(self, deadline: Option<Instant>) -> [usize; 2] {
+        if self.mark.is_child() {
+            return [0; 2]; // They are the parent's.
+        }
+        self.core.end();
+        while self.left()[1] > 0 {
+            let Some(nap) = until_next_look(deadline) else { break };
+            thread::sleep(nap);
+        }
+        self.left()
+    }
+
+    /// How many reads are queued or being made, and how many threads run.
+    pub(crate) fn left(&self) -> [usize; 2] {
+        if self.mark.is_child() {
+            return [0; 2];
+        }
+        let asleep = *self.core.asleep.lock();
+        // Relaxed: a count, read for its value alone.
+        let threads = self.core.workers.load(Ordering::Relaxed);
+        [self.core.queue.len() + threads.saturating_sub(asleep), threads]
+    }
+
     /// Wakes as many workers as there are requests, and starts those that are missing. Where the
     /// system allows no further thread, the waiting threads do the reading. Returns whether
     /// anybody is there to read.
@@ -100,14 +126,19 @@ impl Drop for BlockingEngine {
         if self.mark.is_child() {
             return; // The workers, and whoever held the lock, are the parent's.
         }
-        // Stored under the lock, so that no worker misses it between looking and sleeping.
-        let _asleep = self.core.asleep.lock();
-        self.core.closed.store(true, Ordering::Relaxed);
-        self.core.wake.notify_all();
+        self.core.end();
     }
 }
 
 impl Core {
+    /// Lets the workers end, once nothing is queued.
+    fn end(&self) {
+        // Stored under the lock, so that no worker misses it between looking and sleeping.
+        let _asleep = self.asleep.lock();
+        self.closed.store(true, Ordering::Relaxed);
+        self.wake.notify_all();
+    }
+
     fn work(&self) {
         loop {
             while let Some(request) = self.queue.pop() {
@@ -116,6 +147,7 @@ impl Core {
             let mut asleep = self.asleep.lock();
             // Relaxed: written under the same lock.
             if self.closed.load(Ordering::Relaxed) {
+                self.workers.fetch_sub(1, Ordering::Relaxed);
                 return;
             }
             if self.queue.is_empty() {

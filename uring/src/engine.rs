@@ -3,11 +3,14 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ringpool_storage::{Error, Latencies, PageDevice, PageNo, PageSize, ReadBuffer, Result};
 
 use crate::blocking::{BlockingEngine, BlockingFile};
 use crate::books::Counters;
+use crate::closing::{Unfinished, until_next_look};
 use crate::options::{EngineChoice, EngineOptions};
 use crate::paged_file::{Caching, DioAlign, DirectIo, PagedFile};
 use crate::ring_engine::{RingEngine, RingFile};
@@ -65,15 +68,32 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Io`] when it cannot be opened or read, [`Error::NotPages`] when it is not a
-    /// regular file or its length is no whole number of pages.
+    /// regular file or its length is no whole number of pages; [`Error::TimedOut`] when the disk
+    /// does not answer for [`ReadBuffer::DEFAULT_PATIENCE`].
     pub fn open(&self, path: &Path, page_size: PageSize) -> Result<OpenedFile> {
+        self.open_until(path, page_size, None)
+    }
+
+    /// Opens as [`open`](Self::open) does, and waits for the first page until `deadline`, if there
+    /// is one.
+    ///
+    /// # Errors
+    /// As those of `open`; [`Error::TimedOut`] at the deadline.
+    pub fn open_until(
+        &self,
+        path: &Path,
+        page_size: PageSize,
+        deadline: Option<Instant>,
+    ) -> Result<OpenedFile> {
         // Relaxed: only that no two are the same counts.
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let file = Arc::new(PagedFile::open(path, page_size, id)?);
         let opened = match &self.ring {
-            Ok(ring) => match self.open_with_ring(ring, &file) {
+            Ok(ring) => match self.open_with_ring(ring, &file, deadline) {
                 Ok(opened) => opened,
                 Err(error) if self.options.choice == EngineChoice::Uring => return Err(error),
+                // A disk that is silent is so for threads, too.
+                Err(error @ Error::TimedOut { .. }) => return Err(error),
                 Err(error) => {
                     let why = format!("io_uring cannot read it: {error}");
                     self.open_with_threads(&file, &Refusal::of_choice(&why))
@@ -104,9 +124,48 @@ impl Engine {
         self.ring.as_ref().ok().map(|ring| ring.latencies())
     }
 
-    fn open_with_ring(&self, ring: &Arc<RingEngine>, file: &Arc<PagedFile>) -> Result<OpenedFile> {
+    /// Waits until all files of it are gone, no read is in flight and its threads have ended, for as
+    /// long as `patience` and not longer. A time beyond what the clock can tell is no bound.
+    ///
+    /// # Errors
+    /// [`Unfinished`]: how many are left of each. Files that are open go on being read.
+    pub fn close(self, patience: Duration) -> std::result::Result<(), Unfinished> {
+        let begun = Instant::now();
+        let deadline = begun.checked_add(patience);
+        let (ring, blocking) = (self.ring.ok(), self.blocking.into_inner());
+        let others = |count: usize| count.saturating_sub(1);
+        let files = || {
+            let ring = ring.as_ref().map_or(0, |ring| others(Arc::strong_count(ring)));
+            ring + blocking.as_ref().map_or(0, |engine| others(Arc::strong_count(engine)))
+        };
+        while files() > 0 {
+            let Some(nap) = until_next_look(deadline) else { break };
+            thread::sleep(nap);
+        }
+        let files = files();
+        let of_ring = ring.map_or([0; 2], |ring| match Arc::try_unwrap(ring) {
+            Ok(ring) => ring.close(deadline),
+            Err(ring) => ring.left(),
+        });
+        let of_threads = blocking.map_or([0; 2], |engine| match Arc::try_unwrap(engine) {
+            Ok(engine) => engine.close(deadline),
+            Err(engine) => engine.left(),
+        });
+        let [reads, threads] = [of_ring[0] + of_threads[0], of_ring[1] + of_threads[1]];
+        match files + reads + threads {
+            0 => Ok(()),
+            _ => Err(Unfinished { files, reads, threads, waited: begun.elapsed() }),
+        }
+    }
+
+    fn open_with_ring(
+        &self,
+        ring: &Arc<RingEngine>,
+        file: &Arc<PagedFile>,
+        deadline: Option<Instant>,
+    ) -> Result<OpenedFile> {
         let device = Arc::new(RingFile::new(ring.clone(), file.clone()));
-        probe(&*device)?;
+        probe(&*device, deadline)?;
         let registered = device.is_registered();
         let (rung, refused) = match (file.caching, ring.unregistered()) {
             (Caching::Direct, None) if registered => (Rung::RingRegistered, None),
@@ -167,11 +226,14 @@ fn lift_to_direct(file: &PagedFile) -> String {
 }
 
 /// Reads the first page, if there is one.
-fn probe(device: &dyn PageDevice) -> Result<()> {
+fn probe(device: &dyn PageDevice, deadline: Option<Instant>) -> Result<()> {
     if device.page_count() == 0 {
         return Ok(());
     }
     let mut buffer = ReadBuffer::new(1, device.page_size());
     buffer.register(device);
-    buffer.visit(device, &[PageNo(0)], |_, _| {})
+    match deadline {
+        Some(deadline) => buffer.visit_until(device, &[PageNo(0)], deadline, |_, _| {}),
+        None => buffer.visit(device, &[PageNo(0)], |_, _| {}),
+    }
 }

@@ -48,9 +48,16 @@
 //! `blocking` is all of that where there is no ring. What Linux has and other systems have not is in
 //! `platform`: there, files are read by `blocking` through the page cache.
 
+// A library says what it has to say by tracing and by errors, and asks nobody but its caller.
+#![cfg_attr(
+    not(test),
+    deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)
+)]
+
 mod baton;
 mod blocking;
 mod books;
+mod closing;
 mod depth;
 mod engine;
 #[cfg(target_os = "linux")]
@@ -79,6 +86,7 @@ mod sim_tests;
 mod sync;
 
 pub use books::Counters;
+pub use closing::Unfinished;
 pub use engine::{Engine, OpenedFile};
 pub use options::{EngineChoice, EngineChoiceError, EngineOptions};
 pub use paged_file::{DioAlign, DirectIo};

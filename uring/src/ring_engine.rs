@@ -6,12 +6,13 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ringpool_storage::{Error, ForkMark, Latencies, PageDevice, PageRead, PageSize, Registration};
 
 use crate::books::{Books, Counters};
+use crate::closing::until_next_look;
 use crate::depth::Depth;
 use crate::lane::Lane;
 use crate::lanes::Lanes;
@@ -35,8 +36,8 @@ pub(crate) struct Core<R> {
     unregistered: Option<Refusal>,
     mark: ForkMark,
     closed: AtomicBool,
-    /// Whether the thread could be started that lands reads nobody waits for.
-    attendant: OnceLock<bool>,
+    /// The thread that lands reads nobody waits for; `None` where it could not be started.
+    attendant: OnceLock<Option<JoinHandle<()>>>,
 }
 
 impl RingEngine {
@@ -80,6 +81,36 @@ impl<R: RawRing + 'static> RingEngine<R> {
         self.core.lanes.books.latencies.so_far()
     }
 
+    /// Waits until nothing is in flight and its thread has ended, or until the deadline. Returns how
+    /// many reads and threads are left.
+    pub(crate) fn close(mut self, deadline: Option<Instant>) -> [usize; 2] {
+        let core = self.core.clone();
+        if core.mark.is_child() {
+            return [0; 2]; // They are the parent's.
+        }
+        core.lanes.attend(&|| core.lanes.is_idle(), deadline);
+        // Release: pairs with the acquire in `Core::attend`.
+        core.closed.store(true, Ordering::Release);
+        core.lanes.wake_followers();
+        while self.left()[1] > 0 {
+            let Some(nap) = until_next_look(deadline) else { break };
+            thread::sleep(nap);
+        }
+        self.drain = Duration::ZERO; // It was waited for.
+        self.left()
+    }
+
+    /// How many reads are in flight, and how many threads run.
+    pub(crate) fn left(&self) -> [usize; 2] {
+        let core = &self.core;
+        if core.mark.is_child() {
+            return [0; 2];
+        }
+        let attendant = core.attendant.get().and_then(Option::as_ref);
+        let threads = attendant.filter(|thread| !thread.is_finished()).into_iter().count();
+        [core.lanes.in_flight(), threads]
+    }
+
     /// Why nothing is registered with the rings, if nothing is.
     pub(crate) fn unregistered(&self) -> Option<&Refusal> {
         self.core.unregistered.as_ref()
@@ -111,17 +142,17 @@ impl<R: RawRing + 'static> Drop for RingEngine<R> {
 impl<R: RawRing + 'static> Core<R> {
     /// Sees to it that reads land that nobody waits for.
     fn start_unattended(self: &Arc<Self>) {
-        let lands = *self.attendant.get_or_init(|| {
+        let attendant = self.attendant.get_or_init(|| {
             let core = self.clone();
             let name = "ringpool-reap".to_string();
             let started = thread::Builder::new().name(name).spawn(move || core.attend());
             if let Err(error) = &started {
                 tracing::warn!(%error, "no thread for reads that nobody waits for");
             }
-            started.is_ok()
+            started.ok()
         });
         self.lanes.start_unattended();
-        if !lands {
+        if attendant.is_none() {
             // Slower than a future should be, and right.
             self.lanes.attend(&|| self.lanes.is_idle(), None);
         }

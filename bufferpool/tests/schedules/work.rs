@@ -209,7 +209,7 @@ fn some_pages() -> Vec<PageNo> {
 }
 
 /// With any hint, and rarely with a deadline, which has passed already.
-fn reading() -> Reading {
+fn reading() -> Reading<'static> {
     let reading = Reading::default();
     let reading = match draw(6) {
         0 => reading.hint(Hint::ScanOnce),

@@ -53,7 +53,7 @@ pub fn pages(range: std::ops::Range<u64>) -> Vec<PageNo> {
     range.map(PageNo).collect()
 }
 
-pub fn scan() -> Reading {
+pub fn scan() -> Reading<'static> {
     Reading::default().hint(Hint::ScanOnce)
 }
 

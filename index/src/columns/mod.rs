@@ -36,7 +36,7 @@ pub use given::{Columns, MAX_KEYWORD_BYTES, MAX_TEXT_BYTES};
 pub(crate) use laid::{Laid, Rows};
 pub(crate) use open::OpenColumn;
 pub(crate) use read::read_cells;
-pub use read::values_of;
+pub use read::{values_of, values_of_within};
 pub use stored::{Column, ColumnIndex};
 pub(crate) use test::Test;
 pub use timestamp::parse_timestamp;

@@ -8,7 +8,8 @@ use ringpool_storage::PageSource;
 use super::part::Part;
 use super::{Column, ColumnIndex, Field, FieldType};
 use crate::layout::Records;
-use crate::{ComponentFile, Placed, SearchError, SegmentError};
+use crate::patient_source::PatientSource;
+use crate::{ComponentFile, Patience, Placed, SearchError, SegmentError};
 
 /// A dictionary, or where the bitmaps of an index are, is kept in memory also where the rest is
 /// read by page, if it is no longer than this: it is wanted by each who reads a value.
@@ -57,6 +58,7 @@ struct Sections<'f> {
     path: Arc<Path>,
     placed: Placed,
     rest: std::vec::IntoIter<Records>,
+    patience: Patience<'f>,
 }
 
 impl OpenColumn {
@@ -71,9 +73,12 @@ impl OpenColumn {
         file: &ComponentFile,
         placed: Placed,
         sections: Vec<Records>,
+        patience: Patience<'_>,
     ) -> Result<(), SegmentError> {
         self.values = None;
-        let Some(mut sections) = Sections::of(file, placed, sections)? else { return Ok(()) };
+        let Some(mut sections) = Sections::of(file, placed, sections, patience)? else {
+            return Ok(());
+        };
         let present = self.column.nullable.then(|| sections.next()).transpose()?;
         let points = sections.next()?;
         let field_type = self.column.field_type;
@@ -93,9 +98,12 @@ impl OpenColumn {
         file: &ComponentFile,
         placed: Placed,
         sections: Vec<Records>,
+        patience: Patience<'_>,
     ) -> Result<(), SegmentError> {
         self.index = None;
-        let Some(mut sections) = Sections::of(file, placed, sections)? else { return Ok(()) };
+        let Some(mut sections) = Sections::of(file, placed, sections, patience)? else {
+            return Ok(());
+        };
         let index = match self.column.index {
             None => return Ok(()),
             Some(ColumnIndex::Inverted { .. }) => {
@@ -142,6 +150,7 @@ impl<'f> Sections<'f> {
         file: &'f ComponentFile,
         placed: Placed,
         sections: Vec<Records>,
+        patience: Patience<'f>,
     ) -> Result<Option<Self>, SegmentError> {
         let (path, rest) = (file.path.as_path().into(), sections.into_iter());
         match placed {
@@ -150,7 +159,7 @@ impl<'f> Sections<'f> {
                 let reason = "fields are inlined nowhere: put them elsewhere";
                 Err(SegmentError::Placement { path: file.path.clone(), reason })
             }
-            placed => Ok(Some(Self { file, path, placed, rest })),
+            placed => Ok(Some(Self { file, path, placed, rest, patience })),
         }
     }
 
@@ -170,7 +179,11 @@ impl<'f> Sections<'f> {
             reason: "it has fewer sections than its kind".into(),
         };
         let records = self.rest.next().ok_or_else(missing)?;
-        let load = |source: &dyn PageSource| Ok(Part::load(source, records, &self.path)?);
+        let (path, patience) = (&*self.file.path, self.patience);
+        let load = |source: &dyn PageSource| {
+            let source = PatientSource { source, path, patience };
+            Ok(Part::load(&source, records, &self.path)?)
+        };
         match &self.placed {
             Placed::Paged(source) if is_kept_small && records.bytes() <= SMALL_BYTES => {
                 load(&**source)

@@ -24,6 +24,19 @@ impl Segment {
     /// When there is no such place or field, a field was not opened, a page could not be had, or
     /// it holds what no build writes.
     pub fn values(&self, places: &[u32], fields: &[usize]) -> Result<Vec<Vec<Value>>, SearchError> {
+        self.values_within(places, fields, &Patience::default())
+    }
+
+    /// [`values`](Self::values) as long as `patience` lasts.
+    ///
+    /// # Errors
+    /// As those of `values`, [`SearchError::DeadlinePassed`] and [`SearchError::Cancelled`].
+    pub fn values_within(
+        &self,
+        places: &[u32],
+        fields: &[usize],
+        patience: &Patience<'_>,
+    ) -> Result<Vec<Vec<Value>>, SearchError> {
         let columns: Vec<&OpenColumn> =
             fields.iter().map(|&field| self.column(field)).collect::<Result<_, _>>()?;
         let cells = |&place: &u32| columns.iter().map(move |&column| (column, place));
@@ -32,7 +45,7 @@ impl Segment {
             return Err(SearchError::NoSuchPlace { place, points });
         }
         let wanted: Vec<Cell<'_>> = places.iter().flat_map(cells).collect();
-        let mut values = read_cells(&wanted)?.into_iter();
+        let mut values = read_cells(&wanted, patience)?.into_iter();
         Ok(places.iter().map(|_| values.by_ref().take(fields.len()).collect()).collect())
     }
 
@@ -57,6 +70,18 @@ pub fn values_of(
     points: &[(&Segment, u32)],
     fields: &[&str],
 ) -> Result<Vec<Vec<Value>>, SearchError> {
+    values_of_within(points, fields, &Patience::default())
+}
+
+/// [`values_of`] as long as `patience` lasts.
+///
+/// # Errors
+/// As those of `values_of`, [`SearchError::DeadlinePassed`] and [`SearchError::Cancelled`].
+pub fn values_of_within(
+    points: &[(&Segment, u32)],
+    fields: &[&str],
+    patience: &Patience<'_>,
+) -> Result<Vec<Vec<Value>>, SearchError> {
     let mut wanted: Vec<Cell<'_>> = Vec::new();
     let mut found = Vec::with_capacity(points.len() * fields.len());
     for &(segment, place) in points {
@@ -72,7 +97,7 @@ pub fn values_of(
             }
         }
     }
-    let mut values = read_cells(&wanted)?.into_iter();
+    let mut values = read_cells(&wanted, patience)?.into_iter();
     let mut all = found.into_iter().map(|found| {
         let value = found.then(|| values.next()).flatten();
         value.unwrap_or_default()
@@ -84,16 +109,22 @@ pub fn values_of(
 pub(crate) type Cell<'a> = (&'a OpenColumn, u32);
 
 /// The values of these, in their order.
-pub(crate) fn read_cells(cells: &[Cell<'_>]) -> Result<Vec<Value>, SearchError> {
+pub(crate) fn read_cells(
+    cells: &[Cell<'_>],
+    patience: &Patience<'_>,
+) -> Result<Vec<Value>, SearchError> {
     let mut values = Vec::with_capacity(cells.len());
     for cells in cells.chunks(VALUES_AT_ONCE) {
-        read_together(cells, &mut values)?;
+        read_together(cells, patience, &mut values)?;
     }
     Ok(values)
 }
 
-fn read_together(cells: &[Cell<'_>], values: &mut Vec<Value>) -> Result<(), SearchError> {
-    let patience = Patience::default();
+fn read_together(
+    cells: &[Cell<'_>],
+    patience: &Patience<'_>,
+    values: &mut Vec<Value>,
+) -> Result<(), SearchError> {
     let (mut records, mut asked) = (Wave::default(), Vec::with_capacity(cells.len()));
     for &(column, place) in cells {
         let (parts, place) = (column.opened()?, place as usize);
@@ -101,7 +132,7 @@ fn read_together(cells: &[Cell<'_>], values: &mut Vec<Value>) -> Result<(), Sear
         let present = present.map(|bits| records.want(bits, place / 8..place / 8 + 1));
         asked.push((present, records.want_records(&parts.points, parts.record_of(column, place))));
     }
-    records.read(&patience)?;
+    records.read(patience)?;
     let (mut words, mut texts) = (Wave::default(), Vec::new());
     for (&(column, place), (present, record)) in cells.iter().zip(asked) {
         let has_bit = |byte: u8| byte >> (place % 8) & 1 == 1;
@@ -132,7 +163,7 @@ fn read_together(cells: &[Cell<'_>], values: &mut Vec<Value>) -> Result<(), Sear
             _ => column.number(parts, record)?,
         });
     }
-    words.read(&patience)?;
+    words.read(patience)?;
     let (mut heap, mut late) = (Wave::default(), Vec::new());
     for (at, column, text) in texts {
         let parts = column.opened()?;
@@ -148,7 +179,7 @@ fn read_together(cells: &[Cell<'_>], values: &mut Vec<Value>) -> Result<(), Sear
             _ => {}
         }
     }
-    heap.read(&patience)?;
+    heap.read(patience)?;
     for (at, column, bytes) in late {
         values[at] = Value::Keyword(column.text_of(column.opened()?, heap.get(bytes))?);
     }

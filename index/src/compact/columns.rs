@@ -8,7 +8,7 @@ use super::Source;
 use crate::columns::{OpenColumn, read_cells};
 use crate::points::OpenSource;
 use crate::{
-    Column, Columns, CompactError, ComponentKind, Field, FieldType, Placed, SearchError,
+    Column, Columns, CompactError, ComponentKind, Field, FieldType, Patience, Placed, SearchError,
     SegmentError, Value,
 };
 
@@ -101,7 +101,7 @@ pub(super) fn read(
             heard(done + pages(source) * u64::from(stretch[0]) / points as u64)?;
             let cells = |&place: &u32| opened.iter().map(move |column| (column, place));
             let cells: Vec<_> = stretch.iter().flat_map(cells).collect();
-            let values: Vec<Value> = read_cells(&cells).map_err(in_source)?;
+            let values: Vec<Value> = read_cells(&cells, &Patience::default()).map_err(in_source)?;
             for (row, &place) in values.chunks(fields.len()).zip(stretch) {
                 columns.push_row(row).map_err(refused)?;
                 order[source.row(place)] = count;
@@ -134,7 +134,8 @@ impl Source {
                 continue;
             };
             let mut one = OpenColumn::closed(column);
-            one.take_values(file, Placed::Paged(open(file)?), manifest.sections(kind))?;
+            let (placed, patience) = (Placed::Paged(open(file)?), Patience::default());
+            one.take_values(file, placed, manifest.sections(kind), patience)?;
             opened.push(one);
         }
         Ok(opened)

@@ -21,10 +21,10 @@ use crate::build::build_gated;
 use crate::layout::Records;
 use crate::points::{OpenSource, Points};
 use crate::progress::Phase;
-use crate::write::Gate;
+use crate::step::Gate;
 use crate::{
     Attached, BuildError, BuildOptions, BuildReport, Columns, CompactError, ComponentFile,
-    ComponentKind, Element, Field, GivenIds, MAX_POINTS, Manifest, Progress, Selection,
+    ComponentKind, Element, Field, GivenIds, MAX_POINTS, Manifest, Patience, Progress, Selection,
     VectorValues, Vectors,
 };
 
@@ -86,8 +86,21 @@ impl Compaction {
     /// When one cannot be opened, is unlike the first or has an id that another has, and when no
     /// live point is in any, or too many for one segment.
     pub fn new(dirs: &[&Path], open: &mut OpenSource<'_>) -> Result<Self, CompactError> {
+        Self::new_within(dirs, open, Patience::default())
+    }
+
+    /// [`new`](Self::new) as long as `patience` lasts.
+    ///
+    /// # Errors
+    /// As those of `new`; [`SegmentError::Pages`](crate::SegmentError::Pages) of a deadline that has
+    /// passed, or of the caller who has cancelled.
+    pub fn new_within(
+        dirs: &[&Path],
+        open: &mut OpenSource<'_>,
+        patience: Patience<'_>,
+    ) -> Result<Self, CompactError> {
         let source = |dir: &&Path| -> Result<Source, CompactError> {
-            let points = Points::open(dir, open)?;
+            let points = Points::open(dir, open, patience)?;
             let none = || Selection::none(points.manifest.points);
             let dead = points.deletes.dead().map_or_else(none, |dead| (*dead).clone());
             Ok(Source { dir: (*dir).into(), points, dead, rows: Vec::new() })
@@ -139,7 +152,7 @@ impl Compaction {
         options: &BuildOptions,
         progress: &dyn Progress,
     ) -> Result<CompactReport, CompactError> {
-        self.build_gated(open, out, options, progress, &|_| Ok(()))
+        self.build_gated(open, out, options, progress, crate::step::OPEN)
     }
 
     pub(crate) fn build_gated(
@@ -192,9 +205,15 @@ impl Compaction {
     /// When points of a source were deleted since it was looked at, which the new segment does
     /// not know: then all stay. When the system refuses.
     pub fn remove_sources(self) -> Result<(), CompactError> {
-        removal::remove(
-            self.sources.iter().map(|source| (&*source.dir, &source.points, &source.dead)),
-        )
+        self.remove_sources_gated(crate::step::OPEN)
+    }
+
+    pub(crate) fn remove_sources_gated(self, gate: &Gate<'_>) -> Result<(), CompactError> {
+        let of = |source| {
+            let Source { dir, points, dead, .. }: &Source = source;
+            (&**dir, points, dead)
+        };
+        removal::remove(self.sources.iter().map(of), gate)
     }
 }
 

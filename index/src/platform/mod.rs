@@ -18,6 +18,6 @@ pub(crate) use linux::{forget_pages, rename_to_nothing, wish_for_huge_pages};
 #[cfg(not(unix))]
 pub(crate) use neither::*;
 #[cfg(unix)]
-pub(crate) use unix::{new_folder, open_to_lock};
+pub(crate) use unix::{is_at, locked, new_folder, open_to_lock};
 #[cfg(all(unix, not(target_os = "linux")))]
 pub(crate) use without_advice::{forget_pages, rename_to_nothing, wish_for_huge_pages};

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use ringpool_storage::PageSize;
 
 use super::*;
+use crate::step::Side;
 use crate::{
     Attached, BuildError, Columns, CompactError, Compaction, Field, FieldType, GivenIds, IdSource,
     Manifest, Metric, Order, Phase, Value, build_with, compact,
@@ -306,8 +307,11 @@ fn refused_or_cancelled_it_leaves_nothing() {
     let mut refused = 0_u32;
     loop {
         let left = Cell::new(refused);
-        let gate = |_: &'static str| match left.replace(left.get().wrapping_sub(1)) {
-            0 => Err(io::ErrorKind::StorageFull.into()),
+        let gate = |_: &'static str, side: Side| match side {
+            Side::After => Ok(()),
+            Side::Before if left.replace(left.get().wrapping_sub(1)) == 0 => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
             _ => Ok(()),
         };
         let open = &mut in_memory;

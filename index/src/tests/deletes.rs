@@ -9,7 +9,10 @@ use std::process::Command;
 
 use super::*;
 use crate::points::Points;
-use crate::{DeleteError, DeleteReport, GivenIds, Metric, SegmentError, build_with, exact_search};
+use crate::step::Side;
+use crate::{
+    DeleteError, DeleteReport, GivenIds, Metric, Patience, SegmentError, build_with, exact_search,
+};
 
 const POINTS: u64 = 400;
 
@@ -133,13 +136,20 @@ fn the_nth_refusal_deletes_nothing() {
     let files = names(&dir);
     for errno in [rustix::io::Errno::NOSPC, rustix::io::Errno::IO, rustix::io::Errno::ROFS] {
         let steps = ["open the folder", "lock the folder", "create", "write", "sync", "rename"];
-        for refused in steps {
-            let gate = |step: &'static str| match step == refused {
-                true => Err(errno.into()),
-                false => Ok(()),
-            };
-            let points = Points::open(&dir, &mut in_memory).unwrap();
-            let error = points.deletes.delete(&points.ids, &ids([1, 2]), &gate).unwrap_err();
+        // After the rename they are deleted, whatever the caller is told.
+        let befores = steps.map(|step| (step, Side::Before));
+        let afters = steps[..5].iter().map(|&step| (step, Side::After));
+        for (refused, refused_side) in befores.into_iter().chain(afters) {
+            let gate =
+                |step: &'static str, side: Side| match (step, side) == (refused, refused_side) {
+                    true => Err(errno.into()),
+                    false => Ok(()),
+                };
+            let points = Points::open(&dir, &mut in_memory, Patience::default()).unwrap();
+            let error = points
+                .deletes
+                .delete(&points.ids, &ids([1, 2]), Patience::default(), &gate)
+                .unwrap_err();
             let named = match errno {
                 rustix::io::Errno::NOSPC => matches!(error, DeleteError::DiskFull { .. }),
                 rustix::io::Errno::ROFS => matches!(error, DeleteError::ReadOnly { .. }),
@@ -155,6 +165,24 @@ fn the_nth_refusal_deletes_nothing() {
     }
 }
 
+/// It has happened, and its answer was lost: the caller is told of a failure, and all are deleted.
+#[test]
+fn a_rename_whose_answer_is_lost_deletes_all_the_same() {
+    let (_parent, dir) = dir();
+    let segment = open(&dir).unwrap();
+    let gate = |step: &'static str, side: Side| match (step, side) {
+        ("rename", Side::After) => Err(io::Error::from_raw_os_error(5)),
+        _ => Ok(()),
+    };
+    let refused = segment.deletes.delete(segment.ids(), &ids([1, 2]), Patience::default(), &gate);
+    assert!(matches!(refused, Err(DeleteError::Io { doing: "rename into place", .. })));
+    segment.reload_deletes().unwrap();
+    for segment in [&segment, &open(&dir).unwrap()] {
+        assert_eq!(dead(segment), ids([1, 2]).into_iter().collect());
+    }
+    assert_eq!(counts(segment.delete(&ids([1, 2])).unwrap()), [0, 2, 0, POINTS - 2]);
+}
+
 /// The new file is there, but might not outlive a crash: the caller is told, and another call
 /// makes sure.
 #[test]
@@ -162,14 +190,14 @@ fn a_folder_that_cannot_be_synced_is_synced_by_the_next_call() {
     let (_parent, dir) = dir();
     let segment = open(&dir).unwrap();
     let synced = Cell::new(0);
-    let gate = |step: &'static str| match step {
-        "sync the folder" => {
+    let gate = |step: &'static str, side: Side| match (step, side) {
+        ("sync the folder", Side::After) => {
             synced.set(synced.get() + 1);
             if synced.get() == 1 { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
         }
         _ => Ok(()),
     };
-    let delete = || segment.deletes.delete(segment.ids(), &ids([9]), &gate);
+    let delete = || segment.deletes.delete(segment.ids(), &ids([9]), Patience::default(), &gate);
     assert!(matches!(delete(), Err(DeleteError::Io { doing: "sync the folder", .. })));
     assert_eq!(counts(delete().unwrap()), [0, 1, 0, POINTS - 1]);
     assert_eq!(synced.get(), 2);
@@ -198,7 +226,7 @@ fn a_killed_writer_leaves_old_or_new() {
         if survived {
             break;
         }
-        assert!(step < 20, "{output:?}");
+        assert!(step < 40, "{output:?}");
     }
     let [old, new] = [vec![1], vec![1, 2]].map(|rows| ids(rows).into_iter().collect());
     assert_eq!(seen, BTreeSet::from([old, new]));
@@ -209,14 +237,14 @@ fn a_killed_writer_leaves_old_or_new() {
 fn the_writer_that_is_killed() {
     let Some(dir) = std::env::var_os(KILLED_IN) else { return };
     let left: Cell<u32> = Cell::new(std::env::var(KILLED_AT).unwrap().parse().unwrap());
-    let gate = |_: &'static str| {
+    let gate = |_: &'static str, _: Side| {
         if left.replace(left.get().wrapping_sub(1)) == 0 {
             std::process::abort();
         }
         Ok(())
     };
-    let points = Points::open(Path::new(&dir), &mut in_memory).unwrap();
-    points.deletes.delete(&points.ids, &ids([2]), &gate).unwrap();
+    let points = Points::open(Path::new(&dir), &mut in_memory, Patience::default()).unwrap();
+    points.deletes.delete(&points.ids, &ids([2]), Patience::default(), &gate).unwrap();
 }
 
 /// Another has the lock and keeps it, as long as this test's thread runs.
@@ -228,8 +256,8 @@ fn a_lock_that_is_taken_is_waited_for() {
     let looks = Cell::new(0);
     let held = Cell::new(Some(held));
     // Let go at the third look.
-    let gate = |step: &'static str| {
-        if step == "lock the folder" {
+    let gate = |step: &'static str, side: Side| {
+        if (step, side) == ("lock the folder", Side::Before) {
             looks.set(looks.get() + 1);
             if looks.get() == 3 {
                 drop(held.take());
@@ -238,8 +266,28 @@ fn a_lock_that_is_taken_is_waited_for() {
         Ok(())
     };
     let segment = open(&dir).unwrap();
-    let report = segment.deletes.delete(segment.ids(), &ids([9]), &gate).unwrap();
+    let report =
+        segment.deletes.delete(segment.ids(), &ids([9]), Patience::default(), &gate).unwrap();
     assert_eq!((report.deleted, looks.get()), (1, 3));
+}
+
+/// The lock stays with another: a deadline and a cancel end the wait, and nothing is deleted.
+#[test]
+fn a_lock_is_waited_for_as_long_as_there_is_patience() {
+    let (_parent, dir) = dir();
+    let held = std::fs::File::open(&dir).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let segment = open(&dir).unwrap();
+    let soon = Patience::default().within(std::time::Duration::from_millis(20));
+    let refused = segment.delete_within(&ids([9]), soon).unwrap_err();
+    assert!(matches!(refused, DeleteError::Busy { .. }), "{refused}");
+    let gone = std::sync::atomic::AtomicBool::new(true);
+    let refused = segment.delete_within(&ids([9]), Patience::default().unless(&gone)).unwrap_err();
+    assert!(matches!(refused, DeleteError::Cancelled { .. }), "{refused}");
+    drop(held);
+    let late = Patience::default().until(std::time::Instant::now());
+    // Nobody is to be waited for.
+    assert_eq!(segment.delete_within(&ids([9]), late).unwrap().deleted, 1);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod among;
 mod codes_error;
 mod columns;
 mod compact;
+mod crash;
 mod deletes;
 mod ending;
 mod exact;

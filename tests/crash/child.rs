@@ -72,12 +72,12 @@ impl Work {
                 compaction.remove_sources()?;
             }
             Self::Delete => {
-                for id in 0..POINTS {
+                for id in 0..POINTS / 4 {
                     ringpool::delete(folder.join(SOURCES[0]), &[id])?;
                     said.line(&format!("{id}"));
                 }
             }
-            Self::Outputs => (0..40).try_for_each(|turn| write_outputs(folder, turn))?,
+            Self::Outputs => (0..20).try_for_each(|turn| write_outputs(folder, turn))?,
         }
         Ok(())
     }

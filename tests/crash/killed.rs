@@ -15,6 +15,8 @@ use crate::tree::Tree;
 
 /// How often each work is killed, unless `RINGPOOL_KILLS` says otherwise.
 const KILLS: u32 = 20;
+/// Moments are drawn from a little more than the time that a work took: the next may take longer.
+const BEYOND: f64 = 1.1;
 /// A work that is not killed takes no longer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -124,8 +126,8 @@ fn kill_often(work: Work, judge: &mut dyn FnMut(&Left<'_>, &mut Counts)) {
         let share: f64 = random.random();
         let writing = times.all.saturating_sub(times.until_writes);
         let moment = match number % 2 == 1 && !times.until_writes.is_zero() {
-            true => Moment::AfterWrites(writing.mul_f64(share)),
-            false => Moment::AfterBegin(times.all.mul_f64(share)),
+            true => Moment::AfterWrites(writing.mul_f64(BEYOND * share)),
+            false => Moment::AfterBegin(times.all.mul_f64(BEYOND * share)),
         };
         let Run { said, took } = run(work, folder.path(), &moment);
         counts.ended += u32::from(took.is_some());

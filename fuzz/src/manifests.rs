@@ -3,8 +3,8 @@
 use ringpool::{Manifest, OpenOptions, Plan, Quantizer};
 
 use super::chosen;
-use super::judging::judge;
-use super::segments::{Files, Kind, filled, in_folder, sealed, sound};
+use super::judging::{judge, judge_fields};
+use super::segments::{Kind, filled, in_folder, sealed, sound};
 
 /// How the bytes become a manifest.
 #[derive(Clone, Copy)]
@@ -35,7 +35,11 @@ pub fn manifest(input: &[u8]) {
         Some(manifest)
     });
     let (Some(manifest), Given::Json) = (told, given) else { return };
-    let filled: Option<Files> = filled(&manifest, bytes);
     let codes = manifest.quantizers.first().copied().unwrap_or(Quantizer::None);
-    filled.iter().for_each(|files| in_folder(files, |dir| judge(dir, codes)));
+    if let Some(files) = filled(&manifest, bytes) {
+        in_folder(&files, |dir| {
+            judge(dir, codes);
+            judge_fields(dir);
+        });
+    }
 }

@@ -3,7 +3,7 @@
 use ringpool::{Quantizer, SegmentError, live_points};
 
 use super::chosen;
-use super::judging::judge;
+use super::judging::judge_alike;
 use super::segments::{Kind, POINTS, in_folder, seal_of, sound};
 
 /// Bytes as the bitmap, or as the whole file.
@@ -15,7 +15,7 @@ pub fn tombstones(input: &[u8]) {
     in_folder(&files, |dir| match live_points(dir) {
         Ok(live) => {
             assert!(live <= POINTS);
-            judge(dir, Quantizer::Sq8);
+            judge_alike(dir, Quantizer::Sq8);
         }
         Err(SegmentError::Tombstones { .. } | SegmentError::NewerVersion { .. }) => {}
         Err(error) => panic!("{error}"),

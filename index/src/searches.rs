@@ -475,33 +475,31 @@ impl Slot<'_> {
         place: usize,
         page: &[u8],
     ) -> Result<bool, SearchError> {
-        match (what, segment.originals()) {
-            (What::Links, _) => {
+        let node = segment.node().filter(|_| self.stage != Stage::Reading);
+        match (what, segment.originals(), node) {
+            (What::Links, ..) => {
                 let Some(paged) = segment.paged_links() else { return Ok(false) };
                 self.walk.take_links(expansion, page, paged, segment.manifest().points)?;
                 Ok(self.walk.has_arrived(expansion))
             }
-            (What::Originals, Originals::Paged(rows))
-                if let Some(node) = segment.node()
-                    && self.stage != Stage::Reading =>
-            {
+            (What::Originals, Originals::Paged(rows), Some(node)) => {
                 let (Self { task, walk, passing, .. }, points) = (self, segment.manifest().points);
                 task.measuring(segment, passing.of(at), |measure| {
                     walk.take_node(expansion, place, page, (rows, node), points, measure)
                 })?;
                 Ok(walk.has_arrived(expansion))
             }
-            (What::Originals, Originals::Paged(rows)) if segment.codes().is_some() => {
+            (What::Originals, Originals::Paged(rows), None) if segment.codes().is_some() => {
                 self.task.visiting(rows, at as u32, |_, take| take(place, page));
                 let Some(missing) = &mut self.missing[at] else { return Ok(false) };
                 *missing -= 1;
                 Ok(*missing == 0)
             }
-            (What::Originals, Originals::Paged(rows)) => {
+            (What::Originals, Originals::Paged(rows), None) => {
                 self.take_codes(segment, at, rows, expansion, place, page)
             }
-            (What::Originals, Originals::Resident(_)) => Ok(false),
-            (What::Codes, _) => {
+            (What::Originals, Originals::Resident(_), _) => Ok(false),
+            (What::Codes, ..) => {
                 let Some(paged) = segment.scanned_codes() else { return Ok(false) };
                 self.take_codes(segment, at, paged, expansion, place, page)
             }

@@ -189,7 +189,7 @@ fn a_future_whose_device_panics_is_dropped() {
     expect_as_good_as_before(&pool, &file);
 }
 
-#[cfg(feature = "tracing")]
+#[cfg(all(feature = "tracing", not(loom)))]
 #[test]
 fn a_subscriber_panics() {
     struct Deaf;

@@ -36,8 +36,8 @@ impl Series {
         let mut file = File::create(&self.path).map_err(refused)?;
         writeln!(file, "begin_unix_ms,end_unix_ms,queries").map_err(refused)?;
         let ended = AtomicBool::new(false);
+        let begin = (unix_ms(), answered.load(Ordering::Relaxed));
         thread::scope(|scope| {
-            let begin = (unix_ms(), answered.load(Ordering::Relaxed));
             let written = scope.spawn(|| write_seconds(file, begin, answered, &ended));
             let last = repeat(self.lasts, &mut pass);
             // Release: pairs with the load of who writes, so that all that was answered is counted.

@@ -39,6 +39,11 @@ impl Pool {
 }
 
 impl Populating {
+    /// Whether it has ended.
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Waits until all frames have their memory. Returns how many bytes that are.
     ///
     /// # Errors

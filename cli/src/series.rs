@@ -37,9 +37,11 @@ impl Series {
         writeln!(file, "begin_unix_ms,end_unix_ms,queries").map_err(refused)?;
         let ended = AtomicBool::new(false);
         thread::scope(|scope| {
-            let written = scope.spawn(|| write_seconds(file, answered, &ended));
+            let begin = (unix_ms(), answered.load(Ordering::Relaxed));
+            let written = scope.spawn(|| write_seconds(file, begin, answered, &ended));
             let last = repeat(self.lasts, &mut pass);
-            ended.store(true, Ordering::Relaxed);
+            // Release: pairs with the load of who writes, so that all that was answered is counted.
+            ended.store(true, Ordering::Release);
             written.thread().unpark();
             let written = written.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             written.map_err(refused)?;
@@ -59,16 +61,24 @@ fn repeat<T>(lasts: Duration, pass: &mut impl FnMut() -> Result<T, Failure>) -> 
 }
 
 /// A line a second, and one for what is left at the end.
-fn write_seconds(mut file: File, answered: &AtomicU64, ended: &AtomicBool) -> io::Result<()> {
-    let mut begin = (unix_ms(), answered.load(Ordering::Relaxed));
-    while !ended.load(Ordering::Relaxed) {
-        // Woken for nothing it writes a shorter line, whose ends say so.
+fn write_seconds(
+    mut file: File,
+    mut begin: (u128, u64),
+    answered: &AtomicU64,
+    ended: &AtomicBool,
+) -> io::Result<()> {
+    loop {
+        // Woken for nothing it writes a shorter line, whose ends say so. Who has ended before this
+        // thread began has woken it already.
         thread::park_timeout(SECOND);
+        let is_last = ended.load(Ordering::Acquire);
         let end = (unix_ms(), answered.load(Ordering::Relaxed));
         writeln!(file, "{},{},{}", begin.0, end.0, end.1 - begin.1)?;
+        if is_last {
+            return Ok(());
+        }
         begin = end;
     }
-    Ok(())
 }
 
 fn unix_ms() -> u128 {

@@ -3,7 +3,8 @@
 //! It has a name that nobody else uses, `.NAME.building-` and six letters or digits, and goes away
 //! when it is dropped. Who is killed leaves it. As long as it is being written its writer has a lock
 //! on it (`flock`), which the kernel takes back however the writer ends: a folder of such a name that
-//! can be locked is nobody's, and the next build of the same name removes it.
+//! can be locked is nobody's, and the next build of the same name removes it. On disks that several
+//! machines share, such a lock may hold on one of them alone: there nothing is removed by itself.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::platform::{self, is_at, locked};
+use crate::platform::{self, has_locks_of_all, is_at, locked};
 
 /// What follows the name of the segment, and how many letters or digits follow that.
 const ENDING: &str = ".building-";
@@ -33,7 +34,9 @@ impl Begun {
     /// have left that were killed.
     pub(crate) fn new(parent: &Path, name: &OsStr) -> io::Result<Self> {
         let prefix = format!(".{}{ENDING}", name.to_string_lossy());
-        for left in left_behind(parent, &prefix)? {
+        let left_there =
+            if has_locks_of_all(parent) { left_behind(parent, &prefix)? } else { Vec::new() };
+        for left in left_there {
             // Locked until it is gone. What cannot be removed is in nobody's way.
             if let Ok(_lock) = locked(&left) {
                 let _ = fs::remove_dir_all(&left);

@@ -9,6 +9,23 @@ use std::path::Path;
 use rustix::fs::{Advice, CWD, RenameFlags, fadvise, renameat_with};
 use rustix::io::Errno;
 
+/// Whether all who can write to this folder see each other's locks: by the number that statfs(2) has
+/// for its filesystem, where that is known to be one of a single machine.
+pub(crate) fn has_locks_of_all(folder: &Path) -> bool {
+    /// ext2 to ext4, xfs, btrfs, tmpfs, overlayfs, f2fs, zfs, bcachefs.
+    const LOCAL: [u32; 8] = [
+        0xEF53,
+        0x5846_5342,
+        0x9123_683E,
+        0x0102_1994,
+        0x794C_7630,
+        0xF2F5_2010,
+        0x2FC1_2FC1,
+        0xCA45_1A4E,
+    ];
+    rustix::fs::statfs(folder).is_ok_and(|found| LOCAL.contains(&(found.f_type as u32)))
+}
+
 /// Drops a file's pages from the page cache. Advice: where it is not taken, nothing is wrong.
 pub(crate) fn forget_pages(file: &File) {
     let _ = fadvise(file, 0, None, Advice::DontNeed);

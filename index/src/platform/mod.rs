@@ -14,10 +14,12 @@ mod unix;
 mod without_advice;
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{forget_pages, rename_to_nothing, wish_for_huge_pages};
+pub(crate) use linux::{forget_pages, has_locks_of_all, rename_to_nothing, wish_for_huge_pages};
 #[cfg(not(unix))]
 pub(crate) use neither::*;
 #[cfg(unix)]
 pub(crate) use unix::{is_at, locked, new_folder, open_to_lock};
 #[cfg(all(unix, not(target_os = "linux")))]
-pub(crate) use without_advice::{forget_pages, rename_to_nothing, wish_for_huge_pages};
+pub(crate) use without_advice::{
+    forget_pages, has_locks_of_all, rename_to_nothing, wish_for_huge_pages,
+};

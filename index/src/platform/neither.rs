@@ -19,6 +19,10 @@ pub(crate) fn locked(_folder: &Path) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+pub(crate) fn has_locks_of_all(_folder: &Path) -> bool {
+    false
+}
+
 pub(crate) fn is_at(_opened: &File, _path: &Path) -> bool {
     false
 }

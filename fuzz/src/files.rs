@@ -76,7 +76,7 @@ pub fn filters(input: &[u8]) {
     assert!(again == filter, "{filter}");
     thread_local! {
         static SEGMENT: ringpool::Segment =
-            in_folder(sound(Kind::Whole), |dir| super::judging::resident(dir, Quantizer::Sq8));
+            in_folder(sound(Kind::Fielded), |dir| super::judging::resident(dir, Quantizer::None));
     }
     SEGMENT.with(|segment| match segment.select(&filter, &Patience::default()) {
         Ok(found) => assert!(found.len() <= segment.manifest().points),

@@ -24,20 +24,30 @@ enum Where {
 /// Opens and searches what lies in `dir`, by codes that are among its own: hits are possible, or the
 /// damage is told.
 pub fn judge(dir: &Path, codes: Quantizer) {
-    let opened = EVERYWHERE.map(|place| open(dir, codes, place));
-    opened.iter().flatten().for_each(expect_possible);
+    judged(dir, codes);
 }
 
 /// The same where nothing that a segment has twice was changed in one place alone, as codes of upper
 /// layers are: what is sound in memory is then sound on pages, with the same hits.
 pub fn judge_alike(dir: &Path, codes: Quantizer) {
-    judge(dir, codes);
-    if let Ok(resident) = open(dir, codes, Where::Resident) {
-        let paged =
-            open(dir, codes, Where::Paged).expect("what is sound in memory is sound on pages");
-        assert_eq!(searched(&resident), searched(&paged), "places make a difference");
+    if let [Some(resident), paged, _] = judged(dir, codes) {
+        let paged = paged.expect("what is sound in memory is sound on pages");
+        assert_eq!(resident, paged, "places make a difference");
     }
 }
+
+/// What searches have found, for each place in which it could be opened.
+fn judged(dir: &Path, codes: Quantizer) -> [Option<Found>; 3] {
+    EVERYWHERE.map(|place| {
+        let segment = open(dir, codes, place).ok()?;
+        let found = searched(&segment);
+        expect_possible(&segment, found.iter().flatten());
+        Some(found)
+    })
+}
+
+/// The hits of each query; none where a page holds what no build writes.
+type Found = Option<Vec<Vec<Hit>>>;
 
 /// Opens what lies in `dir` for its fields: values are of their types, points are among those that
 /// there are, or the damage is told.
@@ -81,9 +91,8 @@ fn open(dir: &Path, codes: Quantizer, place: Where) -> Result<Segment, SegmentEr
     opened.inspect_err(|error| assert!(!error.to_string().is_empty()))
 }
 
-/// The hits of some queries; what may go wrong in a search is that a page holds what no build
-/// writes.
-fn searched(segment: &Segment) -> Option<Vec<Vec<Hit>>> {
+/// What some queries find. Nothing else may go wrong in a search than what a page holds.
+fn searched(segment: &Segment) -> Found {
     let dim = segment.manifest().dim;
     let queries = [vec![0.0; dim], vec![20.0; dim], vec![1e30; dim]];
     let rescores = [Rescore::Off, Rescore::Times(2.0), Rescore::Auto { recall: 0.95 }];
@@ -106,9 +115,9 @@ fn expect_damage(error: &SearchError) {
     assert!(matches!(error, SearchError::Component { .. }), "{error}");
 }
 
-fn expect_possible(segment: &Segment) {
+fn expect_possible<'h>(segment: &Segment, found: impl Iterator<Item = &'h Vec<Hit>>) {
     let order = |a: &Hit, b: &Hit| a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id));
-    for hits in searched(segment).into_iter().flatten() {
+    for hits in found {
         assert!(hits.len() <= 5, "{} hits", hits.len());
         assert!(hits.windows(2).all(|pair| order(&pair[0], &pair[1]).is_lt()), "{hits:?}");
         let is_one = |hit: &Hit| !hit.distance.is_nan() && segment.has_id(hit.id);

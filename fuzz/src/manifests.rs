@@ -22,7 +22,7 @@ pub fn manifest(input: &[u8]) {
         Given::File => bytes.to_vec(),
         Given::Json => sealed(bytes),
     };
-    let mut files = sound(Kind::Whole).clone();
+    let mut files = sound(Kind::Plain).clone();
     files.insert("MANIFEST".into(), file);
     files.remove("TOMBSTONES");
     let told = in_folder(&files, |dir| {

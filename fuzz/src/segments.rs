@@ -17,11 +17,16 @@ pub const POINTS: usize = 70;
 pub const DIM: usize = 6;
 pub const PAGE_BYTES: usize = 512;
 
-/// The two kinds of segments: one with every component there is, and one whose walks read the
-/// originals alone, which neighbours and codes are inlined in.
+/// Segments of few components each: all of a segment's files are looked at for each input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    Whole,
+    /// One set of codes, ids of their own, deleted points.
+    Plain,
+    /// Every kind of codes.
+    Coded,
+    /// No codes, and a field of each type.
+    Fielded,
+    /// Neighbours and codes in the records of the originals.
     Inlined,
 }
 
@@ -30,30 +35,42 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 
 /// Those of a sound segment.
 pub fn sound(kind: Kind) -> &'static Files {
-    static WHOLE: OnceLock<Files> = OnceLock::new();
-    static INLINED: OnceLock<Files> = OnceLock::new();
-    match kind {
-        Kind::Whole => WHOLE.get_or_init(whole),
-        Kind::Inlined => INLINED.get_or_init(inlined),
-    }
+    static SOUND: [OnceLock<Files>; 4] = [const { OnceLock::new() }; 4];
+    SOUND[kind as usize].get_or_init(|| match kind {
+        Kind::Plain => plain(),
+        Kind::Coded => coded(),
+        Kind::Fielded => fielded(),
+        Kind::Inlined => inlined(),
+    })
 }
 
-fn whole() -> Files {
+fn plain() -> Files {
+    let ids: Vec<u64> = (0..POINTS as u64).map(|row| (row * 37) % 101 + (1 << 40)).collect();
+    let attached = Attached::from(GivenIds::Each(&ids));
+    let options = BuildOptions { quantizers: vec![Quantizer::Sq8], ..options() };
+    built(Element::F32, &attached, &options, &[(1 << 40) + 37, (1 << 40) + 74])
+}
+
+fn coded() -> Files {
     let [sq4, sq8, pq] = [Quantizer::Sq4, Quantizer::Sq8, Quantizer::Pq { bytes: 3 }];
     let rabitq = [1, 2, 4].map(|bits| Quantizer::RaBitQ { bits });
     let quantizers = [&[sq8, sq4, pq], &rabitq[..]].concat();
-    let ids: Vec<u64> = (0..POINTS as u64).map(|row| (row * 37) % 101 + (1 << 40)).collect();
+    let options = BuildOptions { quantizers, ..options() };
+    built(Element::F32, &Attached::default(), &options, &[])
+}
+
+fn fielded() -> Files {
     let columns = columns();
-    let attached = Attached { ids: GivenIds::Each(&ids), columns: Some(&columns) };
-    let options = BuildOptions { quantizers, order: Order::Packed, ..options() };
-    built(Element::F32, &attached, &options)
+    let attached = Attached { columns: Some(&columns), ..Attached::default() };
+    let options = BuildOptions { quantizers: Vec::new(), ..options() };
+    built(Element::F32, &attached, &options, &[5, 9])
 }
 
 fn inlined() -> Files {
     let (quantizers, inlined) = (vec![Quantizer::Sq8], Some(Quantizer::Sq8));
-    let metric = Metric::Cosine;
-    let options = BuildOptions { quantizers, inlined, metric, order: Order::Given, ..options() };
-    built(Element::F16, &Attached::default(), &options)
+    let (metric, order) = (Metric::Cosine, Order::Given);
+    let options = BuildOptions { quantizers, inlined, metric, order, ..options() };
+    built(Element::F16, &Attached::default(), &options, &[])
 }
 
 fn options() -> BuildOptions {
@@ -66,7 +83,12 @@ fn drawn(at: usize) -> f32 {
     (at as u32).wrapping_mul(2_654_435_761).rotate_left(13) as f32 / u32::MAX as f32 * 100.0 - 50.0
 }
 
-fn built(element: Element, attached: &Attached<'_>, options: &BuildOptions) -> Files {
+fn built(
+    element: Element,
+    attached: &Attached<'_>,
+    options: &BuildOptions,
+    deleted: &[u64],
+) -> Files {
     let values: Vec<f32> = (0..POINTS * DIM).map(drawn).collect();
     let vectors = Vectors::from_f32(DIM, values).and_then(|vectors| match element {
         Element::F16 => vectors.to_f16(),
@@ -76,8 +98,8 @@ fn built(element: Element, attached: &Attached<'_>, options: &BuildOptions) -> F
     let out = folder.path().join("segment");
     build_with(&vectors.expect("vectors"), attached, &out, options, &NoProgress)
         .expect("a segment");
-    if attached.columns.is_some() {
-        delete(&out, &[(1 << 40) + 37, (1 << 40) + 74]).expect("two of its points deleted");
+    if !deleted.is_empty() {
+        delete(&out, deleted).expect("some of its points deleted");
     }
     let entries = fs::read_dir(&out).expect("its folder").map(|entry| entry.expect("a file"));
     let file = |entry: fs::DirEntry| {
@@ -177,7 +199,9 @@ pub fn filled(manifest: &Manifest, json: &[u8]) -> Option<Files> {
     for (component, described) in manifest.components.iter().zip(json["components"].as_array_mut()?)
     {
         let length = component.pages as usize * page_bytes;
-        let from = sound(Kind::Whole).get(&component.pages_file());
+        let name = component.pages_file();
+        let kinds = [Kind::Plain, Kind::Coded, Kind::Fielded];
+        let from = kinds.into_iter().find_map(|kind| sound(kind).get(&name));
         let mut pages: Vec<u8> = from.into_iter().flatten().copied().take(length).collect();
         pages.resize(length, 0);
         let key = FileKey(component.key);

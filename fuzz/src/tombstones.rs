@@ -9,7 +9,7 @@ use super::segments::{Kind, POINTS, in_folder, seal_of, sound};
 /// Bytes as the bitmap, or as the whole file.
 pub fn tombstones(input: &[u8]) {
     let Some((is_bitmap, bytes)) = chosen(input, &[true, false]) else { return };
-    let mut files = sound(Kind::Whole).clone();
+    let mut files = sound(Kind::Plain).clone();
     let file = if is_bitmap { sealed(bytes, seal_of(&files)) } else { bytes.to_vec() };
     files.insert("TOMBSTONES".into(), file);
     in_folder(&files, |dir| match live_points(dir) {

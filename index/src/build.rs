@@ -15,7 +15,7 @@ use crate::graph::{self, ByteSpace, EMPTY, Graph, GraphOptions, RowSpace, Space}
 use crate::packing::{self, Near};
 use crate::paged::{Node, UpperCodes};
 use crate::step::{self, Gate};
-use crate::workers::workers;
+use crate::workers::Workers;
 use crate::write::{Section, Staging};
 use crate::{
     Attached, BuildError, BuildOptions, Column, Component, Manifest, Metric, Order, Phase,
@@ -94,9 +94,9 @@ pub(crate) fn build_gated(
     // First of all: who has no room for the result need not wait for it.
     let staging = Staging::begin(out, gate)?;
     let threads = options.threads;
-    let pool =
-        workers(threads).map_err(|e| BuildError::Threads { threads, reason: e.to_string() })?;
-    let made = pool.install(|| make(vectors, ids, options, progress))?;
+    let workers = Workers::new(threads)
+        .map_err(|e| BuildError::Threads { threads, reason: e.to_string() })?;
+    let made = workers.run(|| make(vectors, ids, options, progress))?;
     let begun = Instant::now();
     let columns = lay(attached, &made, out)?;
     let manifest = write(vectors, &made, &columns, options, progress, staging)?;

@@ -19,7 +19,7 @@ use crate::originals::Originals;
 use crate::paged::Paged;
 use crate::passing::Passing;
 use crate::search::check_query;
-use crate::workers::workers;
+use crate::workers::Workers;
 use crate::{Element, Hit, Manifest, Metric, SearchError, Segment, Vectors};
 
 /// Queries that one task compares with each row while that is in the processor's cache.
@@ -138,7 +138,7 @@ struct Best<'a> {
     dim: usize,
     ids: &'a Ids,
     passing: &'a Passing<'a>,
-    workers: Arc<rayon::ThreadPool>,
+    workers: Arc<Workers>,
 }
 
 impl<'a> Best<'a> {
@@ -173,7 +173,7 @@ impl<'a> Best<'a> {
             threads: 0,
             reason: e.to_string(),
         };
-        let workers = Arc::new(workers(0).map_err(no_threads)?);
+        let workers = Arc::new(Workers::new(0).map_err(no_threads)?);
         Ok(Self { queries, dim, ids, passing, workers })
     }
 
@@ -217,10 +217,9 @@ impl<'a> Best<'a> {
             let places = first..first + (rows.len() / record_bytes) as u32;
             let row = |place| originals.row(&rows[(place - first) as usize * record_bytes..]);
             let (passing, workers) = (self.passing, self.workers.clone());
-            let (_, read) = workers.join(
-                || self.offer(places, &row),
-                || read(originals, next.clone(), passing, &mut next_rows),
-            );
+            let compare = || self.offer(places, &row);
+            let read_next = || read(originals, next.clone(), passing, &mut next_rows);
+            let (_, read) = workers.run(|| rayon::join(compare, read_next));
             read?;
             std::mem::swap(&mut rows, &mut next_rows);
             pages = next;
@@ -231,7 +230,7 @@ impl<'a> Best<'a> {
     /// Compares every query with the rows of these points.
     fn offer<'r>(&mut self, places: Range<u32>, row: &(impl Fn(u32) -> &'r [u8] + Sync)) {
         // Few queries are spread over the cores all the same.
-        let per_task = self.queries.len().div_ceil(self.workers.current_num_threads());
+        let per_task = self.queries.len().div_ceil(self.workers.count());
         let Self { queries, ids, passing, workers, .. } = self;
         let tasks = queries.par_chunks_mut(per_task.clamp(1, QUERIES_PER_TASK));
         let compare = |task: &mut [(RowQuery, Candidates)]| {
@@ -241,7 +240,7 @@ impl<'a> Best<'a> {
                 }
             }
         };
-        workers.install(|| tasks.for_each(compare));
+        workers.run(|| tasks.for_each(compare));
     }
 
     fn into_hits(self) -> Vec<Vec<Hit>> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 use ringpool_storage::{
-    Checksums, Error, Gather, PageNo, PageSize, PageSource, Result, SystemPage,
+    Checksums, Error, Gather, PageNo, PageSize, PageSource, Result, SystemPage, open_no_link,
 };
 
 use crate::gather::MmapGather;
@@ -211,9 +211,9 @@ fn run_bytes(
 
 /// Opens a regular file of whole pages; its length in bytes comes with it.
 fn open_pages(path: &Path, name: &Arc<str>, page_size: PageSize) -> Result<(File, usize)> {
-    let file = platform::open(path).map_err(|e| match platform::is_of_a_link(&e) {
-        true => Error::not_pages(name, "is a link; name the file that it leads to"),
-        false => Error::io(name, "open", e),
+    let opened = open_no_link(path).map_err(|e| Error::io(name, "open", e))?;
+    let file = opened.ok_or_else(|| {
+        Error::not_pages(name, "is a link, a socket or a device; name a file of pages itself")
     })?;
     let stat = file.metadata().map_err(|e| Error::io(name, "stat", e))?;
     if !stat.is_file() {

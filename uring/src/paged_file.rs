@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use ringpool_storage::{Error, PageNo, PageRead, PageSize, Result};
+use ringpool_storage::{Error, PageNo, PageRead, PageSize, Result, open_no_link};
 
 use crate::platform::{self, Fd};
 
@@ -75,11 +75,10 @@ impl PagedFile {
     pub(crate) fn open(path: &Path, page_size: PageSize, id: u64) -> Result<Self> {
         let name: Arc<str> = path.display().to_string().into();
         let failed = |doing: &str, source| Error::io(&name, doing, source);
-        let file =
-            platform::open_for_reading(path).map_err(|e| match platform::is_of_a_link(&e) {
-                true => Error::not_pages(&name, "a link; give the file it leads to"),
-                false => failed("opening for reading", e),
-            })?;
+        let opened = open_no_link(path).map_err(|source| failed("opening for reading", source))?;
+        let file = opened.ok_or_else(|| {
+            Error::not_pages(&name, "a link, a socket or a device; give a file of pages itself")
+        })?;
         let metadata = file.metadata().map_err(|source| failed("asking for its length", source))?;
         if !metadata.is_file() {
             return Err(Error::not_pages(&name, "not a regular file; give a file of pages"));

@@ -1,22 +1,11 @@
 //! A system that is no unix, such as Windows, and takes no advice.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::path::Path;
 
 use memmap2::Mmap;
 
 use crate::Advice;
-
-pub(crate) fn open(path: &Path) -> io::Result<File> {
-    File::open(path)
-}
-
-/// Links are followed here.
-pub(crate) fn is_of_a_link(_error: &io::Error) -> bool {
-    false
-}
 
 pub(crate) fn advise(_map: &Mmap, _advice: Advice) -> io::Result<()> {
     Ok(())

@@ -2,26 +2,12 @@
 
 #![allow(unsafe_code)]
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 
 use memmap2::{Mmap, UncheckedAdvice};
 
 use crate::Advice;
-
-pub(crate) fn open(path: &Path) -> io::Result<File> {
-    // Without O_NONBLOCK a FIFO in the file's place would hang the open until somebody writes; with
-    // O_NOFOLLOW a link that a file was exchanged for leads nowhere.
-    File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(path)
-}
-
-/// Whether an open was refused because a link is in the file's place: ELOOP, but EMLINK on FreeBSD.
-pub(crate) fn is_of_a_link(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ELOOP | libc::EMLINK))
-}
 
 /// Says how the whole mapping will be read.
 pub(crate) fn advise(map: &Mmap, advice: Advice) -> io::Result<()> {

@@ -1,5 +1,5 @@
-//! What differs from one operating system to the next: how a folder is renamed
-//! without replacing and locked, and a file dropped from the page cache.
+//! What differs from one operating system to the next: how a folder is renamed without
+//! replacing and locked, and a file dropped from the page cache.
 //!
 //! Linux is the first. The other unixes have most of it; what a system has not is done without,
 //! and its file says what that costs.

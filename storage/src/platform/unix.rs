@@ -13,9 +13,14 @@ pub(crate) fn system_page_bytes() -> Option<usize> {
     usize::try_from(bytes).ok()
 }
 
+/// See proc(5): `7` in it is a link to the file of descriptor 7, which the process has open already.
+const OWN_FILES: &str = "/proc/self/fd";
+
 pub(crate) fn open_no_link(path: &Path) -> io::Result<Option<File>> {
+    let is_own = path.parent() == Some(Path::new(OWN_FILES));
+    let no_link = if is_own { 0 } else { libc::O_NOFOLLOW };
     // O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let flags = no_link | libc::O_NONBLOCK | libc::O_NOCTTY;
     match File::options().read(true).custom_flags(flags).open(path) {
         // A link is ELOOP, but EMLINK on FreeBSD; a pipe or a device without its other side is ENXIO.
         Err(error)

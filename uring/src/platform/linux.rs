@@ -6,8 +6,7 @@ use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::FileExt;
 
 pub(crate) use libc::{ETIME, iovec as IoVec};
 pub(crate) use std::os::fd::RawFd as Fd;
@@ -18,24 +17,8 @@ use crate::paged_file::DioAlign;
 
 /// Uncached buffered reads, Linux 6.14 (include/uapi/linux/fs.h).
 pub(crate) const DONT_CACHE: i32 = 0x80;
-/// See proc(5): `fd/7` is a link to the file of descriptor 7, whatever its name, or without one.
-const OWN_FILES: &str = "/proc/self/fd";
 /// See statfs(2); the crate of the system's words has only tmpfs.
 const RAMFS_MAGIC: u64 = 0x8584_58f6;
-
-pub(crate) fn open_for_reading(path: &Path) -> io::Result<File> {
-    // O_NONBLOCK: a FIFO opens at once and is refused later, instead of waiting for a writer.
-    // O_NOFOLLOW: who has looked at a file by its name gets none that it was exchanged for. What
-    // the process has open already is a link too, by its name in OWN_FILES.
-    let no_link = if path.starts_with(OWN_FILES) { 0 } else { libc::O_NOFOLLOW };
-    let flags = libc::O_NONBLOCK | no_link | libc::O_CLOEXEC | libc::O_NOCTTY;
-    File::options().read(true).custom_flags(flags).open(path)
-}
-
-/// Whether an open was refused because a link is in the file's place.
-pub(crate) fn is_of_a_link(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::ELOOP)
-}
 
 pub(crate) fn descriptor(file: &File) -> Fd {
     file.as_raw_fd()

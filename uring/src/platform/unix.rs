@@ -5,25 +5,12 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::FileExt;
 
 pub(crate) use libc::iovec as IoVec;
 pub(crate) use std::os::fd::RawFd as Fd;
 
 use super::as_of_a_ring;
-
-pub(crate) fn open_for_reading(path: &Path) -> io::Result<File> {
-    // O_NONBLOCK: a FIFO opens at once and is refused later, instead of waiting for a writer.
-    // O_NOFOLLOW: who has looked at a file by its name gets none that it was exchanged for.
-    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NOCTTY;
-    File::options().read(true).custom_flags(flags).open(path)
-}
-
-/// Whether an open was refused because a link is in the file's place: ELOOP, but EMLINK on FreeBSD.
-pub(crate) fn is_of_a_link(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ELOOP | libc::EMLINK))
-}
 
 pub(crate) fn descriptor(file: &File) -> Fd {
     file.as_raw_fd()

@@ -6,7 +6,6 @@ use std::ffi::c_void;
 use std::fs::File;
 use std::io;
 use std::os::windows::fs::FileExt;
-use std::path::Path;
 
 use super::as_of_a_ring;
 
@@ -18,15 +17,6 @@ pub(crate) type Fd = i32;
 pub(crate) struct IoVec {
     pub(crate) iov_base: *mut c_void,
     pub(crate) iov_len: usize,
-}
-
-pub(crate) fn open_for_reading(path: &Path) -> io::Result<File> {
-    File::open(path)
-}
-
-/// Links are followed here.
-pub(crate) fn is_of_a_link(_error: &io::Error) -> bool {
-    false
 }
 
 pub(crate) fn descriptor(_file: &File) -> Fd {

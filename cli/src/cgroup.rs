@@ -24,7 +24,9 @@ const REMOVAL_PAUSE: Duration = Duration::from_millis(10);
 /// Which of the kernel's two interfaces.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Version {
+    /// A hierarchy of its own for each controller.
     V1,
+    /// One hierarchy for all.
     V2,
 }
 

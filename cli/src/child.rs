@@ -30,8 +30,11 @@ pub struct Program {
 
 /// What a child is called when something goes wrong, and what its memory limit is.
 pub struct Place<'a> {
+    /// Its name in errors.
     pub label: &'a str,
+    /// Where it runs; without, where its parent does.
     pub group: Option<&'a Group>,
+    /// Of the group, for errors.
     pub limit_bytes: u64,
 }
 

@@ -42,7 +42,7 @@ impl Console {
 
     /// A bar on stderr, where there is a terminal and something takes longer than a second.
     pub fn bar(&self) -> Bar {
-        Bar::new()
+        Bar::started()
     }
 }
 

@@ -11,9 +11,13 @@ use serde::Serialize;
 /// What the figures were taken on. `None` where the system does not say.
 #[derive(Serialize, Debug, Clone)]
 pub struct Machine {
+    /// Its release.
     pub kernel: Option<String>,
+    /// As the processor calls itself.
     pub cpu_model: Option<String>,
+    /// That this process may use.
     pub cpus: usize,
+    /// All that there is.
     pub memory_bytes: Option<u64>,
     /// The file system that is read from.
     pub filesystem: Option<String>,

@@ -20,7 +20,7 @@ pub struct Bar {
 
 impl Bar {
     /// A bar that is not shown yet.
-    pub fn new() -> Self {
+    pub fn started() -> Self {
         Self { started: Instant::now(), shown: OnceLock::new() }
     }
 

@@ -1,8 +1,8 @@
 //! The outcome of a contest, or of `tune`, as one HTML page: plots, tables, commands, the machine. Nothing is
 //! loaded from elsewhere; light and dark, on a phone and on paper. Written whole or not at all.
 
-mod chart;
-mod curve;
+pub mod chart;
+pub mod curve;
 mod tuning;
 
 use std::path::Path;
@@ -26,13 +26,13 @@ pub fn write(path: &Path, title: &str, outcome: &Outcome) -> Result<(), Failure>
 }
 
 /// Puts a page in its place.
-fn publish(path: &Path, page: &Markup) -> Result<(), Failure> {
+pub fn publish(path: &Path, page: &Markup) -> Result<(), Failure> {
     let written = whole_file::publish(path, |out| out.write_all(page.0.as_bytes()));
     written.map_err(|error| Failure::at(path, "write the report", &error))
 }
 
 /// What every page has around its contents.
-fn shell(title: &str, body: Markup) -> Markup {
+pub fn shell(title: &str, body: Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {

@@ -22,7 +22,9 @@ const SCALE: f64 = 24.0;
 
 /// A mark, whatever its kind: who it is of, and what it shows.
 pub struct Mark<T> {
+    /// Who it is of.
     pub name: String,
+    /// What is drawn.
     pub value: T,
     /// The value in words.
     pub figure: String,
@@ -32,14 +34,18 @@ pub struct Mark<T> {
 
 /// Marks that belong together, such as those of one number of threads.
 pub struct Group<T> {
+    /// What they have in common.
     pub heading: String,
+    /// From top to bottom.
     pub marks: Vec<Mark<T>>,
 }
 
 /// The ends of a range: a typical value and a bad one.
 #[derive(Clone, Copy)]
 pub struct Range {
+    /// The typical value.
     pub low: f64,
+    /// The bad one.
     pub high: f64,
 }
 

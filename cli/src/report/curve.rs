@@ -19,15 +19,20 @@ const MAX_TICKS: usize = 20;
 
 /// Points that a line joins, in order.
 pub struct Series {
+    /// Of the legend.
     pub name: String,
+    /// From left to right.
     pub points: Vec<Point>,
 }
 
 /// A place in the plot, and what it says when it is pointed at.
 #[derive(Clone)]
 pub struct Point {
+    /// To the right.
     pub x: f64,
+    /// Up.
     pub y: f64,
+    /// A line of text.
     pub words: String,
     /// Drawn larger.
     pub chosen: bool,
@@ -35,7 +40,9 @@ pub struct Point {
 
 /// One of the two directions: what it shows, and whether each step is a factor.
 pub struct Axis {
+    /// With its unit.
     pub name: &'static str,
+    /// Whether equal steps are equal factors.
     pub logarithmic: bool,
     /// A value that a line is drawn at.
     pub mark: Option<f64>,

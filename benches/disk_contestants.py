@@ -19,6 +19,7 @@ the index, makes the requests, and only then starts the clock. They are
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -269,9 +270,10 @@ class PipeAnn:
         return settings
 
     def rows(self, out):
-        """L, width, QPS, latencies, hops, reads and recall of each L."""
+        """L, width, QPS, latencies, hops, reads and recall of each L. A long column runs into the next one."""
         below = out.partition("=====")[2]
-        return [[float(word) for word in line.split()] for line in below.splitlines() if line[:6].strip().isdigit()]
+        numbers = re.compile(r"\d+\.\d\d|\d+")
+        return [list(map(float, numbers.findall(line))) for line in below.splitlines() if line[:6].strip().isdigit()]
 
     def settings_for(self, settings, _limit_bytes, _threads):
         return settings

@@ -1,0 +1,41 @@
+//! The experiments, one file each. Each knows how to plan its runs, and how to do one of them.
+
+pub mod cidr;
+pub mod qdrant_pr9852;
+
+use std::io::{Write, stdout};
+
+use ringpool_cli::failure::Failure;
+use ringpool_cli::table;
+
+use crate::run::Measured;
+
+/// Their words, and what they are.
+pub const NAMES: [(&str, &str); 2] = [
+    (qdrant_pr9852::NAME, "4,096 random vectors, warm and cold, as in Qdrant's PR 9852"),
+    (cidr::NAME, "random and sequential reads while memory fills, as in CIDR'22"),
+];
+
+/// The list for people.
+pub fn listed() -> String {
+    let rows = NAMES.map(|(name, what)| (name, what.to_owned()));
+    let how = "cargo bench --bench study -- EXPERIMENT [--help]";
+    format!("Experiments, each run by {how}:\n{}", table::pairs(&rows))
+}
+
+/// Does one run in this process, and prints what was measured as JSON.
+pub fn run(experiment: &str, task: &str) -> Result<(), Failure> {
+    let measured: Measured = match experiment {
+        qdrant_pr9852::NAME => qdrant_pr9852::run(&parsed(task)?),
+        cidr::NAME => cidr::run(&parsed(task)?),
+        _ => Err(Failure::Usage(format!("there is no experiment {experiment:?}"))),
+    }?;
+    let object = serde_json::to_string(&measured).map_err(|error| Failure::of(&error))?;
+    let printed = writeln!(stdout(), "{object}");
+    printed.map_err(|error| Failure::new(format!("stdout: cannot write: {error}")))
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(task: &str) -> Result<T, Failure> {
+    let parsed = serde_json::from_str(task);
+    parsed.map_err(|error| Failure::Usage(format!("no task of a study: {error}")))
+}

@@ -1,0 +1,91 @@
+//! The outcome as one HTML page, in the shell of the command's reports: light and dark, on a phone and
+//! on paper, and nothing is loaded from elsewhere.
+
+use std::path::Path;
+
+use maud::{Markup, html};
+use ringpool_cli::failure::Failure;
+use ringpool_cli::report::chart::{self, Group, Mark};
+use ringpool_cli::report::{self};
+use ringpool_cli::table;
+
+use crate::outcome::{Line, Outcome};
+use crate::run::Better;
+use crate::text;
+
+/// Writes the page to `path`, whole or not at all.
+pub fn write(path: &Path, outcome: &Outcome) -> Result<(), Failure> {
+    report::publish(path, &report::shell(outcome.title, body(outcome)))
+}
+
+fn body(outcome: &Outcome) -> Markup {
+    html! {
+        header {
+            p.brand { "ringpool " (env!("CARGO_PKG_VERSION")) ", the study" }
+            h1 { (outcome.title) }
+            p { (outcome.source) }
+            p.lead { (outcome.scale) }
+            p.warning[outcome.memory.unlimited_reason.is_some()] { (text::same_memory(&outcome.memory)) }
+        }
+        section.plots {
+            h2 { "Side by side" }
+            div.grid { @for case in outcome.cases() { (bars(outcome, case)) } }
+        }
+        (tables(outcome))
+        (fairness(outcome))
+        section { h2 { "The command" } pre { (outcome.command) } }
+        section {
+            h2 { "The machine" }
+            dl { @for (name, fact) in outcome.machine.lines() { dt { (name) } dd { (fact) } } }
+        }
+    }
+}
+
+fn lines<'a>(outcome: &'a Outcome, case: &str) -> Vec<&'a Line> {
+    outcome.lines.iter().filter(|line| line.case == case).collect()
+}
+
+fn bars(outcome: &Outcome, case: &str) -> Markup {
+    let measure = &outcome.measures[0];
+    let way = if measure.better == Better::Lower { "shorter" } else { "longer" };
+    let marks = lines(outcome, case).into_iter().filter_map(|line| {
+        let value = line.figures[0]?.median;
+        let figure = table::figure(value);
+        Some(Mark { name: line.contestant.clone(), value, figure, yardstick: false })
+    });
+    let group = Group { heading: case.to_owned(), marks: marks.collect() };
+    chart::bars(&format!("{} ({way} is better)", measure.name), &[group])
+}
+
+fn tables(outcome: &Outcome) -> Markup {
+    html! {
+        section {
+            h2 { "The figures" }
+            @for case in outcome.cases() {
+                @let lines = lines(outcome, case);
+                h3 { (case) }
+                p.lead { (text::noise(outcome, case)) }
+                div.wide {
+                    table {
+                        tr { @for name in text::header(outcome, lines[0]) { th { (name) } } }
+                        @for line in lines { tr { @for cell in text::cells(line) { td { (cell) } } } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn fairness(outcome: &Outcome) -> Markup {
+    html! {
+        section {
+            h2 { "What was the same for all" }
+            ul {
+                @for fact in &outcome.facts { li { (fact.name) ": " (fact.value) } }
+                li { (text::read_ahead(outcome)) }
+            }
+            h3 { "Who took part" }
+            dl { @for one in &outcome.contestants { dt { (one.name) } dd { (one.manner) } } }
+        }
+    }
+}

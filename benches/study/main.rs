@@ -19,6 +19,8 @@ mod outcome;
 mod page;
 mod page_file;
 mod run;
+mod search;
+mod slow_disk;
 mod spread;
 mod study;
 mod text;
@@ -33,7 +35,7 @@ use ringpool_cli::console::Console;
 use ringpool_cli::failure::Failure;
 use ringpool_cli::interrupt::Interrupt;
 
-use experiments::{cidr, qdrant_pr9852};
+use experiments::{cidr, failing, milvus, qdrant_article, qdrant_pr9852, slow_disk as on_slow_disk};
 
 /// Published comparisons of mmap with reads of one's own, under one memory limit
 #[derive(Parser)]
@@ -58,6 +60,10 @@ struct Study {
 enum Experiment {
     QdrantPr9852(qdrant_pr9852::QdrantPr9852),
     Cidr(cidr::Cidr),
+    QdrantArticle(qdrant_article::QdrantArticle),
+    Milvus(milvus::Milvus),
+    SlowDisk(on_slow_disk::SlowDisk),
+    Failing(failing::Failing),
     /// Whether every contestant passes the public list for sources
     Check,
     /// One measured run, in a process that the study has started
@@ -112,6 +118,10 @@ fn execute(study: Study) -> Result<(), Failure> {
         None => console.show(&experiments::NAMES, |_| experiments::listed()),
         Some(Experiment::QdrantPr9852(args)) => args.execute(&console),
         Some(Experiment::Cidr(args)) => args.execute(&console),
+        Some(Experiment::QdrantArticle(args)) => args.execute(&console),
+        Some(Experiment::Milvus(args)) => args.execute(&console),
+        Some(Experiment::SlowDisk(args)) => args.execute(&console),
+        Some(Experiment::Failing(args)) => args.execute(&console),
         Some(Experiment::Check) => check::execute(&console),
         Some(Experiment::Run { experiment, task }) => experiments::run(&experiment, &task),
     }

@@ -15,7 +15,12 @@ use crate::text;
 
 /// Writes the page to `path`, whole or not at all.
 pub fn write(path: &Path, outcome: &Outcome) -> Result<(), Failure> {
-    report::publish(path, &report::shell(outcome.title, body(outcome)))
+    write_with(path, outcome, &html! {})
+}
+
+/// The same with something of the experiment's own at its end.
+pub fn write_with(path: &Path, outcome: &Outcome, own: &Markup) -> Result<(), Failure> {
+    report::publish(path, &report::shell(outcome.title, html! { (body(outcome)) (own) }))
 }
 
 fn body(outcome: &Outcome) -> Markup {

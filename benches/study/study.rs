@@ -68,7 +68,8 @@ impl Plan<'_> {
         })
     }
 
-    fn hold(&self, common: &Common, console: &Console) -> Result<Outcome, Failure> {
+    /// Runs all of it.
+    pub fn hold(&self, common: &Common, console: &Console) -> Result<Outcome, Failure> {
         let contestants = self.contestants(common)?;
         let planned = self.planned(&contestants, common.rounds);
         let mut venue = Venue::new(self.limit_bytes, console)?;

@@ -1,10 +1,11 @@
 //! A mounted slow disk, as an experiment has one: made for one run, and gone after it, so that
 //! nothing of it is in the page cache when the next begins.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use ringpool_cli::failure::Failure;
 use tempfile::TempDir;
 
-use super::Behaviour;
+use super::{Behaviour, leave_the_mounts};
 
 /// How long its process may take to mount, or to end. It reads the whole folder first.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -23,6 +24,29 @@ const POLL_EVERY: Duration = Duration::from_millis(1);
 
 /// The most that is kept of what it says when it fails.
 const SAID_BYTES_MAX: u64 = 4096;
+
+/// One disk after the other over the same folder.
+pub struct Disks {
+    source: PathBuf,
+    mounted: RefCell<Option<SlowDisk>>,
+}
+
+impl Disks {
+    /// None yet. From here on mounts of this thread, and of what it starts, are seen by nobody else
+    /// where that is allowed; elsewhere they are taken away all the same.
+    pub fn over(source: &Path) -> Self {
+        let _ = leave_the_mounts();
+        Self { source: source.to_owned(), mounted: RefCell::default() }
+    }
+
+    /// Takes the last one away, and says where the next, which does as `behaviour` says, is mounted.
+    pub fn next(&self, behaviour: &Behaviour) -> Result<PathBuf, Failure> {
+        let mut mounted = self.mounted.borrow_mut();
+        *mounted = None;
+        let disk = SlowDisk::mount(&self.source, behaviour)?;
+        Ok(mounted.insert(disk).at().to_owned())
+    }
+}
 
 /// A mounted disk, unmounted when dropped.
 pub struct SlowDisk {

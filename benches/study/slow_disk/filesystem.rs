@@ -14,7 +14,7 @@ use fuser::{
     ReplyOpen, Request,
 };
 
-use super::Behaviour;
+use super::{Behaviour, Faults};
 use super::queue::{Answer, Queue};
 
 /// Reads that the kernel may send before the first is answered. Its own default is 12, which no
@@ -95,14 +95,15 @@ impl Behaviour {
     /// Whether one of the pages in `range` of the file `name` cannot be read: the same ones each
     /// time, whoever reads them.
     pub fn fails(&self, name: &str, range: &Range<usize>) -> bool {
-        if self.fail_percent <= 0.0 || self.fail_file.as_ref().is_some_and(|only| only != name) {
+        let Faults { fail_percent, fail_file } = &self.faults;
+        if *fail_percent <= 0.0 || fail_file.as_ref().is_some_and(|only| only != name) {
             return false;
         }
-        let file = name.bytes().fold(self.seed, |seed, byte| mixed(seed ^ u64::from(byte)));
+        let file = name.bytes().fold(self.pace.seed, |seed, byte| mixed(seed ^ u64::from(byte)));
         let mut pages = range.start / PAGE_BYTES..range.end.div_ceil(PAGE_BYTES);
         // 53 bits are what a float holds exactly.
         let share = |page: usize| (mixed(file ^ page as u64) >> 11) as f64 / (1_u64 << 53) as f64;
-        pages.any(|page| share(page) * 100.0 < self.fail_percent)
+        pages.any(|page| share(page) * 100.0 < *fail_percent)
     }
 }
 

@@ -19,6 +19,7 @@ mod queue;
 mod serve;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::path::Path;
 
@@ -27,35 +28,41 @@ use ringpool_cli::console::Console;
 use ringpool_cli::failure::Failure;
 use serde::{Deserialize, Serialize};
 
-pub use disk::SlowDisk;
+pub use disk::{Disks, SlowDisk};
 pub use mounts::leave_the_mounts;
 pub use probe::{Speeds, speeds};
 
-/// A slow disk by hand
-#[derive(Args)]
-pub struct SlowDiskArgs {
-    #[command(subcommand)]
-    command: Command,
-}
-
+/// What can be done with a slow disk by hand.
 #[derive(Subcommand)]
-enum Command {
+pub enum ByHand {
     Serve(serve::ServeArgs),
     Probe(probe::ProbeArgs),
 }
 
-/// Runs the command.
-pub fn execute(args: &SlowDiskArgs, console: &Console) -> Result<(), Failure> {
-    match &args.command {
-        Command::Serve(args) => serve::execute(args, console),
-        Command::Probe(args) => probe::execute(args, console),
+impl ByHand {
+    /// Runs the command.
+    pub fn execute(&self, console: &Console) -> Result<(), Failure> {
+        match self {
+            Self::Serve(args) => serve::execute(args, console),
+            Self::Probe(args) => probe::execute(args, console),
+        }
     }
 }
 
 /// How the disk answers.
-#[derive(Args, Clone, Debug, Serialize, Deserialize)]
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Behaviour {
-    /// What each read takes, in microseconds
+    #[command(flatten)]
+    pub pace: Pace,
+
+    #[command(flatten)]
+    pub faults: Faults,
+}
+
+/// How long it takes.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Pace {
+    /// What each read of the slow disk takes, in microseconds
     #[arg(long, default_value_t = 1000, value_name = "US")]
     pub latency_us: u64,
 
@@ -63,6 +70,14 @@ pub struct Behaviour {
     #[arg(long, default_value_t = 0, value_name = "US")]
     pub jitter_us: u64,
 
+    /// Decides the jitter, and which pages cannot be read
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+}
+
+/// What it refuses.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Faults {
     /// This share of the pages of 4 KiB cannot be read: EIO, each time
     #[arg(long, default_value_t = 0.0, value_name = "P", value_parser = percent)]
     pub fail_percent: f64,
@@ -70,10 +85,6 @@ pub struct Behaviour {
     /// Only pages of this file are among them [default: of all]
     #[arg(long, value_name = "NAME")]
     pub fail_file: Option<String>,
-
-    /// Decides the jitter, and which pages cannot be read
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    pub seed: u64,
 }
 
 /// What the disk was asked for, by the name of the file.
@@ -112,21 +123,31 @@ impl Seen {
 }
 
 impl Behaviour {
-    /// Each read takes `latency_us`, and none fails.
-    pub fn of_latency(latency_us: u64) -> Self {
-        Self { latency_us, jitter_us: 0, fail_percent: 0.0, fail_file: None, seed: 0 }
+    /// As slow as `pace` says, and none fails.
+    pub fn sound(pace: &Pace) -> Self {
+        Self { pace: pace.clone(), faults: Faults::default() }
     }
 
     /// The same as words of the command line.
     fn words(&self) -> Vec<String> {
+        let Self { pace, faults } = self;
         let mut words = vec![
-            format!("--latency-us={}", self.latency_us),
-            format!("--jitter-us={}", self.jitter_us),
-            format!("--fail-percent={}", self.fail_percent),
-            format!("--seed={}", self.seed),
+            format!("--latency-us={}", pace.latency_us),
+            format!("--jitter-us={}", pace.jitter_us),
+            format!("--seed={}", pace.seed),
+            format!("--fail-percent={}", faults.fail_percent),
         ];
-        words.extend(self.fail_file.iter().map(|name| format!("--fail-file={name}")));
+        words.extend(faults.fail_file.iter().map(|name| format!("--fail-file={name}")));
         words
+    }
+}
+
+impl fmt::Display for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.jitter_us {
+            0 => write!(f, "{} us a read", self.latency_us),
+            jitter_us => write!(f, "{} us a read, {jitter_us} more or less", self.latency_us),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use ringpool_cli::failure::Failure;
 use ringpool_cli::table;
 use serde::{Deserialize, Serialize};
 
-use super::{Behaviour, SlowDisk, leave_the_mounts};
+use super::{Behaviour, Pace, SlowDisk, leave_the_mounts};
 
 const PAGE: PageSize = PageSize::KIB_4;
 /// Reads in flight.
@@ -36,7 +36,7 @@ pub struct ProbeArgs {
     source: PathBuf,
 
     #[command(flatten)]
-    behaviour: Behaviour,
+    pace: Pace,
 }
 
 /// Reads a second at each of the depths.
@@ -63,21 +63,21 @@ pub struct Speeds {
 pub fn execute(args: &ProbeArgs, console: &Console) -> Result<(), Failure> {
     // Refused, the mounts are everybody's and are taken away all the same.
     let _ = leave_the_mounts();
-    console.show(&speeds(&args.source, &args.behaviour)?, Speeds::to_string)
+    console.show(&speeds(&args.source, &args.pace)?, Speeds::to_string)
 }
 
 /// Measures the largest file in `source`.
-pub fn speeds(source: &Path, behaviour: &Behaviour) -> Result<Speeds, Failure> {
+pub fn speeds(source: &Path, pace: &Pace) -> Result<Speeds, Failure> {
     let name = largest_file(source)?;
     let through = |latency_us| {
-        let disk = SlowDisk::mount(source, &Behaviour { latency_us, ..behaviour.clone() })?;
+        let disk = SlowDisk::mount(source, &Behaviour::sound(&Pace { latency_us, ..pace.clone() }))?;
         rates(&disk.at().join(&name))
     };
     Ok(Speeds {
         plain: rates(&source.join(&name))?,
         fuse: through(0)?,
-        slow: through(behaviour.latency_us)?,
-        latency_us: behaviour.latency_us,
+        slow: through(pace.latency_us)?,
+        latency_us: pace.latency_us,
     })
 }
 

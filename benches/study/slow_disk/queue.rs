@@ -12,14 +12,14 @@ use fuser::{Errno, ReplyData};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use super::{Asked, Behaviour, Seen};
+use super::{Pace, Seen};
 
 /// How late the kernel may wake the thread that answers. Its own default is 50,000.
 const TIMER_SLACK_NS: NonZeroU64 = NonZeroU64::MIN;
 
 /// The reads that are not answered yet, and what was seen of all.
 pub struct Queue {
-    behaviour: Behaviour,
+    pace: Pace,
     waiting: Mutex<Waiting>,
     /// Told when what is due first has changed.
     changed: Condvar,
@@ -51,20 +51,20 @@ struct Read {
 }
 
 impl Queue {
-    pub fn new(behaviour: Behaviour) -> Self {
+    pub fn new(pace: Pace) -> Self {
         let waiting = Waiting {
-            chance: SmallRng::seed_from_u64(behaviour.seed),
+            chance: SmallRng::seed_from_u64(pace.seed),
             reads: BinaryHeap::new(),
             asked: 0,
             seen: Seen::default(),
         };
-        Self { behaviour, waiting: Mutex::new(waiting), changed: Condvar::new() }
+        Self { pace, waiting: Mutex::new(waiting), changed: Condvar::new() }
     }
 
     /// Puts a read of the file `name` into its place. The kernel bounds how many there are.
     pub fn push(&self, name: &str, answer: Answer, reply: ReplyData) {
         let mut waiting = self.locked();
-        let Behaviour { latency_us, jitter_us, .. } = self.behaviour;
+        let Pace { latency_us, jitter_us, .. } = self.pace;
         let jitter_us = waiting.chance.random_range(0..=jitter_us.saturating_mul(2)) as i128
             - i128::from(jitter_us);
         let takes_us = (i128::from(latency_us) + jitter_us).max(0);
@@ -115,14 +115,10 @@ impl Queue {
 
 impl Waiting {
     fn note(&mut self, name: &str, answer: &Answer) {
-        if !self.seen.files.contains_key(name) {
-            self.seen.files.insert(name.to_owned(), Asked::default());
-        }
-        if let Some(asked) = self.seen.files.get_mut(name) {
-            asked.reads += 1;
-            asked.bytes += answer.range.len() as u64;
-            asked.failed += u64::from(answer.fails);
-        }
+        let asked = self.seen.files.entry(name.to_owned()).or_default();
+        asked.reads += 1;
+        asked.bytes += answer.range.len() as u64;
+        asked.failed += u64::from(answer.fails);
     }
 }
 

@@ -60,7 +60,7 @@ pub fn execute(args: &ServeArgs, console: &Console) -> Result<(), Failure> {
         let asked = set_parent_process_death_signal(Some(Signal::TERM));
         asked.map_err(|error| Failure::new(format!("cannot end with its parent: {error}")))?;
     }
-    let queue = Arc::new(Queue::new(args.behaviour.clone()));
+    let queue = Arc::new(Queue::new(args.behaviour.pace.clone()));
     let session = mount(args, &queue)?;
     let answering = queue.clone();
     thread::spawn(move || answering.answer_in_time());
@@ -109,12 +109,12 @@ fn wait_for_the_end(over: &AtomicBool) {
 }
 
 fn text(mounted: &Mounted<'_>) -> String {
-    let Behaviour { latency_us, jitter_us, fail_percent, fail_file, .. } = mounted.behaviour;
-    let of = fail_file.as_ref().map_or("all files".to_owned(), Clone::clone);
+    let Behaviour { pace, faults } = mounted.behaviour;
+    let of = faults.fail_file.as_deref().unwrap_or("all files");
     format!(
-        "{} at {}: each read takes {latency_us} us, {jitter_us} more or less; {fail_percent} % of \
-         the pages of {of} cannot be read. Ctrl-C ends it.",
+        "{} at {}: {pace}; {} % of the pages of {of} cannot be read. Ctrl-C ends it.",
         mounted.source.display(),
         mounted.at.display(),
+        faults.fail_percent,
     )
 }

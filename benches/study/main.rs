@@ -11,10 +11,10 @@
 //! of a difference is noise. docs/fairness.md says what is enforced, and what is said where it cannot
 //! be. It needs Linux, and root for the cgroups.
 
-mod check;
 mod contestants;
 mod csv;
 mod experiments;
+mod judging;
 mod outcome;
 mod page;
 mod page_file;
@@ -58,8 +58,6 @@ struct Study {
 enum Experiment {
     QdrantPr9852(qdrant_pr9852::QdrantPr9852),
     Cidr(cidr::Cidr),
-    /// Whether every contestant passes the public list for sources
-    Check,
     /// One measured run, in a process that the study has started
     #[command(hide = true)]
     Run {
@@ -71,9 +69,9 @@ enum Experiment {
 /// What every experiment can be told.
 #[derive(Args, Clone)]
 pub struct Common {
-    /// How often everything is run, interleaved; medians are quoted
-    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_ROUNDS))]
-    pub rounds: u16,
+    /// How often everything is run, interleaved; medians are quoted; each experiment has a number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_ROUNDS))]
+    pub rounds: Option<u16>,
 
     /// Who takes part, the first being what ratios are to; each experiment has a list of its own
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
@@ -112,7 +110,6 @@ fn execute(study: Study) -> Result<(), Failure> {
         None => console.show(&experiments::NAMES, |_| experiments::listed()),
         Some(Experiment::QdrantPr9852(args)) => args.execute(&console),
         Some(Experiment::Cidr(args)) => args.execute(&console),
-        Some(Experiment::Check) => check::execute(&console),
         Some(Experiment::Run { experiment, task }) => experiments::run(&experiment, &task),
     }
 }

@@ -28,6 +28,10 @@ pub struct Plan<'a> {
     pub facts: Vec<Fact>,
     /// The columns; the first is what ratios are made of.
     pub measures: &'static [Measure],
+    /// What is drawn second by second.
+    pub series: &'static [Measure],
+    /// How often everything is run, unless the caller says otherwise.
+    pub rounds: u16,
     /// Kinds of run: a contestant's row is for each of them.
     pub cases: Vec<String>,
     /// Who takes part unless the caller says otherwise.
@@ -70,7 +74,8 @@ impl Plan<'_> {
 
     fn hold(&self, common: &Common, console: &Console) -> Result<Outcome, Failure> {
         let contestants = self.contestants(common)?;
-        let planned = self.planned(&contestants, common.rounds);
+        let rounds = common.rounds.unwrap_or(self.rounds);
+        let planned = self.planned(&contestants, rounds);
         let mut venue = Venue::new(self.limit_bytes, console)?;
         let bar = console.bar();
         let mut runs = Vec::with_capacity(planned.len());
@@ -90,7 +95,7 @@ impl Plan<'_> {
             same_answers(&runs)?;
         }
         let machine = Machine::with_files_at(&self.files[0]);
-        Ok(Outcome::new(self, &contestants, common.rounds, venue.limit(), machine, runs))
+        Ok(Outcome::new(self, &contestants, rounds, venue.limit(), machine, runs))
     }
 
     fn contestants(&self, common: &Common) -> Result<Vec<&'static dyn Contestant>, Failure> {

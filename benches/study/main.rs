@@ -11,10 +11,10 @@
 //! of a difference is noise. docs/fairness.md says what is enforced, and what is said where it cannot
 //! be. It needs Linux, and root for the cgroups.
 
-mod check;
 mod contestants;
 mod csv;
 mod experiments;
+mod judging;
 mod outcome;
 mod page;
 mod page_file;
@@ -35,7 +35,9 @@ use ringpool_cli::console::Console;
 use ringpool_cli::failure::Failure;
 use ringpool_cli::interrupt::Interrupt;
 
-use experiments::{cidr, failing, milvus, qdrant_article, qdrant_pr9852, slow_disk as on_slow_disk};
+use experiments::{
+    cidr, failing, milvus, qdrant_article, qdrant_pr9852, slow_disk as on_slow_disk,
+};
 
 /// Published comparisons of mmap with reads of one's own, under one memory limit
 #[derive(Parser)]
@@ -64,8 +66,6 @@ enum Experiment {
     Milvus(milvus::Milvus),
     SlowDisk(on_slow_disk::SlowDisk),
     Failing(failing::Failing),
-    /// Whether every contestant passes the public list for sources
-    Check,
     /// One measured run, in a process that the study has started
     #[command(hide = true)]
     Run {
@@ -77,9 +77,9 @@ enum Experiment {
 /// What every experiment can be told.
 #[derive(Args, Clone)]
 pub struct Common {
-    /// How often everything is run, interleaved; medians are quoted
-    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_ROUNDS))]
-    pub rounds: u16,
+    /// How often everything is run, interleaved; medians are quoted; each experiment has a number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_ROUNDS))]
+    pub rounds: Option<u16>,
 
     /// Who takes part, the first being what ratios are to; each experiment has a list of its own
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
@@ -122,7 +122,6 @@ fn execute(study: Study) -> Result<(), Failure> {
         Some(Experiment::Milvus(args)) => args.execute(&console),
         Some(Experiment::SlowDisk(args)) => args.execute(&console),
         Some(Experiment::Failing(args)) => args.execute(&console),
-        Some(Experiment::Check) => check::execute(&console),
         Some(Experiment::Run { experiment, task }) => experiments::run(&experiment, &task),
     }
 }

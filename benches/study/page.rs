@@ -5,12 +5,14 @@ use std::path::Path;
 
 use maud::{Markup, html};
 use ringpool_cli::failure::Failure;
+use ringpool_cli::report;
 use ringpool_cli::report::chart::{self, Group, Mark};
-use ringpool_cli::report::{self};
+use ringpool_cli::report::curve::{self, Axis, Point, Series};
 use ringpool_cli::table;
 
-use crate::outcome::{Line, Outcome};
-use crate::run::Better;
+use crate::judging::Line;
+use crate::outcome::Outcome;
+use crate::run::{Better, Measure, Run};
 use crate::text;
 
 /// Writes the page to `path`, whole or not at all.
@@ -36,6 +38,7 @@ fn body(outcome: &Outcome) -> Markup {
             h2 { "Side by side" }
             div.grid { @for case in outcome.cases() { (bars(outcome, case)) } }
         }
+        @if !outcome.series.is_empty() { (series(outcome)) }
         (tables(outcome))
         (fairness(outcome))
         section { h2 { "The command" } pre { (outcome.command) } }
@@ -60,6 +63,40 @@ fn bars(outcome: &Outcome, case: &str) -> Markup {
     });
     let group = Group { heading: case.to_owned(), marks: marks.collect() };
     chart::bars(&format!("{} ({way} is better)", measure.name), &[group])
+}
+
+/// What happened second by second, in the first round.
+fn series(outcome: &Outcome) -> Markup {
+    html! {
+        section.plots {
+            h2 { "Second by second" }
+            p.lead { "The first round. The large point is the second in which memory was full." }
+            @for case in outcome.cases() {
+                h3 { (case) }
+                div.grid { @for measure in outcome.series { (curves(outcome, case, measure)) } }
+            }
+        }
+    }
+}
+
+fn curves(outcome: &Outcome, case: &str, measure: &Measure) -> Markup {
+    let first = |run: &&Run| run.case == case && run.round == 0 && !run.again;
+    let axis = |name| Axis { name, logarithmic: false, mark: None };
+    let all: Vec<Series> =
+        outcome.runs.iter().filter(first).map(|run| curve(run, measure)).collect();
+    curve::lines(measure.name, &axis("seconds"), &axis(measure.name), &all)
+}
+
+fn curve(run: &Run, measure: &Measure) -> Series {
+    let full = run.figure("full_s");
+    let seconds = run.measured.seconds.iter().zip(1..);
+    let points = seconds.filter_map(|(second, number)| {
+        let (x, y) = (f64::from(number), *second.get(measure.key)?);
+        let figure = table::figure(y);
+        let words = format!("{}, second {number}: {figure} {}", run.contestant, measure.name);
+        Some(Point { x, y, words, chosen: full == Some(x) })
+    });
+    Series { name: run.contestant.clone(), points: points.collect() }
 }
 
 fn tables(outcome: &Outcome) -> Markup {

@@ -28,6 +28,10 @@ pub struct Plan<'a> {
     pub facts: Vec<Fact>,
     /// The columns; the first is what ratios are made of.
     pub measures: &'static [Measure],
+    /// What is drawn second by second.
+    pub series: &'static [Measure],
+    /// How often everything is run, unless the caller says otherwise.
+    pub rounds: u16,
     /// Kinds of run: a contestant's row is for each of them.
     pub cases: Vec<String>,
     /// Who takes part unless the caller says otherwise.
@@ -41,6 +45,8 @@ pub struct Plan<'a> {
     /// What is evicted before each run.
     pub files: Vec<PathBuf>,
     pub limit_bytes: u64,
+    /// Of each case, where they are not the same.
+    pub case_limits: Vec<u64>,
 }
 
 /// One run of the plan.
@@ -71,14 +77,17 @@ impl Plan<'_> {
     /// Runs all of it.
     pub fn hold(&self, common: &Common, console: &Console) -> Result<Outcome, Failure> {
         let contestants = self.contestants(common)?;
-        let planned = self.planned(&contestants, common.rounds);
-        let mut venue = Venue::new(self.limit_bytes, console)?;
+        let rounds = common.rounds.unwrap_or(self.rounds);
+        let planned = self.planned(&contestants, rounds);
+        let most_bytes = self.case_limits.iter().copied().max().unwrap_or(self.limit_bytes);
+        let mut venue = Venue::new(most_bytes, console)?;
         let bar = console.bar();
         let mut runs = Vec::with_capacity(planned.len());
         for (number, planned) in planned.iter().enumerate() {
             let label = format!("{}, {}", planned.contestant.name(), planned.case);
             bar.update(&label, number as u64, runs.capacity() as u64);
             let task = (self.task)(planned.contestant, &planned.case)?;
+            venue.limit_to(self.limit_of(&planned.case));
             let measured = venue.run(&label, self.name, &task, &self.files)?;
             runs.push(Run {
                 contestant: planned.contestant.name().into(),
@@ -90,8 +99,15 @@ impl Plan<'_> {
             });
             same_answers(&runs)?;
         }
+        venue.limit_to(most_bytes);
         let machine = Machine::with_files_at(&self.files[0]);
-        Ok(Outcome::new(self, &contestants, common.rounds, venue.limit(), machine, runs))
+        Ok(Outcome::new(self, &contestants, rounds, venue.limit(), machine, runs))
+    }
+
+    /// The limit of a run of this case.
+    fn limit_of(&self, case: &str) -> u64 {
+        let mut limits = self.cases.iter().zip(&self.case_limits);
+        limits.find(|(name, _)| *name == case).map_or(self.limit_bytes, |(_, &limit)| limit)
     }
 
     fn contestants(&self, common: &Common) -> Result<Vec<&'static dyn Contestant>, Failure> {

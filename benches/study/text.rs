@@ -2,7 +2,8 @@
 
 use ringpool_cli::table;
 
-use crate::outcome::{Line, Outcome};
+use crate::judging::Line;
+use crate::outcome::Outcome;
 use crate::venue::Limit;
 
 pub fn whole(outcome: &Outcome) -> String {

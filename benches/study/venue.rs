@@ -60,6 +60,11 @@ impl<'a> Venue<'a> {
         }
     }
 
+    /// The limit of runs from now on.
+    pub fn limit_to(&mut self, limit_bytes: u64) {
+        self.limit_bytes = limit_bytes;
+    }
+
     /// Evicts `files`, and runs one task of an experiment.
     pub fn run(
         &mut self,

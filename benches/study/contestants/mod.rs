@@ -16,7 +16,7 @@ mod mmap_random;
 mod mmap_sequential;
 mod mmap_willneed;
 mod own_ring;
-mod paged_file;
+pub mod paged_file;
 mod pool_blocking;
 mod pool_ring;
 mod pread_threads;

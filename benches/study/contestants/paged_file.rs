@@ -97,7 +97,7 @@ impl PagedFile {
         std::iter::from_fn(move || {
             let begin = next;
             let first = pages.get(begin)?;
-            let follow = pages[begin..].iter().zip(first.0..).take(READ_PAGES_MAX);
+            let follow = pages[begin..].iter().zip(first.0..=u64::MAX).take(READ_PAGES_MAX);
             next += follow.take_while(|&(page, number)| page.0 == number).count();
             Some(begin..next)
         })

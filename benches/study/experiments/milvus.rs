@@ -11,6 +11,7 @@ use ringpool_cli::report::curve::{self, Axis, Point, Series};
 use ringpool_cli::table;
 use serde::Serialize;
 
+use super::slow_disk::limits;
 use crate::contestants::Contestant;
 use crate::outcome::{Fact, Outcome};
 use crate::search::{DataSet, MEASURES, Paged, Task, limit_bytes};
@@ -83,8 +84,10 @@ impl Milvus {
         for set in &sets {
             files.extend(set.paged(paged)?.1);
         }
-        let largest = self.task(&sets[TIMES.len() - 1], paged, pages_bytes);
-        let limit_bytes = limit_bytes(NAME, &largest, pages_bytes, console)?;
+        let rehearsals = sets.iter().map(|set| {
+            limit_bytes(NAME, &self.task(set, paged, pages_bytes), pages_bytes, console)
+        });
+        let case_limits = rehearsals.collect::<Result<Vec<u64>, Failure>>()?;
         let task = |contestant: &dyn Contestant, case: &str| {
             let at = TIMES.iter().position(|(name, _)| *name == case).unwrap_or(0);
             let contestant = contestant.name().into();
@@ -92,9 +95,9 @@ impl Milvus {
         };
         let plan = Plan {
             scale: self.scale(pages_bytes),
-            facts: self.facts(),
+            facts: facts(&case_limits),
             files,
-            limit_bytes,
+            case_limits: case_limits.clone(),
             ..plan(&task)
         };
         self.show(plan.hold(&self.common, console)?, console)
@@ -140,22 +143,17 @@ impl Milvus {
             table::bytes(pages_bytes)
         )
     }
+}
 
-    fn facts(&self) -> Vec<Fact> {
-        vec![
-            Fact {
-                name: "checksums",
-                value: "all check: mappings a page at its first touch, others after each read".into(),
-            },
-            Fact {
-                name: "limit",
-                value: "what a run at 4x needs besides pages is in it, so that mappings have a little \
-                        more for pages at 1x and 2x"
-                    .into(),
-            },
-            Fact { name: "cold", value: "a run begins with nothing in memory".into() },
-        ]
-    }
+fn facts(case_limits: &[u64]) -> Vec<Fact> {
+    vec![
+        Fact {
+            name: "checksums",
+            value: "all check: mappings a page at its first touch, others after each read".into(),
+        },
+        Fact { name: "cold", value: "a run begins with nothing in memory".into() },
+        limits(case_limits),
+    ]
 }
 
 fn plan<'a>(task: &'a dyn Fn(&dyn Contestant, &str) -> Result<String, Failure>) -> Plan<'a> {
@@ -169,6 +167,8 @@ fn plan<'a>(task: &'a dyn Fn(&dyn Contestant, &str) -> Result<String, Failure>) 
         scale: String::new(),
         facts: Vec::new(),
         measures: &MEASURES,
+        series: &[],
+        rounds: 3,
         cases: TIMES.iter().map(|(name, _)| (*name).to_owned()).collect(),
         contestants: &CONTESTANTS,
         takes_part: |_, _| true,
@@ -176,6 +176,7 @@ fn plan<'a>(task: &'a dyn Fn(&dyn Contestant, &str) -> Result<String, Failure>) 
         task,
         files: Vec::new(),
         limit_bytes: 0,
+        case_limits: Vec::new(),
     }
 }
 
@@ -207,7 +208,12 @@ fn plot(kept: &[Kept]) -> Markup {
     let series = kept.iter().map(|kept| {
         let points = TIMES.iter().zip(&kept.percent).filter_map(|((case, times), percent)| {
             let (x, y) = (*times as f64, (*percent)?);
-            Some(Point { x, y, words: format!("{}, {case}: {y:.1} %", kept.contestant), chosen: false })
+            Some(Point {
+                x,
+                y,
+                words: format!("{}, {case}: {y:.1} %", kept.contestant),
+                chosen: false,
+            })
         });
         Series { name: kept.contestant.clone(), points: points.collect() }
     });

@@ -9,6 +9,7 @@ pub mod slow_disk;
 
 use std::io::{Write, stdout};
 
+use ringpool::Memory;
 use ringpool_cli::failure::Failure;
 use ringpool_cli::table;
 
@@ -49,4 +50,14 @@ pub fn run(experiment: &str, task: &str) -> Result<(), Failure> {
 fn parsed<T: serde::de::DeserializeOwned>(task: &str) -> Result<T, Failure> {
     let parsed = serde_json::from_str(task);
     parsed.map_err(|error| Failure::Usage(format!("no task of a study: {error}")))
+}
+
+/// A size in bytes, which is no share of anything.
+pub fn size_of(size: Memory, flag: &str) -> Result<u64, Failure> {
+    match size {
+        Memory::Bytes(bytes) => Ok(bytes),
+        Memory::Percent(_) => {
+            Err(Failure::Usage(format!("{flag}: a share of nothing: write 1GiB")))
+        }
+    }
 }

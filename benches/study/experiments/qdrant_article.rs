@@ -6,7 +6,7 @@ use ringpool_cli::console::Console;
 use ringpool_cli::failure::Failure;
 use ringpool_cli::table;
 
-use super::slow_disk::{MEMORY_PERCENT, facts};
+use super::slow_disk::{MEMORY_PERCENT, facts, limits};
 use crate::Common;
 use crate::contestants::Contestant;
 use crate::outcome::Fact;
@@ -75,14 +75,17 @@ impl QdrantArticle {
         let data = self.data.or_clustered(points, self.common.dir.as_deref(), console)?;
         let (bytes, files) = data.paged(Paged::Originals)?;
         let pages_bytes = bytes / 100 * MEMORY_PERCENT;
-        let widest = Task { threads: 8, oversample: 4.0, ..self.task(&data, pages_bytes) };
-        let limit_bytes = limit_bytes(NAME, &widest, pages_bytes, console)?;
+        let rehearsals = CASES.map(|(_, oversample, threads)| {
+            let rehearsed = Task { threads, oversample, ..self.task(&data, pages_bytes) };
+            limit_bytes(NAME, &rehearsed, pages_bytes, console)
+        });
+        let case_limits = rehearsals.into_iter().collect::<Result<Vec<u64>, Failure>>()?;
         let slow = !self.plain;
         let disks = slow.then(|| Disks::over(&data.segment));
         let behaviour = Behaviour::sound(&self.pace);
         let facts = match slow {
-            true => facts(&self.pace, &speeds(&data.segment, &self.pace)?),
-            false => vec![plain_disk()],
+            true => facts(&self.pace, &speeds(&data.segment, &self.pace)?, &case_limits),
+            false => vec![plain_disk(), limits(&case_limits)],
         };
         let task = |contestant: &dyn Contestant, case: &str| {
             let (_, oversample, threads) = named(case);
@@ -101,13 +104,16 @@ impl QdrantArticle {
             scale: scale(&data, pages_bytes),
             facts,
             measures: &MEASURES,
+            series: &[],
+            rounds: 3,
             cases: CASES.iter().map(|(name, ..)| (*name).to_owned()).collect(),
             contestants: &CONTESTANTS,
             takes_part: |_, _| true,
             published,
             task: &task,
             files,
-            limit_bytes,
+            limit_bytes: 0,
+            case_limits,
         };
         plan.execute(&self.common, console)
     }

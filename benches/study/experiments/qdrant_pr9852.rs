@@ -19,6 +19,7 @@ use ringpool_cli::process::Counters;
 use ringpool_cli::table;
 use serde::{Deserialize, Serialize};
 
+use super::size_of;
 use crate::contestants::{self, Access, Contestant, Subject};
 use crate::outcome::Fact;
 use crate::run::{Measure, Measured};
@@ -89,12 +90,12 @@ pub struct Task {
 
 impl QdrantPr9852 {
     pub fn execute(&self, console: &Console) -> Result<(), Failure> {
-        let size_bytes = bytes(self.size, "--size")?.next_multiple_of(PAGE.bytes() as u64);
+        let size_bytes = size_of(self.size, "--size")?.next_multiple_of(PAGE.bytes() as u64);
         if size_bytes < SIZE_BYTES_MIN {
             return Err(Failure::Usage("--size: 64MiB or more".into()));
         }
         let limit_bytes = match self.memory {
-            Some(memory) => bytes(memory, "--memory")?,
+            Some(memory) => size_of(memory, "--memory")?,
             None => size_bytes / 4 * 5 + 4 * RESERVE_BYTES,
         };
         let folder = page_file::folder(self.common.dir.as_deref())?;
@@ -145,6 +146,8 @@ impl QdrantPr9852 {
                 },
             ],
             measures: &MEASURES,
+            series: &[],
+            rounds: 5,
             cases: vec!["cold".into(), "warm".into()],
             contestants: &ALL,
             takes_part: |contestant, case| {
@@ -155,6 +158,7 @@ impl QdrantPr9852 {
             task,
             files: vec![path],
             limit_bytes,
+            case_limits: Vec::new(),
         }
     }
 }
@@ -167,16 +171,6 @@ fn published(contestant: &str, case: &str) -> Option<&'static str> {
         ("buffered-ring", "warm") => "4.7 ms",
         _ => return None,
     })
-}
-
-/// Bytes, which are no share of anything.
-pub fn bytes(memory: ringpool::Memory, flag: &str) -> Result<u64, Failure> {
-    match memory {
-        ringpool::Memory::Bytes(bytes) => Ok(bytes),
-        ringpool::Memory::Percent(_) => {
-            Err(Failure::Usage(format!("{flag}: a share of nothing: write 1GiB")))
-        }
-    }
 }
 
 /// Where the drawn vectors lie: pages, and of each the bytes that count.

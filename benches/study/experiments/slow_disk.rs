@@ -69,9 +69,11 @@ impl SlowDisk {
         let data = self.data.or_shipped(self.common.dir.as_deref(), console)?;
         let (bytes, files) = data.paged(Paged::Originals)?;
         let pages_bytes = bytes / 100 * MEMORY_PERCENT;
-        let most = self.threads.iter().copied().max().unwrap_or(1);
-        let rehearsed = Task { slow: false, ..self.task(&data, pages_bytes, most.into()) };
-        let limit_bytes = limit_bytes(NAME, &rehearsed, pages_bytes, console)?;
+        let limits = self.threads.iter().map(|&threads| {
+            let rehearsed = Task { slow: false, ..self.task(&data, pages_bytes, threads.into()) };
+            limit_bytes(NAME, &rehearsed, pages_bytes, console)
+        });
+        let case_limits = limits.collect::<Result<Vec<u64>, Failure>>()?;
         let (disks, behaviour) = (Disks::over(&data.segment), Behaviour::sound(&self.pace));
         let speeds = speeds(&data.segment, &self.pace)?;
         let task = |contestant: &dyn Contestant, case: &str| {
@@ -81,9 +83,9 @@ impl SlowDisk {
         };
         let plan = Plan {
             files,
-            limit_bytes,
+            case_limits: case_limits.clone(),
             cases: self.threads.iter().map(|&threads| case_of(threads)).collect(),
-            ..plan(&task, scale(&data, pages_bytes), facts(&self.pace, &speeds))
+            ..plan(&task, scale(&data, pages_bytes), facts(&self.pace, &speeds, &case_limits))
         };
         plan.execute(&self.common, console)
     }
@@ -118,6 +120,8 @@ fn plan<'a>(
         scale,
         facts,
         measures: &MEASURES,
+        series: &[],
+        rounds: 3,
         cases: Vec::new(),
         contestants: &CONTESTANTS,
         takes_part: |_, _| true,
@@ -125,6 +129,7 @@ fn plan<'a>(
         task,
         files: Vec::new(),
         limit_bytes: 0,
+        case_limits: Vec::new(),
     }
 }
 
@@ -150,7 +155,7 @@ fn scale(data: &DataSet, pages_bytes: u64) -> String {
 }
 
 /// What holds of every experiment on a slow disk.
-pub fn facts(pace: &Pace, speeds: &Speeds) -> Vec<Fact> {
+pub fn facts(pace: &Pace, speeds: &Speeds, case_limits: &[u64]) -> Vec<Fact> {
     vec![
         Fact {
             name: "disk",
@@ -167,11 +172,26 @@ pub fn facts(pace: &Pace, speeds: &Speeds) -> Vec<Fact> {
         },
         Fact {
             name: "loading",
-            value: "graph and codes are read from the same slow disk before the clock starts".into(),
+            value: "graph and codes are read from the same slow disk before the clock starts"
+                .into(),
         },
         Fact {
             name: "reads",
             value: "as the disk counted them, from the first query to the last".into(),
         },
+        limits(case_limits),
     ]
+}
+
+/// What runs are limited to, case by case.
+pub fn limits(case_limits: &[u64]) -> Fact {
+    let each: Vec<String> = case_limits.iter().map(|&bytes| table::bytes(bytes)).collect();
+    Fact {
+        name: "limits of the cases",
+        value: format!(
+            "{}: in each what it takes besides pages, by a rehearsal, the memory for pages, and a \
+             little for the kernel; what of these a mapping does not use it has for pages",
+            each.join(", ")
+        ),
+    }
 }

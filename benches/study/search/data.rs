@@ -10,9 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ringpool::vectors::{self, RowWriter};
-use ringpool::{
-    BuildOptions, Element, Manifest, Metric, Phase, Progress, Vectors, build,
-};
+use ringpool::{BuildOptions, Element, Manifest, Metric, Phase, Progress, Vectors, build};
 use ringpool_cli::console::Console;
 use ringpool_cli::failure::Failure;
 use ringpool_cli::generate::{Clusters, Draw};

@@ -115,10 +115,9 @@ pub fn run(task: &Task) -> Result<Measured, Failure> {
     let (seconds, count) = (searched.wall.as_secs_f64(), queries.len() as f64);
     let page_bytes = opened.page_bytes as f64;
     let read = match asked_after.zip(asked_before) {
-        Some((after, before)) => Some((
-            (after.reads - before.reads) as f64,
-            (after.bytes - before.bytes) as f64,
-        )),
+        Some((after, before)) => {
+            Some(((after.reads - before.reads) as f64, (after.bytes - before.bytes) as f64))
+        }
         // The kernel counts bytes, whichever way they were read.
         None => spent.read_bytes.map(|bytes| (bytes as f64 / page_bytes, bytes as f64)),
     };

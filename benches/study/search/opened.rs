@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ringpool::storage::{Error, PageSource};
 use ringpool::{
-    Component, ComponentFile, ComponentKind, EngineChoice, Index, Manifest, Memory, OpenOptions, Placed, Profile,
-    Quantizer, Segment,
+    Component, ComponentFile, ComponentKind, EngineChoice, Index, Manifest, Memory, OpenOptions,
+    Placed, Profile, Quantizer, Segment,
 };
 use ringpool_cli::failure::Failure;
 use serde::{Deserialize, Serialize};

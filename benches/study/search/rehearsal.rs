@@ -11,11 +11,11 @@ use super::Task;
 use crate::run::Measured;
 
 /// What the kernel charges to a group besides: what it charges ahead of use on each processor, the
-/// ring, open files. As `ringpool compare` has it, and as much again for FUSE.
-const HEADROOM_BYTES: u64 = 3 << 20;
+/// ring, open files. As `ringpool compare` has it.
+const HEADROOM_BYTES: u64 = 3 << 19;
 
 /// For each thread: its stack in the kernel, and what each read in flight takes there.
-const HEADROOM_THREAD_BYTES: u64 = 256 << 10;
+const HEADROOM_THREAD_BYTES: u64 = 160 << 10;
 
 /// Those who rehearse: the mapping, and the pool, whose frames are not counted.
 const REHEARSE: [&str; 2] = ["mmap-willneed", "pool-ring"];

@@ -14,8 +14,8 @@ use fuser::{
     ReplyOpen, Request,
 };
 
-use super::{Behaviour, Faults};
 use super::queue::{Answer, Queue};
+use super::{Behaviour, Faults};
 
 /// Reads that the kernel may send before the first is answered. Its own default is 12, which no
 /// network disk has.

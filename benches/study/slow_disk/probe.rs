@@ -70,7 +70,8 @@ pub fn execute(args: &ProbeArgs, console: &Console) -> Result<(), Failure> {
 pub fn speeds(source: &Path, pace: &Pace) -> Result<Speeds, Failure> {
     let name = largest_file(source)?;
     let through = |latency_us| {
-        let disk = SlowDisk::mount(source, &Behaviour::sound(&Pace { latency_us, ..pace.clone() }))?;
+        let disk =
+            SlowDisk::mount(source, &Behaviour::sound(&Pace { latency_us, ..pace.clone() }))?;
         rates(&disk.at().join(&name))
     };
     Ok(Speeds {

@@ -100,13 +100,12 @@ struct Outcome {
 
 impl Failing {
     pub fn execute(&self, console: &Console) -> Result<(), Failure> {
-        let data = self.data.or_shipped(self.dir.as_deref(), console)?;
+        let data = self.data.or_shipped(self.queries, self.dir.as_deref(), console)?;
         let (bytes, _) = data.paged(Paged::Originals)?;
         let task = Task {
             contestant: CONTESTANTS[0].into(),
             segment: data.segment.clone(),
             queries: data.queries.clone(),
-            count: self.queries as usize,
             paged: Paged::Originals,
             memory_bytes: bytes / 10,
             threads: 4,
@@ -164,7 +163,7 @@ fn answers(program: &Program, task: &Task, console: &Console) -> Result<Answers,
 
 /// Does one run, and prints what became of each query.
 pub fn run(task: &Task) -> Result<(), Failure> {
-    let queries = Queries::read(&task.queries, task.count)?;
+    let queries = Queries::read(&task.queries)?;
     let opened = Opened::open(task)?;
     let searched = search(&opened.segment, &queries, task)?;
     let became = searched.found.into_iter().map(|found| match (found.crc32c(), found.hits) {

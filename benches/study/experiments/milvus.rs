@@ -74,8 +74,8 @@ struct Shown {
 impl Milvus {
     pub fn execute(&self, console: &Console) -> Result<(), Failure> {
         let made = TIMES.map(|(_, times)| {
-            let points = self.points as usize * times;
-            DataSet::clustered(points, DIM, self.common.dir.as_deref(), console)
+            let shape = (self.points as usize * times, DIM);
+            DataSet::clustered(shape, self.queries, self.common.dir.as_deref(), console)
         });
         let sets = made.into_iter().collect::<Result<Vec<_>, Failure>>()?;
         let paged = if self.resident { Paged::Originals } else { Paged::All };
@@ -121,7 +121,6 @@ impl Milvus {
             contestant: String::new(),
             segment: data.segment.clone(),
             queries: data.queries.clone(),
-            count: self.queries as usize,
             paged,
             memory_bytes,
             threads: self.threads.into(),

@@ -72,7 +72,8 @@ pub struct QdrantArticle {
 impl QdrantArticle {
     pub fn execute(&self, console: &Console) -> Result<(), Failure> {
         let points = (self.points as usize, DIM);
-        let data = self.data.or_clustered(points, self.common.dir.as_deref(), console)?;
+        let data =
+            self.data.or_clustered(points, self.queries, self.common.dir.as_deref(), console)?;
         let (bytes, files) = data.paged(Paged::Originals)?;
         let pages_bytes = bytes / 100 * MEMORY_PERCENT;
         let rehearsals = CASES.map(|(_, oversample, threads)| {
@@ -123,7 +124,6 @@ impl QdrantArticle {
             contestant: String::new(),
             segment: data.segment.clone(),
             queries: data.queries.clone(),
-            count: self.queries as usize,
             paged: Paged::Originals,
             memory_bytes,
             threads: 1,

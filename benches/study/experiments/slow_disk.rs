@@ -66,7 +66,7 @@ impl SlowDisk {
         if let Some(by_hand) = &self.by_hand {
             return by_hand.execute(console);
         }
-        let data = self.data.or_shipped(self.common.dir.as_deref(), console)?;
+        let data = self.data.or_shipped(self.queries, self.common.dir.as_deref(), console)?;
         let (bytes, files) = data.paged(Paged::Originals)?;
         let pages_bytes = bytes / 100 * MEMORY_PERCENT;
         let limits = self.threads.iter().map(|&threads| {
@@ -95,7 +95,6 @@ impl SlowDisk {
             contestant: String::new(),
             segment: data.segment.clone(),
             queries: data.queries.clone(),
-            count: self.queries as usize,
             paged: Paged::Originals,
             memory_bytes,
             threads,

@@ -25,8 +25,6 @@ const SEED: u64 = 0;
 const SPREAD: f64 = 0.5;
 /// Points of a cluster.
 const CLUSTER_POINTS: usize = 100;
-/// Queries that are made with clustered vectors. Runs take the first of them.
-const QUERIES: u64 = 10_000;
 
 /// Which vectors.
 #[derive(Args, Clone)]
@@ -51,22 +49,30 @@ pub struct DataSet {
 }
 
 impl DataArgs {
-    /// The folder that was named, or else the vectors that lie in the repository.
-    pub fn or_shipped(&self, dir: Option<&Path>, console: &Console) -> Result<DataSet, Failure> {
+    /// The folder that was named, or else the vectors that lie in the repository, with so many
+    /// queries if there are.
+    pub fn or_shipped(
+        &self,
+        queries: u32,
+        dir: Option<&Path>,
+        console: &Console,
+    ) -> Result<DataSet, Failure> {
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/fashion-mnist-12k");
-        DataSet::of_folder(self.data.as_deref().unwrap_or(&shipped), self.metric, dir, console)
+        let folder = self.data.as_deref().unwrap_or(&shipped);
+        DataSet::of_folder(folder, self.metric, queries, dir, console)
     }
 
     /// The folder that was named, or else `points` clustered vectors of `dim` values.
     pub fn or_clustered(
         &self,
-        (points, dim): (usize, usize),
+        shape: (usize, usize),
+        queries: u32,
         dir: Option<&Path>,
         console: &Console,
     ) -> Result<DataSet, Failure> {
         match &self.data {
-            Some(folder) => DataSet::of_folder(folder, self.metric, dir, console),
-            None => DataSet::clustered(points, dim, dir, console),
+            Some(folder) => DataSet::of_folder(folder, self.metric, queries, dir, console),
+            None => DataSet::clustered(shape, queries, dir, console),
         }
     }
 }
@@ -76,31 +82,34 @@ impl DataSet {
     fn of_folder(
         folder: &Path,
         metric: Metric,
+        queries: u32,
         dir: Option<&Path>,
         console: &Console,
     ) -> Result<Self, Failure> {
-        let queries = file_of(folder, "query")?;
         let name = folder.file_name().map_or("data".into(), |name| name.to_string_lossy());
-        let segment = page_file::folder(dir)?.join(format!("{name}-{metric}.segment"));
-        let base = || {
-            let rows = vectors::read(&file_of(folder, "base")?);
+        let read = |stem| {
+            let rows = vectors::read(&file_of(folder, stem)?);
             rows.map(Vectors::to_f32).map_err(|error| Failure::of(&error))
         };
-        let manifest = built(&segment, metric, base, console)?;
-        Ok(Self::of(&manifest, name.into_owned(), segment, queries))
+        let own = page_file::folder(dir)?;
+        let segment = own.join(format!("{name}-{metric}.segment"));
+        let manifest = built(&segment, metric, || read("base"), console)?;
+        let path = own.join(format!("{name}.queries-{queries}.fvecs"));
+        asked(&path, || first(&read("query")?, queries as usize))?;
+        Ok(Self::of(&manifest, name.into_owned(), segment, path))
     }
 
     /// Clustered vectors, the same on any machine.
     pub fn clustered(
-        points: usize,
-        dim: usize,
+        (points, dim): (usize, usize),
+        queries: u32,
         dir: Option<&Path>,
         console: &Console,
     ) -> Result<Self, Failure> {
         let name = format!("clustered-{points}x{dim}");
         let folder = page_file::folder(dir)?;
         let segment = folder.join(format!("{name}.segment"));
-        let queries = folder.join(format!("{name}.queries.fvecs"));
+        let path = folder.join(format!("{name}.queries-{queries}.fvecs"));
         let clusters = || Clusters::draw(dim, points.div_ceil(CLUSTER_POINTS), SPREAD, SEED);
         let rows = |draw, rows| {
             let made = clusters().rows(draw, 0..rows, Element::F32);
@@ -108,10 +117,8 @@ impl DataSet {
         };
         let base = || rows(Draw::Base, points as u64);
         let manifest = built(&segment, Metric::L2, base, console)?;
-        if !queries.exists() {
-            written(&queries, &rows(Draw::Query, QUERIES)?)?;
-        }
-        Ok(Self::of(&manifest, name, segment, queries))
+        asked(&path, || rows(Draw::Query, queries.into()))?;
+        Ok(Self::of(&manifest, name, segment, path))
     }
 
     fn of(manifest: &Manifest, name: String, segment: PathBuf, queries: PathBuf) -> Self {
@@ -163,12 +170,27 @@ impl Progress for Shown<'_> {
     }
 }
 
-fn written(path: &Path, rows: &Vectors) -> Result<(), Failure> {
+/// Puts a file of queries at `path` where there is none: no more than a run reads, since what it
+/// takes to read them is not in its limit.
+fn asked(path: &Path, rows: impl FnOnce() -> Result<Vectors, Failure>) -> Result<(), Failure> {
+    if path.exists() {
+        return Ok(());
+    }
+    let rows = &rows()?;
     let refused = |error: &dyn std::error::Error| Failure::of(error);
     let file = RowWriter::create(path, rows.element(), rows.dim(), rows.len() as u64);
     let mut file = file.map_err(|error| refused(&error))?;
     file.write(rows).map_err(|error| refused(&error))?;
     file.publish().map_err(|error| refused(&error))
+}
+
+/// The first `count` rows, or as many as there are.
+fn first(rows: &Vectors, count: usize) -> Result<Vectors, Failure> {
+    let mut values = vec![0.0; rows.len().min(count) * rows.dim()];
+    for (row, out) in values.chunks_exact_mut(rows.dim()).enumerate() {
+        rows.row_f32(row, out);
+    }
+    Vectors::from_f32(rows.dim(), values).map_err(|error| Failure::of(&error))
 }
 
 /// The file of vectors in `folder` whose name begins with `stem` and a dot.

@@ -44,9 +44,8 @@ pub struct Task {
     pub contestant: String,
     /// The segment, on whatever it is on.
     pub segment: PathBuf,
-    /// A file of queries, of which the first `count` are run.
+    /// A file of queries, all of which are run.
     pub queries: PathBuf,
-    pub count: usize,
     pub paged: Paged,
     /// What a contestant with a cache of its own may spend on pages.
     pub memory_bytes: u64,
@@ -78,11 +77,11 @@ pub struct Queries {
 }
 
 impl Queries {
-    /// The first `count` rows of the file at `path`, or as many as there are.
-    pub fn read(path: &Path, count: usize) -> Result<Self, Failure> {
+    /// The rows of the file at `path`.
+    pub fn read(path: &Path) -> Result<Self, Failure> {
         let rows = vectors::read(path).map_err(|error| Failure::of(&error))?;
         let dim = rows.dim();
-        let mut values = vec![0.0; rows.len().min(count) * dim];
+        let mut values = vec![0.0; rows.len() * dim];
         for (row, out) in values.chunks_exact_mut(dim).enumerate() {
             rows.row_f32(row, out);
         }
@@ -100,7 +99,7 @@ impl Queries {
 
 /// Does one run.
 pub fn run(task: &Task) -> Result<Measured, Failure> {
-    let queries = Queries::read(&task.queries, task.count)?;
+    let queries = Queries::read(&task.queries)?;
     let opened = Opened::open(task)?;
     let seen = || Seen::at(&task.segment).map(|seen| opened.asked(&seen));
     let asked = || task.slow.then(seen).transpose();

@@ -98,6 +98,16 @@ pub struct Common {
     pub csv: Option<PathBuf>,
 }
 
+impl Common {
+    /// Who takes part, where `usual` do unless the caller says otherwise.
+    pub fn contestants_or(&self, usual: &[&str]) -> Vec<String> {
+        match self.contestants.as_slice() {
+            [] => usual.iter().map(|name| (*name).to_owned()).collect(),
+            named => named.to_vec(),
+        }
+    }
+}
+
 /// More are a slip of the hand.
 const MAX_ROUNDS: i64 = 1000;
 

@@ -84,8 +84,10 @@ impl Milvus {
         for set in &sets {
             files.extend(set.paged(paged)?.1);
         }
+        let named = self.common.contestants_or(&CONTESTANTS);
         let rehearsals = sets.iter().map(|set| {
-            limit_bytes(NAME, &self.task(set, paged, pages_bytes), pages_bytes, console)
+            let rehearsed = self.task(set, paged, pages_bytes);
+            limit_bytes(NAME, &named, &rehearsed, pages_bytes, console)
         });
         let case_limits = rehearsals.collect::<Result<Vec<u64>, Failure>>()?;
         let task = |contestant: &dyn Contestant, case: &str| {

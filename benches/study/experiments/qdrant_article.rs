@@ -76,9 +76,10 @@ impl QdrantArticle {
             self.data.or_clustered(points, self.queries, self.common.dir.as_deref(), console)?;
         let (bytes, files) = data.paged(Paged::Originals)?;
         let pages_bytes = bytes / 100 * MEMORY_PERCENT;
+        let named = self.common.contestants_or(&CONTESTANTS);
         let rehearsals = CASES.map(|(_, oversample, threads)| {
             let rehearsed = Task { threads, oversample, ..self.task(&data, pages_bytes) };
-            limit_bytes(NAME, &rehearsed, pages_bytes, console)
+            limit_bytes(NAME, &named, &rehearsed, pages_bytes, console)
         });
         let case_limits = rehearsals.into_iter().collect::<Result<Vec<u64>, Failure>>()?;
         let slow = !self.plain;
@@ -89,7 +90,7 @@ impl QdrantArticle {
             false => vec![plain_disk(), limits(&case_limits)],
         };
         let task = |contestant: &dyn Contestant, case: &str| {
-            let (_, oversample, threads) = named(case);
+            let (_, oversample, threads) = row(case);
             let segment = disks.as_ref().map(|disks| disks.next(&behaviour)).transpose()?;
             let segment = segment.unwrap_or_else(|| data.segment.clone());
             let contestant = contestant.name().into();
@@ -136,7 +137,7 @@ impl QdrantArticle {
     }
 }
 
-fn named(case: &str) -> (&'static str, f32, usize) {
+fn row(case: &str) -> (&'static str, f32, usize) {
     CASES.into_iter().find(|(name, ..)| *name == case).unwrap_or(CASES[0])
 }
 
@@ -162,7 +163,7 @@ fn scale(data: &DataSet, pages_bytes: u64) -> String {
 }
 
 fn published(contestant: &str, case: &str) -> Option<&'static str> {
-    let (case, ..) = named(case);
+    let (case, ..) = row(case);
     Some(match (contestant, case) {
         ("mmap-random", "oversampling 1, parallel 4") => "43 s, 2,000 IOPS, 93 %",
         ("mmap-random", "oversampling 1, parallel 8") => "43 s, 2,000 IOPS, 90 %",

@@ -69,9 +69,10 @@ impl SlowDisk {
         let data = self.data.or_shipped(self.queries, self.common.dir.as_deref(), console)?;
         let (bytes, files) = data.paged(Paged::Originals)?;
         let pages_bytes = bytes / 100 * MEMORY_PERCENT;
+        let named = self.common.contestants_or(&CONTESTANTS);
         let limits = self.threads.iter().map(|&threads| {
             let rehearsed = Task { slow: false, ..self.task(&data, pages_bytes, threads.into()) };
-            limit_bytes(NAME, &rehearsed, pages_bytes, console)
+            limit_bytes(NAME, &named, &rehearsed, pages_bytes, console)
         });
         let case_limits = limits.collect::<Result<Vec<u64>, Failure>>()?;
         let (disks, behaviour) = (Disks::over(&data.segment), Behaviour::sound(&self.pace));

@@ -17,25 +17,24 @@ const HEADROOM_BYTES: u64 = 3 << 19;
 /// For each thread: its stack in the kernel, and what each read in flight takes there.
 const HEADROOM_THREAD_BYTES: u64 = 160 << 10;
 
-/// Those who rehearse: the mapping, and the pool, whose frames are not counted.
-const REHEARSE: [&str; 2] = ["mmap-willneed", "pool-ring"];
-
-/// The limit for runs like `task`, of which `pages_bytes` are for pages.
+/// The limit for runs like `task`, of which `pages_bytes` are for pages: the same for all of
+/// `contestants`, by the one that needs most besides. Frames of a pool are pages.
 pub fn limit_bytes(
     experiment: &str,
+    contestants: &[String],
     task: &Task,
     pages_bytes: u64,
     console: &Console,
 ) -> Result<u64, Failure> {
     let (program, mut undroppable_bytes) = (Program::this()?, 0);
-    for contestant in REHEARSE {
-        let task = Task { contestant: contestant.into(), ..task.clone() };
+    for contestant in contestants {
+        let task = Task { contestant: contestant.clone(), ..task.clone() };
         let arguments = ["run", experiment, &task.words()?].map(OsString::from);
         let label = format!("rehearsal of {contestant}");
         let place = Place { label: &label, group: None, limit_bytes: 0 };
         let measured: Measured = program.run(&arguments, &place, &console.interrupt)?;
         let figure = |key: &str| measured.figures.get(key).map_or(0, |figure| *figure as u64);
-        let frames_bytes = if contestant == "pool-ring" { task.memory_bytes } else { 0 };
+        let frames_bytes = if contestant.starts_with("pool-") { task.memory_bytes } else { 0 };
         let bytes = figure("anonymous_bytes").saturating_sub(frames_bytes);
         undroppable_bytes = undroppable_bytes.max(bytes + figure("page_table_bytes"));
     }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use maud::{Markup, html};
+use maud::{Markup, PreEscaped, html};
 use ringpool_cli::failure::Failure;
 use ringpool_cli::report;
 use ringpool_cli::report::chart::{self, Group, Mark};
@@ -14,6 +14,18 @@ use crate::judging::Line;
 use crate::outcome::Outcome;
 use crate::run::{Better, Measure, Run};
 use crate::text;
+
+/// The colours of the contestants: mappings warm, pools cold, the others between.
+const COLOURS: &str = "
+.c-mmap-random { --tone: var(--random); } .c-mmap-normal { --tone: var(--normal); }
+.c-mmap-willneed { --tone: var(--willneed); } .c-mmap-sequential { --tone: #d9480f; }
+.c-mmap-populate { --tone: #c92a2a; } .c-pool-ring { --tone: var(--pool); }
+.c-pool-blocking { --tone: #4c8dae; } .c-direct-ring { --tone: #2b8a3e; }
+.c-buffered-ring { --tone: #7c5cbf; } .c-batch-ring { --tone: #74b816; }
+.c-pread-threads { --tone: var(--memory); }
+td:nth-child(2) { font-weight: 650; text-align: right; } td:nth-child(3) { font-weight: 400; }
+th:nth-child(2) { text-align: right; }
+";
 
 /// Writes the page to `path`, whole or not at all.
 pub fn write(path: &Path, outcome: &Outcome) -> Result<(), Failure> {
@@ -27,6 +39,7 @@ pub fn write_with(path: &Path, outcome: &Outcome, own: &Markup) -> Result<(), Fa
 
 fn body(outcome: &Outcome) -> Markup {
     html! {
+        style { (PreEscaped(COLOURS)) }
         header {
             p.brand { "ringpool " (env!("CARGO_PKG_VERSION")) ", the study" }
             h1 { (outcome.title) }

@@ -270,8 +270,9 @@ impl Readers {
         let mut batch = Vec::new();
         while !self.stop.load(Ordering::Relaxed) {
             next.draw(&mut batch);
-            let visited =
-                source.visit(&batch, &mut |_, page| _ = black_box(page.first_chunk::<8>()));
+            let mut sum = 0_u64;
+            let visited = source.visit(&batch, &mut |_, page| sum = sum.wrapping_add(word(page)));
+            black_box(sum);
             if let Err(error) = visited {
                 let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
                 *failure = Some(Failure::of(&error));
@@ -299,6 +300,10 @@ impl Readers {
         }
         told
     }
+}
+
+fn word(page: &[u8]) -> u64 {
+    page.first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
 }
 
 /// Which pages a thread reads next.

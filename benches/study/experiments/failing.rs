@@ -113,6 +113,7 @@ impl Failing {
             k: 10,
             ef: 100,
             oversample: 4.0,
+            warm: false,
             slow: false,
         };
         let (program, disks) = (Program::this()?, Disks::over(&data.segment));

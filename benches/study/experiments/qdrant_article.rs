@@ -132,6 +132,7 @@ impl QdrantArticle {
             k: K,
             ef: EF,
             oversample: 1.0,
+            warm: false,
             slow: false,
         }
     }

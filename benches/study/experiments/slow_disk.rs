@@ -103,6 +103,7 @@ impl SlowDisk {
             k: K,
             ef: EF,
             oversample: self.oversample,
+            warm: false,
             slow: true,
         }
     }

@@ -55,6 +55,8 @@ pub struct Task {
     pub k: usize,
     pub ef: usize,
     pub oversample: f32,
+    /// Whether all queries are run once before, within the same limit.
+    pub warm: bool,
     /// Whether the segment is on a slow disk, which is then asked what was read.
     pub slow: bool,
 }
@@ -101,6 +103,9 @@ impl Queries {
 pub fn run(task: &Task) -> Result<Measured, Failure> {
     let queries = Queries::read(&task.queries)?;
     let opened = Opened::open(task)?;
+    if task.warm {
+        search(&opened.segment, &queries, task)?;
+    }
     let seen = || Seen::at(&task.segment).map(|seen| opened.asked(&seen));
     let asked = || task.slow.then(seen).transpose();
     let (before, asked_before) = (Counters::now(), asked()?);

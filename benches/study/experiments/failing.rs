@@ -124,26 +124,16 @@ impl Failing {
             return Ok(());
         }
         let Answers(sound) = answers(&program, &task, console)?;
+        let trial = Trial { program, disks, task, sound, console };
         let mut rows = Vec::new();
         for &fail_percent in &self.shares {
             for contestant in &self.contestants {
-                contestants::named(contestant)?;
-                let task = Task { contestant: contestant.clone(), ..task.clone() };
-                let mut row =
-                    Row { contestant: contestant.clone(), fail_percent, ..Row::default() };
-                for seed in 0..u64::from(self.seeds) {
-                    let pace = Pace { latency_us: LATENCY_US, jitter_us: 0, seed };
-                    let faults = Faults { fail_percent, fail_file: Some(FILE.into()) };
-                    let segment = disks.next(&Behaviour { pace, faults })?;
-                    let task = Task { segment, ..task.clone() };
-                    row.count(&sound, answers(&program, &task, console), console)?;
-                }
-                rows.push(row);
+                rows.push(trial.row(contestant, fail_percent, self.seeds)?);
             }
         }
         let wrong: u64 = rows.iter().map(|row| row.wrong).sum();
         let failures: u64 = rows.iter().map(Row::failures).sum();
-        let (queries, seeds) = (sound.len(), self.seeds);
+        let (queries, seeds) = (trial.sound.len(), self.seeds);
         let outcome = Outcome { experiment: NAME, data: data.name, queries, seeds, rows };
         console.show(&outcome, text)?;
         match wrong {
@@ -153,6 +143,33 @@ impl Failing {
             0 => Ok(()),
             _ => Err(Failure::new(format!("{wrong} answers were wrong: see the table, report it"))),
         }
+    }
+}
+
+/// What every row is made with.
+struct Trial<'a> {
+    program: Program,
+    disks: Disks,
+    task: Task,
+    /// The answers of the disk without failures.
+    sound: Vec<Result<u32, String>>,
+    console: &'a Console,
+}
+
+impl Trial<'_> {
+    /// A contestant where this share of the pages fails, in so many draws.
+    fn row(&self, contestant: &str, fail_percent: f64, seeds: u32) -> Result<Row, Failure> {
+        contestants::named(contestant)?;
+        let mut row = Row { contestant: contestant.into(), fail_percent, ..Row::default() };
+        for seed in 0..u64::from(seeds) {
+            let pace = Pace { latency_us: LATENCY_US, jitter_us: 0, seed };
+            let faults = Faults { fail_percent, fail_file: Some(FILE.into()) };
+            let segment = self.disks.next(&Behaviour { pace, faults })?;
+            let task = Task { contestant: contestant.into(), segment, ..self.task.clone() };
+            let answers = answers(&self.program, &task, self.console);
+            row.count(&self.sound, answers, self.console)?;
+        }
+        Ok(row)
     }
 }
 

@@ -15,17 +15,42 @@ use crate::outcome::Outcome;
 use crate::run::{Better, Measure, Run};
 use crate::text;
 
-/// The colours of the contestants: mappings warm, pools cold, the others between.
-const COLOURS: &str = "
-.c-mmap-random { --tone: var(--random); } .c-mmap-normal { --tone: var(--normal); }
-.c-mmap-willneed { --tone: var(--willneed); } .c-mmap-sequential { --tone: #d9480f; }
-.c-mmap-populate { --tone: #c92a2a; } .c-pool-ring { --tone: var(--pool); }
-.c-pool-blocking { --tone: #4c8dae; } .c-direct-ring { --tone: #2b8a3e; }
-.c-buffered-ring { --tone: #7c5cbf; } .c-batch-ring { --tone: #74b816; }
-.c-pread-threads { --tone: var(--memory); }
+/// Figures stand in the second column here.
+const COLUMNS: &str = "
 td:nth-child(2) { font-weight: 650; text-align: right; } td:nth-child(3) { font-weight: 400; }
 th:nth-child(2) { text-align: right; }
 ";
+
+/// The colour of a contestant: mappings warm, pools cold, the others between.
+fn tone(contestant: &str) -> &'static str {
+    match contestant {
+        "mmap-random" => "var(--random)",
+        "mmap-normal" => "var(--normal)",
+        "mmap-willneed" => "var(--willneed)",
+        "mmap-sequential" => "#d9480f",
+        "mmap-populate" => "#e64980",
+        "pool-ring" => "var(--pool)",
+        "pool-blocking" => "#4c8dae",
+        "direct-ring" => "#2b8a3e",
+        "buffered-ring" => "#7c5cbf",
+        "batch-ring" => "#74b816",
+        _ => "var(--memory)",
+    }
+}
+
+/// The colours of bars, by name; and of curves, by their place in a case.
+fn colours(outcome: &Outcome) -> String {
+    let bar = |name: &str| format!(".{} {{ --tone: {} }}\n", chart::class(name), tone(name));
+    let bars = outcome.contestants.iter().map(|one| bar(one.name));
+    let cases = outcome.cases().into_iter().enumerate();
+    let curves = cases.flat_map(|(case, name)| {
+        let lines = lines(outcome, name).into_iter().enumerate();
+        lines.map(move |(place, line)| {
+            format!(".case-{case} .s-{place} {{ --tone: {} }}\n", tone(&line.contestant))
+        })
+    });
+    bars.chain(curves).collect()
+}
 
 /// Writes the page to `path`, whole or not at all.
 pub fn write(path: &Path, outcome: &Outcome) -> Result<(), Failure> {
@@ -39,7 +64,7 @@ pub fn write_with(path: &Path, outcome: &Outcome, own: &Markup) -> Result<(), Fa
 
 fn body(outcome: &Outcome) -> Markup {
     html! {
-        style { (PreEscaped(COLOURS)) }
+        style { (PreEscaped(COLUMNS)) (PreEscaped(colours(outcome))) }
         header {
             p.brand { "ringpool " (env!("CARGO_PKG_VERSION")) ", the study" }
             h1 { (outcome.title) }
@@ -84,9 +109,9 @@ fn series(outcome: &Outcome) -> Markup {
         section.plots {
             h2 { "Second by second" }
             p.lead { "The first round. The large point is the second in which memory was full." }
-            @for case in outcome.cases() {
+            @for (number, case) in outcome.cases().into_iter().enumerate() {
                 h3 { (case) }
-                div.grid { @for measure in outcome.series { (curves(outcome, case, measure)) } }
+                div class=(format!("grid case-{number}")) { @for measure in outcome.series { (curves(outcome, case, measure)) } }
             }
         }
     }
@@ -94,9 +119,13 @@ fn series(outcome: &Outcome) -> Markup {
 
 fn curves(outcome: &Outcome, case: &str, measure: &Measure) -> Markup {
     let first = |run: &&Run| run.case == case && run.round == 0 && !run.again;
+    let run_of = |line: &Line| {
+        let mut runs = outcome.runs.iter().filter(first);
+        runs.find(|run| run.contestant == line.contestant)
+    };
     let axis = |name| Axis { name, logarithmic: false, mark: None };
-    let all: Vec<Series> =
-        outcome.runs.iter().filter(first).map(|run| curve(run, measure)).collect();
+    let runs = lines(outcome, case).into_iter().filter_map(run_of);
+    let all: Vec<Series> = runs.map(|run| curve(run, measure)).collect();
     curve::lines(measure.name, &axis("seconds"), &axis(measure.name), &all)
 }
 

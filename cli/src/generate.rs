@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::progress::Bar;
 use crate::table;
 
-use clusters::{Clusters, Draw};
+pub use clusters::{Clusters, Draw};
 
 /// Make a file of clustered vectors of any size
 #[derive(Args)]

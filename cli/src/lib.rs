@@ -7,8 +7,8 @@
 //! else there. Exit codes: 0 done, 1 failed with one line on stderr, 2 wrong usage.
 //!
 //! What is public besides [`main`] is what measured runs are made of: a child process in a memory
-//! cgroup, an empty page cache, counters, plots. The benchmarks of the repository use it. It is no
-//! interface: it changes with the command.
+//! cgroup, an empty page cache, counters, plots, clustered vectors. The benchmarks of the repository
+//! use it. It is no interface: it changes with the command.
 
 mod answers;
 mod build;
@@ -25,7 +25,7 @@ pub mod failure;
 mod fields;
 mod filtering;
 mod found;
-mod generate;
+pub mod generate;
 mod inspect;
 pub mod interrupt;
 mod json;

@@ -1,5 +1,7 @@
 //! What the kernel counts for this process: bytes read from disk, faults, processor time, memory.
 
+use std::fs;
+
 use procfs::process::Process;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -11,6 +13,8 @@ pub struct Counters {
     pub read_bytes: Option<u64>,
     /// Faults that had to wait for the disk.
     pub major_faults: u64,
+    /// Faults that had not.
+    pub minor_faults: u64,
     /// Processor time of all threads, user and system.
     pub cpu_seconds: f64,
 }
@@ -23,7 +27,8 @@ impl Counters {
         let stat = process.as_ref().ok().and_then(|process| process.stat().ok());
         Self {
             read_bytes: io.map(|io| io.read_bytes),
-            major_faults: stat.map_or(0, |stat| stat.majflt),
+            major_faults: stat.as_ref().map_or(0, |stat| stat.majflt),
+            minor_faults: stat.map_or(0, |stat| stat.minflt),
             cpu_seconds: cpu_seconds(),
         }
     }
@@ -34,6 +39,7 @@ impl Counters {
         Self {
             read_bytes: read_bytes.map(|(now, then)| now.saturating_sub(then)),
             major_faults: self.major_faults.saturating_sub(earlier.major_faults),
+            minor_faults: self.minor_faults.saturating_sub(earlier.minor_faults),
             cpu_seconds: self.cpu_seconds - earlier.cpu_seconds,
         }
     }
@@ -43,6 +49,19 @@ impl Counters {
 pub fn cpu_seconds() -> f64 {
     let cpu = clock_gettime(ClockId::ProcessCPUTime);
     cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9
+}
+
+/// How often a processor had to make another one forget where pages are, since the machine was
+/// started and whoever was the cause. `None` where the kernel does not count it.
+pub fn tlb_shootdowns() -> Option<u64> {
+    tlb_line(&fs::read_to_string("/proc/interrupts").ok()?)
+}
+
+/// The sum over the processors; the words behind them say what it is.
+fn tlb_line(interrupts: &str) -> Option<u64> {
+    let line = interrupts.lines().find_map(|line| line.trim_start().strip_prefix("TLB:"))?;
+    let counts = line.split_ascii_whitespace().map_while(|word| word.parse::<u64>().ok());
+    Some(counts.sum())
 }
 
 /// The most that was ever resident, mapped files included.
@@ -86,6 +105,24 @@ mod tests {
         assert!(grown >= BYTES * 9 / 10, "{grown}");
         assert!(peak_rss_bytes().unwrap() >= BYTES);
         drop(touched);
+    }
+
+    #[test]
+    fn faults_are_counted() {
+        const PAGES: u64 = 512;
+        let before = Counters::now();
+        let touched = black_box(vec![1_u8; PAGES as usize * 4096]);
+        let spent = Counters::now().since(&before);
+        // Huge pages take fewer.
+        assert!(spent.minor_faults > 0 && spent.minor_faults < 100 * PAGES, "{spent:?}");
+        drop(touched);
+    }
+
+    #[test]
+    fn shootdowns_are_summed_over_the_processors() {
+        let text = "  0:  1  2  IO-APIC\n TLB:  64647  67075   TLB shootdowns\n";
+        assert_eq!(tlb_line(text), Some(131_722));
+        assert_eq!(tlb_line("IPI0:  1  2  Rescheduling"), None);
     }
 
     #[test]

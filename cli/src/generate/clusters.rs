@@ -30,8 +30,11 @@ const HOT: f64 = 0.2;
 /// Which numbers are drawn: each kind has streams of its own.
 #[derive(Clone, Copy)]
 pub enum Draw {
+    /// Of the vectors.
     Base,
+    /// Of the queries.
     Query,
+    /// Of the centres.
     Centre,
 }
 

@@ -19,6 +19,7 @@ use crate::text;
 const COLUMNS: &str = "
 td:nth-child(2) { font-weight: 650; text-align: right; } td:nth-child(3) { font-weight: 400; }
 th:nth-child(2) { text-align: right; }
+.plots figure { max-width: 34rem; }
 ";
 
 /// The colour of a contestant: mappings warm, pools cold, the others between.
@@ -123,10 +124,11 @@ fn curves(outcome: &Outcome, case: &str, measure: &Measure) -> Markup {
         let mut runs = outcome.runs.iter().filter(first);
         runs.find(|run| run.contestant == line.contestant)
     };
-    let axis = |name| Axis { name, logarithmic: false, mark: None };
+    // A mark at nothing, so that curves begin there.
+    let axis = |name, mark| Axis { name, logarithmic: false, mark };
     let runs = lines(outcome, case).into_iter().filter_map(run_of);
     let all: Vec<Series> = runs.map(|run| curve(run, measure)).collect();
-    curve::lines(measure.name, &axis("seconds"), &axis(measure.name), &all)
+    curve::lines(measure.name, &axis("seconds", None), &axis(measure.name, Some(0.0)), &all)
 }
 
 fn curve(run: &Run, measure: &Measure) -> Series {

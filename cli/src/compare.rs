@@ -82,7 +82,7 @@ pub fn execute(args: &CompareArgs, console: &Console) -> Result<(), Failure> {
     args.query.dir()?;
     let mut outcome = args.contest().hold(console)?;
     let own: Vec<_> = std::env::args_os().skip(1).collect();
-    outcome.commands.insert(0, contest::line(&own));
+    outcome.command = Some(contest::line(&own));
     let mut written = Vec::new();
     if let Some(path) = &args.report {
         report::write(path, "Pool, mmap and memory, side by side", &outcome)?;

@@ -107,6 +107,7 @@ impl Contest {
             disk,
             machine: Machine::with_files_at(self.query.dir()?),
             commands: told.map(command).collect(),
+            command: None,
         })
     }
 

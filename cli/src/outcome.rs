@@ -36,6 +36,8 @@ pub struct Outcome {
     pub machine: Machine,
     /// Each kind of run as a command line.
     pub commands: Vec<String>,
+    /// The command line that made all of them.
+    pub command: Option<String>,
 }
 
 /// What was searched, and how.
@@ -199,7 +201,7 @@ impl Serialize for Outcome {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let memory = &self.memories[0];
         let (again, runs): (Vec<&Run>, Vec<&Run>) = self.runs.iter().partition(|run| run.again);
-        let mut object = serializer.serialize_struct("Outcome", 17)?;
+        let mut object = serializer.serialize_struct("Outcome", 18)?;
         object.serialize_field("limit_bytes", &memory.limit_bytes)?;
         object.serialize_field("anonymous_bytes", &memory.anonymous_bytes)?;
         object.serialize_field("page_table_bytes", &memory.page_table_bytes)?;
@@ -217,6 +219,7 @@ impl Serialize for Outcome {
         object.serialize_field("noise", &self.noise())?;
         object.serialize_field("series", &self.series)?;
         object.serialize_field("disk", &self.disk)?;
+        object.serialize_field("command", &self.command)?;
         object.end()
     }
 }
@@ -340,6 +343,7 @@ pub mod tests {
             disk: Disk::found(Err("not asked for".into())),
             machine: Machine::with_files_at(std::path::Path::new("/")),
             commands: vec!["ringpool search segment".into()],
+            command: Some("ringpool compare segment".into()),
         }
     }
 

@@ -93,11 +93,12 @@ fn commands(outcome: &Outcome) -> Markup {
     html! {
         section {
             h2 { "The commands" }
-            @if let Some((own, runs)) = outcome.commands.split_first() {
-                pre { (own) }
-                p { "makes these runs, each in its memory cgroup, after its files were dropped from the page cache:" }
-                pre { @for command in runs { (command) "\n" } }
+            @if let Some(command) = &outcome.command {
+                pre { (command) }
+                p { "made these runs:" }
             }
+            pre { @for command in &outcome.commands { (command) "\n" } }
+            p { "Each in its memory cgroup, after its files were dropped from the page cache." }
         }
     }
 }

@@ -34,6 +34,10 @@ pub struct Second {
 /// The numbers of these runs follow those of the plan, of which there are fewer.
 const FIRST_NUMBER: u32 = 1 << 24;
 
+/// What the thread that notes the seconds needs beside those that search, and its file until that is
+/// on the disk. The same for every contestant.
+const NOTING_BYTES: u64 = 1 << 20;
+
 /// What is left of a second at the end says little when it is shorter than this.
 const SHORTEST_MS: u64 = 500;
 
@@ -50,6 +54,7 @@ impl Contest {
         let smallest = (0..stages.len()).min_by_key(|&number| stages[number].venue.budget_bytes());
         let stage = smallest.unwrap_or(0);
         let Stage { query, venue } = &stages[stage];
+        let venue = venue.with_more(NOTING_BYTES);
         let folder = tempfile::tempdir().map_err(|error| Failure::of(&error))?;
         let (threads, temperature) = (self.most_threads(), Temperature::Cold);
         let cold = self.contestants.iter().copied().filter(|one| one.runs(temperature));

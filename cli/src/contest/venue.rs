@@ -1,5 +1,6 @@
 //! Where the runs of one memory take place: each in a cgroup of its own, all with one limit.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::cgroup::{Group, Hierarchy};
@@ -46,12 +47,23 @@ impl Venue {
         self.load.budget_bytes
     }
 
+    /// The same place with so much more memory.
+    pub fn with_more(&self, bytes: u64) -> Self {
+        let (hierarchy, load) = (self.hierarchy.clone(), self.load.clone());
+        Self {
+            hierarchy,
+            limit_bytes: self.limit_bytes + bytes,
+            headroom_bytes: self.headroom_bytes + bytes,
+            load,
+        }
+    }
+
     /// Runs `arguments` as the `number`-th of all runs, with none of its pages in the page cache.
     pub fn run(
         &self,
         number: u32,
         planned: &Planned,
-        arguments: &[std::ffi::OsString],
+        arguments: &[OsString],
         program: &Program,
         console: &Console,
     ) -> Result<RunReport, Failure> {

@@ -30,7 +30,7 @@ use crate::probe;
 use crate::progress::Bar;
 
 pub use contestant::{Contestant, Mapping};
-pub use per_second::{PerSecond, Second};
+pub use per_second::{NOTING_BYTES, PerSecond, Second};
 pub use plan::Planned;
 use venue::Venue;
 

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Line, Noise};
+use crate::table;
 
 /// Closer than this to 1, a ratio names no winner.
 const EVEN: f64 = 0.02;
@@ -73,7 +74,10 @@ impl Ratio {
     /// The figure, marked where it is within the noise.
     pub fn figure(&self) -> String {
         let mark = if self.within_noise { "~" } else { "" };
-        format!("{mark}{:.2}", self.ratio)
+        match self.ratio {
+            ratio if ratio < 10.0 => format!("{mark}{ratio:.2}"),
+            ratio => format!("{mark}{}", table::figure(ratio)),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use super::chart::{self, Group, Mark};
 use super::curve::{Axis, Point, Series, named_lines};
 use crate::compare;
-use crate::contest::Second;
+use crate::contest::{NOTING_BYTES, Second};
 use crate::options::Temperature;
 use crate::outcome::{Disk, Line, Outcome, Setting};
 use crate::probe::Step;
@@ -134,6 +134,7 @@ fn per_second(outcome: &Outcome) -> Markup {
                     &Axis { mark: Some(0.0), ..axis("queries a second", false) },
                     &all,
                 ))
+                p.lead { "With " (table::bytes(NOTING_BYTES)) " above the limit, for every contestant: passes are repeated, and seconds noted." }
             }
         }
     }

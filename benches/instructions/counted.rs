@@ -1,9 +1,9 @@
 //! User instructions of the hit path, the submit path and the distance kernels, by callgrind.
 //!
 //! A count is of 1,024 pages, or of one sum over 768 values, without what its setup takes. The kernel's
-//! side of a read is not in it, and what a thread does while it waits for a completion differs from
-//! count to count: the row of the ring is a guide, the others repeat to the instruction. Valgrind has no
-//! AVX-512, so that the widest kernels here are AVX2.
+//! side of a read is not in it, and what threads do while they wait differs from count to count: the rows
+//! of the engines are guides, the others repeat to the instruction. Valgrind has no AVX-512, so that the
+//! widest kernels here are AVX2.
 //!
 //! ```sh
 //! benches/instructions/run
@@ -78,7 +78,7 @@ library_benchmark_group!(
 
 #[library_benchmark]
 #[bench::memory(Submitted::through_memory())]
-#[bench::blocking(Submitted::through(EngineChoice::Blocking))]
+#[bench::blocking_a_guide(Submitted::through(EngineChoice::Blocking))]
 #[bench::ring_a_guide(Submitted::through(EngineChoice::Auto))]
 fn read_16_at_a_time(mut submitted: Submitted) -> Submitted {
     black_box(submitted.read_all());

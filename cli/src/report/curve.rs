@@ -50,7 +50,7 @@ pub struct Axis {
 
 /// All series in one plot, each in the next colour.
 pub fn lines(title: &str, x: &Axis, y: &Axis, series: &[Series]) -> Markup {
-    plot(title, x, y, series, |number| class(number))
+    plot(title, x, y, series, class)
 }
 
 /// All series in one plot, each in the colour of the contestant that it is named after.

@@ -41,7 +41,7 @@ impl Version {
 }
 
 /// A place where memory groups can be made.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchy {
     version: Version,
     mount: PathBuf,

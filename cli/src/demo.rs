@@ -11,7 +11,7 @@ use ringpool::{Advice, Attached, BuildOptions, EngineChoice, Memory, Placement, 
 
 use crate::build::Sources;
 use crate::console::Console;
-use crate::contest::{Contest, Contestant};
+use crate::contest::{Contest, Contestant, Mapping};
 use crate::failure::Failure;
 use crate::options::{QueryOptions, Switch};
 use crate::settings::Elsewhere;
@@ -69,11 +69,15 @@ pub fn execute(args: &DemoArgs, console: &Console) -> Result<(), Failure> {
         query: query(&dir, &files),
         contestants: vec![
             Contestant::Pool,
-            Contestant::Mmap(Advice::WillNeed),
-            Contestant::Mmap(Advice::Random),
+            Contestant::Mmap(Mapping::Advised(Advice::WillNeed)),
+            Contestant::Mmap(Mapping::Advised(Advice::Random)),
         ],
+        memories: vec![Some(Memory::Percent(MEMORY_PERCENT))],
         threads: vec![1, 2],
         repeats: REPEATS,
+        again: true,
+        series_seconds: None,
+        probes: true,
     };
     let mut outcome = contest.hold(console)?;
     // The folder is gone in a moment: name what the reader has, or makes with the first command.

@@ -1,4 +1,10 @@
-//! What a contest found: its runs, their medians, and who won by how much.
+//! What a contest found: its runs, their medians, the noise, and who won by how much.
+
+mod disk;
+mod measured;
+mod noise;
+mod ratio;
+mod rows;
 
 use std::path::PathBuf;
 
@@ -7,22 +13,31 @@ use ringpool::config::Oversample;
 use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
 
+use crate::contest::PerSecond;
 use crate::failure::Failure;
-use crate::json::RunReport;
 use crate::machine::Machine;
 use crate::options::QueryOptions;
 
-/// Closer than this to 1, a ratio names no winner.
-const EVEN: f64 = 0.02;
+pub use disk::Disk;
+pub use measured::{Line, Run, Setting};
+pub use noise::Noise;
+pub use ratio::Ratio;
+pub use rows::write_csv;
 
 /// Everything that a contest found.
 pub struct Outcome {
     pub subject: Subject,
-    pub memory: SameMemory,
-    pub runs: Vec<RunReport>,
+    /// One for each memory, at least one.
+    pub memories: Vec<SameMemory>,
+    /// All, with those of the pool against itself.
+    pub runs: Vec<Run>,
+    pub series: Vec<PerSecond>,
+    pub disk: Disk,
     pub machine: Machine,
     /// Each kind of run as a command line.
     pub commands: Vec<String>,
+    /// The command line that made all of them.
+    pub command: Option<String>,
 }
 
 /// What was searched, and how.
@@ -37,6 +52,7 @@ pub struct Subject {
     pub k: u32,
     pub ef: u32,
     pub oversample: Oversample,
+    pub page_size_bytes: u64,
 }
 
 /// How the memory was made the same.
@@ -54,32 +70,6 @@ pub struct SameMemory {
     pub unlimited_reason: Option<String>,
 }
 
-/// All runs of one kind.
-pub struct Line<'a> {
-    pub name: String,
-    /// The one whose QPS is the median; of two in the middle, the slower.
-    pub median: &'a RunReport,
-    pub qps_min: f64,
-    pub qps_max: f64,
-    pub repeats: usize,
-}
-
-/// The pool against one other contestant.
-#[derive(Serialize, Clone, Debug, PartialEq)]
-pub struct Ratio {
-    pub threads: u64,
-    pub temperature: String,
-    pub against: String,
-    pub pool_qps: f64,
-    pub other_qps: f64,
-    /// The pool's QPS divided by the other's.
-    pub ratio: f64,
-    /// `pool`, the other's name, or `even`: less than 2 % apart, or spreads that overlap.
-    pub winner: String,
-    /// Whether the other ran under the same limit.
-    pub other_limited: bool,
-}
-
 impl Subject {
     /// The facts of a segment and of what is asked.
     pub fn new(query: &QueryOptions, manifest: &Manifest) -> Result<Self, Failure> {
@@ -93,118 +83,125 @@ impl Subject {
             k: query.k,
             ef: query.ef,
             oversample: query.oversample,
+            page_size_bytes: manifest.page_size.bytes() as u64,
         })
     }
 }
 
-/// What a run's contestant is called.
-pub fn name(run: &RunReport) -> String {
-    match &run.mmap_advice {
-        Some(advice) => format!("{} {advice}", run.backend),
-        None => run.backend.clone(),
+impl SameMemory {
+    /// The budget as a share of what it is for, in hundredths.
+    pub fn percent(&self) -> f64 {
+        100.0 * self.budget_bytes as f64 / self.paged_bytes.max(1) as f64
     }
 }
 
 impl Outcome {
+    /// Whether somebody ran who holds everything.
+    pub fn has_yardstick(&self) -> bool {
+        self.runs.iter().any(|run| run.report.backend == "memory")
+    }
+
     /// The recall, which is the same for every run: their answers are.
     pub fn recall(&self) -> Option<f64> {
-        self.runs.first().and_then(|run| run.recall)
+        self.runs.first().and_then(|run| run.report.recall)
+    }
+
+    /// The memory with this budget; of two alike the first.
+    pub fn memory(&self, budget_bytes: u64) -> &SameMemory {
+        let found = self.memories.iter().find(|memory| memory.budget_bytes == budget_bytes);
+        found.unwrap_or(&self.memories[0])
+    }
+
+    /// Memory, threads and temperature that something ran with, in order of their first run.
+    pub fn settings(&self) -> Vec<Setting> {
+        let mut settings = Vec::new();
+        for setting in self.runs.iter().map(Run::setting) {
+            if !settings.contains(&setting) {
+                settings.push(setting);
+            }
+        }
+        settings
+    }
+
+    /// Settings that differ in temperature alone, together.
+    pub fn scenes(&self) -> Vec<Vec<Setting>> {
+        let mut scenes: Vec<Vec<Setting>> = Vec::new();
+        for setting in self.settings() {
+            let alike = |scene: &&mut Vec<Setting>| {
+                let Setting { budget_bytes, threads, .. } = scene[0];
+                (budget_bytes, threads) == (setting.budget_bytes, setting.threads)
+            };
+            match scenes.iter_mut().find(alike) {
+                Some(scene) => scene.push(setting),
+                None => scenes.push(vec![setting]),
+            }
+        }
+        scenes
     }
 
     /// The numbers of threads, in order of their first run.
     pub fn threads(&self) -> Vec<u64> {
-        let mut threads = Vec::new();
-        for run in &self.runs {
-            if !threads.contains(&run.threads) {
-                threads.push(run.threads);
+        let mut threads: Vec<u64> = Vec::new();
+        for setting in self.settings() {
+            if !threads.contains(&setting.threads) {
+                threads.push(setting.threads);
             }
         }
         threads
     }
 
-    /// The lines of one number of threads and one temperature, in order of their first run.
-    pub fn lines(&self, threads: u64, temperature: &str) -> Vec<Line<'_>> {
-        let of_kind = |run: &&RunReport| run.threads == threads && run.temperature == temperature;
-        let mut kinds: Vec<(String, Vec<&RunReport>)> = Vec::new();
-        for run in self.runs.iter().filter(of_kind) {
-            let name = name(run);
-            match kinds.iter_mut().find(|(known, _)| *known == name) {
+    /// Who took part, in order of their first run, without the pool's second.
+    pub fn contestants(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for run in self.runs.iter().filter(|run| !run.again) {
+            if !names.contains(&run.contestant.as_str()) {
+                names.push(&run.contestant);
+            }
+        }
+        names
+    }
+
+    /// The lines of one setting, in order of their first run.
+    pub fn lines(&self, setting: &Setting) -> Vec<Line<'_>> {
+        let mut kinds: Vec<(&str, Vec<&Run>)> = Vec::new();
+        for run in self.runs.iter().filter(|run| !run.again && run.setting() == *setting) {
+            match kinds.iter_mut().find(|(known, _)| *known == run.contestant) {
                 Some((_, runs)) => runs.push(run),
-                None => kinds.push((name, vec![run])),
+                None => kinds.push((&run.contestant, vec![run])),
             }
         }
         kinds.into_iter().map(|(name, runs)| Line::new(name, runs)).collect()
     }
 
-    /// The pool against each other, for each number of threads, cold and warm.
+    /// What the pool differs by from itself, in each setting that it ran twice in.
+    pub fn noise(&self) -> Vec<Noise> {
+        let all = self.settings().into_iter();
+        all.filter_map(|setting| Noise::of(&self.runs, setting)).collect()
+    }
+
+    /// The pool against each other, in each setting.
     pub fn ratios(&self) -> Vec<Ratio> {
+        let noise = self.noise();
         let mut ratios = Vec::new();
-        for threads in self.threads() {
-            for temperature in ["cold", "warm"] {
-                let lines = self.lines(threads, temperature);
-                let Some(pool) = lines.iter().find(|line| line.name == "pool") else {
-                    continue;
-                };
-                let others = lines.iter().filter(|line| line.name != "pool");
-                ratios.extend(others.map(|other| Ratio::new(pool, other)));
-            }
+        for setting in self.settings() {
+            let lines = self.lines(&setting);
+            let Some(pool) = lines.iter().find(|line| line.name == "pool") else {
+                continue;
+            };
+            let noise = noise.iter().find(|noise| noise.setting == setting);
+            let others = lines.iter().filter(|line| line.name != "pool");
+            ratios.extend(others.map(|other| Ratio::new(pool, other, noise)));
         }
         ratios
     }
 }
 
-impl<'a> Line<'a> {
-    fn new(name: String, mut runs: Vec<&'a RunReport>) -> Self {
-        runs.sort_by(|a, b| a.qps.total_cmp(&b.qps));
-        Self {
-            name,
-            median: runs[(runs.len() - 1) / 2],
-            qps_min: runs[0].qps,
-            qps_max: runs[runs.len() - 1].qps,
-            repeats: runs.len(),
-        }
-    }
-}
-
-impl Ratio {
-    /// Whether the two are too close to name a winner, however often they ran.
-    pub fn is_close(&self) -> bool {
-        is_close(self.ratio)
-    }
-
-    fn new(pool: &Line<'_>, other: &Line<'_>) -> Self {
-        let ratio = pool.median.qps / other.median.qps;
-        let repeated = pool.repeats > 1 && other.repeats > 1;
-        let overlap = pool.qps_min <= other.qps_max && other.qps_min <= pool.qps_max;
-        let winner = if is_close(ratio) || (repeated && overlap) {
-            "even"
-        } else if ratio > 1.0 {
-            &pool.name
-        } else {
-            &other.name
-        };
-        Self {
-            threads: pool.median.threads,
-            temperature: pool.median.temperature.clone(),
-            against: other.name.clone(),
-            pool_qps: pool.median.qps,
-            other_qps: other.median.qps,
-            ratio,
-            winner: winner.into(),
-            other_limited: other.median.memory_enforced_by.starts_with("cgroup"),
-        }
-    }
-}
-
-fn is_close(ratio: f64) -> bool {
-    (ratio - 1.0).abs() < EVEN
-}
-
-/// One flat object: the limit first, then the runs, then what they come to.
+/// One flat object: the limit of the first memory first, then the runs, then what they come to.
 impl Serialize for Outcome {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let memory = &self.memory;
-        let mut object = serializer.serialize_struct("Outcome", 12)?;
+        let memory = &self.memories[0];
+        let (again, runs): (Vec<&Run>, Vec<&Run>) = self.runs.iter().partition(|run| run.again);
+        let mut object = serializer.serialize_struct("Outcome", 18)?;
         object.serialize_field("limit_bytes", &memory.limit_bytes)?;
         object.serialize_field("anonymous_bytes", &memory.anonymous_bytes)?;
         object.serialize_field("page_table_bytes", &memory.page_table_bytes)?;
@@ -213,21 +210,59 @@ impl Serialize for Outcome {
         object.serialize_field("memory_enforced_by", &memory.memory_enforced_by)?;
         object.serialize_field("unlimited_reason", &memory.unlimited_reason)?;
         object.serialize_field("subject", &self.subject)?;
-        object.serialize_field("runs", &self.runs)?;
+        object.serialize_field("runs", &runs)?;
         object.serialize_field("ratios", &self.ratios())?;
         object.serialize_field("machine", &self.machine)?;
         object.serialize_field("commands", &self.commands)?;
+        object.serialize_field("memories", &self.memories)?;
+        object.serialize_field("aa_runs", &again)?;
+        object.serialize_field("noise", &self.noise())?;
+        object.serialize_field("series", &self.series)?;
+        object.serialize_field("disk", &self.disk)?;
+        object.serialize_field("command", &self.command)?;
         object.end()
     }
 }
 
 #[cfg(test)]
 pub mod tests {
+    use ringpool::Advice;
+
     use super::*;
-    use crate::json::LatencyUs;
+    use crate::contest::{Contestant, Mapping, Planned};
+    use crate::json::{LatencyUs, RunReport};
+    use crate::options::Temperature;
 
     /// A run that never was.
-    pub fn run(backend: &str, advice: Option<&str>, temperature: &str, qps: f64) -> RunReport {
+    pub fn run(backend: &str, advice: Option<&str>, temperature: &str, qps: f64) -> Run {
+        let advised = || advice.unwrap().parse::<Advice>().unwrap();
+        let contestant = match backend {
+            "pool" => Contestant::Pool,
+            "mmap" => Contestant::Mmap(Mapping::Advised(advised())),
+            _ => Contestant::Memory,
+        };
+        of(contestant, report(backend, advice, temperature, qps))
+    }
+
+    /// The pool's second run of a round.
+    pub fn again(temperature: &str, qps: f64) -> Run {
+        of(Contestant::PoolAgain, report("pool", None, temperature, qps))
+    }
+
+    /// The same in another round.
+    pub fn in_round(round: u16, run: Run) -> Run {
+        Run { round, ..run }
+    }
+
+    fn of(contestant: Contestant, report: RunReport) -> Run {
+        let temperatures = [Temperature::Cold, Temperature::Warm];
+        let temperature = temperatures.into_iter().find(|t| t.word() == report.temperature);
+        let temperature = temperature.unwrap();
+        let planned = Planned { contestant, threads: 1, temperature, stage: 0, round: 1 };
+        Run::new(&planned, 20 << 20, 4096, report)
+    }
+
+    fn report(backend: &str, advice: Option<&str>, temperature: &str, qps: f64) -> RunReport {
         let limited = backend != "memory";
         RunReport {
             backend: backend.into(),
@@ -279,7 +314,7 @@ pub mod tests {
     }
 
     /// An outcome with these runs.
-    pub fn outcome(runs: Vec<RunReport>) -> Outcome {
+    pub fn outcome(runs: Vec<Run>) -> Outcome {
         Outcome {
             subject: Subject {
                 dir: "segment".into(),
@@ -291,8 +326,9 @@ pub mod tests {
                 k: 10,
                 ef: 100,
                 oversample: Oversample::Times(4.0),
+                page_size_bytes: 4096,
             },
-            memory: SameMemory {
+            memories: vec![SameMemory {
                 limit_bytes: Some(64 << 20),
                 anonymous_bytes: 40 << 20,
                 page_table_bytes: 0,
@@ -301,10 +337,13 @@ pub mod tests {
                 paged_bytes: 200 << 20,
                 memory_enforced_by: "cgroup-v1".into(),
                 unlimited_reason: None,
-            },
+            }],
             runs,
+            series: Vec::new(),
+            disk: Disk::found(Err("not asked for".into())),
             machine: Machine::with_files_at(std::path::Path::new("/")),
             commands: vec!["ringpool search segment".into()],
+            command: Some("ringpool compare segment".into()),
         }
     }
 
@@ -313,8 +352,8 @@ pub mod tests {
         let pool = [100.0, 300.0, 200.0].map(|qps| run("pool", None, "cold", qps));
         let mmap = [90.0, 150.0, 120.0].map(|qps| run("mmap", Some("random"), "cold", qps));
         let found = outcome(pool.into_iter().chain(mmap).collect());
-        let lines = found.lines(1, "cold");
-        let spread = (lines[0].qps_min, lines[0].median.qps, lines[0].qps_max);
+        let lines = found.lines(&found.settings()[0]);
+        let spread = (lines[0].qps_min, lines[0].median.report.qps, lines[0].qps_max);
         assert_eq!(spread, (100.0, 200.0, 300.0));
         let ratios = found.ratios();
         assert_eq!(ratios[0].winner, "even");
@@ -333,5 +372,21 @@ pub mod tests {
         assert!((ratios[0].ratio - 0.8).abs() < 1e-9 && ratios[0].other_limited);
         assert_eq!(ratios[1].winner, "even");
         assert!(!ratios[1].other_limited);
+    }
+
+    #[test]
+    fn a_ratio_within_the_noise_has_no_winner_and_is_marked() {
+        let mmap = |qps| run("mmap", Some("random"), "cold", qps);
+        let found =
+            |aa| outcome(vec![run("pool", None, "cold", 100.0), mmap(90.0), again("cold", aa)]);
+        let marked = &found(115.0).ratios()[0];
+        assert_eq!((marked.winner.as_str(), marked.within_noise), ("even", true));
+        assert_eq!(
+            (marked.figure(), marked.verdict()),
+            ("~1.11".into(), "even: within the noise".into())
+        );
+        let clear = &found(105.0).ratios()[0];
+        assert_eq!((clear.winner.as_str(), clear.within_noise), ("pool", false));
+        assert_eq!(found(115.0).ratios().len(), 1, "the pool against itself is no contest");
     }
 }

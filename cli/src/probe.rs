@@ -17,7 +17,7 @@ mod text;
 mod watch;
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ringpool::EngineChoice;
@@ -31,7 +31,8 @@ use crate::machine::Machine;
 use crate::options;
 
 use advice::Advice;
-use ladder::{Adapted, Step};
+use ladder::Adapted;
+pub use ladder::Step;
 use limits::Limits;
 use load::Load;
 use lone::LoneRead;
@@ -173,6 +174,32 @@ fn probe(args: &ProbeArgs, subject: &Subject, console: &Console) -> Result<Findi
         limits,
         machine: Machine::with_files_at(&args.path),
     })
+}
+
+/// How long a depth is measured where the ladder is not what somebody asked for.
+const SHORT_SECONDS: f64 = 0.25;
+
+/// The deepest step of that ladder.
+const SHORT_DEPTH: u32 = 128;
+
+/// What the disk under a file of pages gives at each depth, in a few seconds.
+pub fn ladder_of(
+    file: &Path,
+    page_size: PageSize,
+    console: &Console,
+) -> Result<Vec<Step>, Failure> {
+    let subject = Subject::at(file, page_size, 0, console)?;
+    let mut options = EngineOptions::default();
+    options.max_in_flight = SHORT_DEPTH;
+    let page_count = Load::start(&subject, options)?.opened.device.page_count();
+    let mut pages = RandomPages::of(page_count);
+    let watch = Watch::new(console, ladder::seconds(SHORT_DEPTH, SHORT_SECONDS));
+    let mut ladder = Vec::new();
+    for depth in ladder::depths(SHORT_DEPTH) {
+        (options.max_in_flight, options.adapts) = (depth, false);
+        ladder.push(Step::measure(&subject, options, &mut pages, SHORT_SECONDS, &watch)?);
+    }
+    Ok(ladder)
 }
 
 /// Serializes what has a name for scripts.

@@ -1,4 +1,4 @@
-//! Two plots as inline SVG: bars from zero, and ranges on a logarithmic axis.
+//! Two plots as inline SVG: bars from zero, and ranges or percentiles on a logarithmic axis.
 //!
 //! Drawn 360 units wide, so that the letters are still read on a phone. Every mark has its name
 //! and its figure beside it: colours help, nothing depends on them.
@@ -73,11 +73,29 @@ pub fn bars(title: &str, groups: &[Group<f64>]) -> Markup {
 
 /// A line from the low to the high end of each range, on a logarithmic axis.
 pub fn ranges(title: &str, groups: &[Group<Range>], tick: impl Fn(f64) -> String) -> Markup {
+    dots(title, groups, |range| [range.low, range.high].into(), tick)
+}
+
+/// Four percentiles of each, from the median to the worst, on a logarithmic axis.
+pub fn percentiles(
+    title: &str,
+    groups: &[Group<[f64; 4]>],
+    tick: impl Fn(f64) -> String,
+) -> Markup {
+    dots(title, groups, |all| all.to_vec(), tick)
+}
+
+/// A line through the dots of each mark, of which the last is hollow.
+fn dots<T>(
+    title: &str,
+    groups: &[Group<T>],
+    of: impl Fn(&T) -> Vec<f64>,
+    tick: impl Fn(f64) -> String,
+) -> Markup {
     let positive = |value: f64| value.max(f64::MIN_POSITIVE).log10();
-    let lows = values(groups).map(|range| positive(range.low));
-    let highs = values(groups).map(|range| positive(range.high));
-    let first = lows.fold(f64::INFINITY, f64::min).floor();
-    let last = highs.fold(f64::NEG_INFINITY, f64::max).ceil().max(first + 1.0);
+    let all = || groups.iter().flat_map(|group| &group.marks).flat_map(|mark| of(&mark.value));
+    let first = all().map(positive).fold(f64::INFINITY, f64::min).floor();
+    let last = all().map(positive).fold(f64::NEG_INFINITY, f64::max).ceil().max(first + 1.0);
     // The figures of this plot are long: they have a column of their own.
     let right = WIDTH - FIGURES;
     let place = |value: f64| LEFT + (right - LEFT) * (positive(value) - first) / (last - first);
@@ -93,20 +111,27 @@ pub fn ranges(title: &str, groups: &[Group<Range>], tick: impl Fn(f64) -> String
         }
     };
     plot(title, groups, SCALE, axis, |mark, middle| {
-        let (low, high) = (place(mark.value.low), place(mark.value.high));
+        let places: Vec<f64> = of(&mark.value).into_iter().map(place).collect();
         html! {
-            g class=(class(&mark.name)) {
-                line class="range" x1=(px(low)) x2=(px(high)) y1=(px(middle)) y2=(px(middle)) {}
-                circle cx=(px(low)) cy=(px(middle)) r="5" {}
-                circle class="hollow" cx=(px(high)) cy=(px(middle)) r="4.2" {}
-            }
+            g class=(class(&mark.name)) { (through(&places, middle)) }
             text class="value" x=(px(WIDTH)) y=(px(middle + 4.0)) text-anchor="end" { (mark.figure) }
         }
     })
 }
 
-fn values<T>(groups: &[Group<T>]) -> impl Iterator<Item = &T> {
-    groups.iter().flat_map(|group| &group.marks).map(|mark| &mark.value)
+/// The line and its dots: the first large, the last hollow, those between small.
+fn through(places: &[f64], middle: f64) -> Markup {
+    let (Some(&low), Some(&high)) = (places.first(), places.last()) else {
+        return html! {};
+    };
+    html! {
+        line class="range" x1=(px(low)) x2=(px(high)) y1=(px(middle)) y2=(px(middle)) {}
+        @for &between in &places[1..places.len() - 1] {
+            circle cx=(px(between)) cy=(px(middle)) r="3.2" {}
+        }
+        circle class="hollow" cx=(px(high)) cy=(px(middle)) r="4.2" {}
+        circle cx=(px(low)) cy=(px(middle)) r="5" {}
+    }
 }
 
 fn height<T>(groups: &[Group<T>]) -> f64 {
@@ -192,6 +217,10 @@ mod tests {
         for (low, high) in [(0.0, 0.0), (1e-9, 1e9), (5.0, 5.0), (f64::NAN, 1.0)] {
             let svg =
                 ranges("t", &group(vec![Range { low, high }]), |v| v.to_string()).into_string();
+            assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+            let all = group(vec![[low, low, high, high]]);
+            let svg = percentiles("t", &all, |v| v.to_string()).into_string();
+            assert_eq!(svg.matches("<circle").count(), 4);
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         }
         assert!(!bars("t", &group(vec![0.0])).into_string().contains("NaN"));

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::chart::px;
+use super::chart::{self, px};
 
 /// The width and height of a plot, in its own units.
 const WIDTH: f64 = 360.0;
@@ -48,8 +48,23 @@ pub struct Axis {
     pub mark: Option<f64>,
 }
 
-/// All series in one plot.
+/// All series in one plot, each in the next colour.
 pub fn lines(title: &str, x: &Axis, y: &Axis, series: &[Series]) -> Markup {
+    plot(title, x, y, series, class)
+}
+
+/// All series in one plot, each in the colour of the contestant that it is named after.
+pub fn named_lines(title: &str, x: &Axis, y: &Axis, series: &[Series]) -> Markup {
+    plot(title, x, y, series, |number| chart::class(&series[number].name))
+}
+
+fn plot(
+    title: &str,
+    x: &Axis,
+    y: &Axis,
+    series: &[Series],
+    class: impl Fn(usize) -> String,
+) -> Markup {
     let all = || series.iter().flat_map(|series| &series.points);
     let xs = Scale::over(x, all().map(|point| point.x), (LEFT, RIGHT));
     let ys = Scale::over(y, all().map(|point| point.y), (BOTTOM, TOP));

@@ -5,7 +5,7 @@ use std::fs;
 use ringpool::storage::conformance::skipped;
 use serde_json::Value;
 
-use crate::workshop::{Workshop, done, failed, json};
+use crate::workshop::{Workshop, done, failed, json, misused};
 
 fn compare(more: &[&str]) -> Vec<String> {
     let first = ["compare", "segment", "--queries", "query.fvecs", "--memory", "512KiB"];
@@ -113,6 +113,73 @@ fn a_warm_mapping_is_held_to_the_limit() {
         // What one kind of run needs less than the other is the page cache's as well.
         assert!(held <= room + (1 << 20), "{held} bytes where there is room for {room}");
     }
+}
+
+#[test]
+fn the_pool_runs_against_itself_and_the_disk_is_measured() {
+    let shop = Workshop::with_segment();
+    let flags = ["--backends", "pool,mmap", "--threads", "1", "--repeats", "2", "--json"];
+    let found = json(&shop.ringpool(compare(&flags)));
+    let again = found["aa_runs"].as_array().unwrap();
+    assert_eq!((again.len(), found["runs"].as_array().unwrap().len()), (2 * 2, 2 * 2 * 2));
+    assert!(again.iter().all(|run| run["contestant"] == "pool again"));
+    let noise = found["noise"].as_array().unwrap();
+    assert_eq!(noise.len(), 2);
+    for (noise, ratio) in noise.iter().zip(found["ratios"].as_array().unwrap()) {
+        assert_eq!(noise["ratios"].as_array().unwrap().len(), 2);
+        assert_eq!(noise["factor"], ratio["noise_factor"]);
+        let factor = noise["factor"].as_f64().unwrap();
+        let away = ratio["ratio"].as_f64().unwrap();
+        assert_eq!(ratio["within_noise"], away.max(1.0 / away) <= factor);
+    }
+    let ladder = found["disk"]["ladder"].as_array().unwrap();
+    let measured = found["disk"]["unmeasured_reason"].is_null();
+    assert_eq!(ladder.is_empty(), !measured);
+    if measured {
+        assert!(ladder.iter().all(|step| step["iops"].as_f64().unwrap() > 0.0));
+    }
+}
+
+#[test]
+fn several_memories_have_a_limit_each_and_every_run_is_a_row() {
+    let shop = Workshop::with_segment();
+    let flags = ["compare", "segment", "--queries", "query.fvecs", "--memories", "1MiB,512KiB"];
+    let more = ["--threads", "1", "--aa", "on", "--probe", "off", "--csv", "r.csv", "--json"];
+    let mappings = ["--mmap-advice", "normal,populate", "--series", "1"];
+    let found = json(&shop.ringpool(flags.iter().chain(&more).chain(&mappings)));
+    let memories = found["memories"].as_array().unwrap();
+    assert_eq!(memories.len(), 2);
+    assert_eq!(memories[0]["limit_bytes"], found["limit_bytes"]);
+    for (memory, budget) in memories.iter().zip([1_u64 << 20, 512 << 10]) {
+        assert_eq!(memory["budget_bytes"], budget);
+        let of_it = |run: &&Value| run["budget_bytes"] == budget;
+        let names = |temperature: &str| {
+            let runs = found["runs"].as_array().unwrap().iter().filter(of_it);
+            let runs = runs.filter(|run| run["temperature"] == temperature);
+            runs.map(|run| run["contestant"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        // The yardstick has no limit, so that it runs once; what is populated is never cold.
+        let yardstick = if budget == 1 << 20 { &["memory"][..] } else { &[] };
+        assert_eq!(names("cold"), [&["pool", "mmap normal"], yardstick].concat());
+        assert_eq!(names("warm"), [&["pool", "mmap normal", "mmap populate"], yardstick].concat());
+    }
+    let series = found["series"].as_array().unwrap();
+    assert_eq!(series.len(), 2);
+    for one in series {
+        assert_eq!(one["budget_bytes"], 512 << 10);
+        assert!(!one["points"].as_array().unwrap().is_empty());
+    }
+    let rows = fs::read_to_string(shop.path("r.csv")).unwrap();
+    let runs = found["runs"].as_array().unwrap().len() + found["aa_runs"].as_array().unwrap().len();
+    assert_eq!(rows.lines().count(), 1 + runs);
+    assert!(rows.starts_with("contestant,round,budget_bytes,threads,temperature,"), "{rows}");
+}
+
+#[test]
+fn one_memory_or_several_and_known_ways_to_map() {
+    let shop = Workshop::with_segment();
+    misused(&shop.ringpool(compare(&["--memories", "10%"])), &["--memories", "--memory"]);
+    misused(&shop.ringpool(compare(&["--mmap-advice", "soon"])), &["populate"]);
 }
 
 #[test]

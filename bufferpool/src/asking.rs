@@ -30,6 +30,11 @@ pub(crate) const WINDOW: usize = 128;
 const FRAMES_PER_PAGE: usize = 4;
 /// A scan, which is to leave the others theirs, for one in so many.
 const FRAMES_PER_SCANNED_PAGE: usize = 16;
+/// Reads of the whole pool have one frame in so many. With more, those of many threads take nearly all
+/// frames of a small pool, and whoever looks for a victim goes around the clock for it.
+const FRAMES_PER_READ: usize = 4;
+/// Pages that each batch may wait for however many are on their way for others.
+const LEAST_ON_THEIR_WAY: usize = 8;
 
 pub(crate) struct Asking {
     pub(crate) reading: Reading<'static>,
@@ -113,8 +118,9 @@ impl Asking {
         self.claiming_since = None;
     }
 
-    pub(crate) fn may_look_on(&self) -> bool {
+    pub(crate) fn may_look_on(&self, file: &File) -> bool {
         self.outstanding.len() < self.window
+            && !is_crowded(file, self.outstanding.len())
             && self.handed_back.is_none()
             && self.lack.is_none()
             && self.upcoming().is_some()
@@ -357,6 +363,14 @@ pub(crate) fn room(file: &File, hint: Hint) -> usize {
 pub(crate) fn window(file: &File, hint: Hint) -> usize {
     let ceiling = file.table.holdings.ceiling();
     ceiling.map_or(usize::MAX, |ceiling| share_of(ceiling, hint)).min(room(file, hint))
+}
+
+/// Whether a batch that waits for so many pages is to let them arrive first, since the pool has as many
+/// frames with reads in flight as it can spare.
+pub(crate) fn is_crowded(file: &File, waits_for: usize) -> bool {
+    let pool = &file.pool;
+    waits_for >= LEAST_ON_THEIR_WAY
+        && pool.starved.reads_in_flight() >= pool.frames.usable_count() / FRAMES_PER_READ
 }
 
 #[inline]

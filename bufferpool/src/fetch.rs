@@ -163,7 +163,7 @@ impl<'a> Fetch<'a, '_> {
         let mut start_after = FIRST_START;
         while !self.asking.is_over() || here.len() > 0 {
             let mut unstarted = 0;
-            while self.asking.may_look_on() && here.has_room() {
+            while self.asking.may_look_on(self.file) && here.has_room() {
                 match self.asking.look(self.file, self.pages)? {
                     Found::Here(index, frame) => here.push(index, frame, self.pages[index]),
                     Found::OnItsWay => unstarted += 1,
@@ -182,7 +182,7 @@ impl<'a> Fetch<'a, '_> {
             self.collect(each)?;
             self.asking.too_late(self.file, self.pages)?;
             self.expect_wanted()?;
-            if !self.asking.may_look_on() {
+            if !self.asking.may_look_on(self.file) {
                 self.wait()?;
                 self.collect(each)?;
             }

@@ -169,7 +169,7 @@ impl Arrivals {
         }
         self.asking.try_again(&self.file);
         let on_their_way = self.asking.on_their_way();
-        while !self.late && self.asking.may_look_on() && self.here.len() < HELD {
+        while !self.late && self.asking.may_look_on(&self.file) && self.here.len() < HELD {
             let upcoming = self.asking.upcoming();
             match self.asking.look(&self.file, &self.pages) {
                 Ok(Found::Here(index, frame)) => {

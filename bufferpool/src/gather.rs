@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use ringpool_storage::{Arrivals, Asked, AskedPages, Error, Gather, PageNo, Result};
 
-use crate::asking::{WINDOW, exhausted, room, window};
+use crate::asking::{WINDOW, exhausted, is_crowded, room, window};
 use crate::counters::Count;
 use crate::events;
 use crate::fetch::{BACK_PRESSURE, FIRST_START};
@@ -183,7 +183,8 @@ impl<'f> Gathering<'f> {
     fn look(&mut self, asked: Asked) -> Result<Found> {
         let (file, page) = (self.file, asked.page);
         let word = file.word(page)?;
-        if self.blocked.is_some() || self.asked.in_use() >= window(file, self.hint) {
+        let in_use = self.asked.in_use();
+        if self.blocked.is_some() || in_use >= window(file, self.hint) || is_crowded(file, in_use) {
             return Ok(Found::NotNow);
         }
         loop {

@@ -286,7 +286,7 @@ impl Restorer {
         let mut reads = Reads { file: &self.file, asking, last_error: None };
         let mut tried = Ok(());
         for (index, &page) in numbers.iter().enumerate() {
-            while !reads.asking.may_look_on() {
+            while !reads.asking.may_look_on(&self.file) {
                 reads.wait(pages, restored)?; // For a place among the batch's reads.
             }
             tried = self.may_go_on();

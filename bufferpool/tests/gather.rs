@@ -97,6 +97,30 @@ fn one_read_serves_all_batches_that_ask_for_a_page() {
 }
 
 #[test]
+fn many_threads_do_not_fill_a_small_pool_with_reads() {
+    const FRAMES: u64 = 160;
+    let pool = pool(FRAMES);
+    let (file, device) = faulty(&pool, |_, _| Some(Fault::Hold));
+    let mut gathers: Vec<_> = (0..4).map(|_| file.gather().unwrap()).collect();
+    let wanted = |gather: usize| pages(20 * gather as u64..20 * (gather as u64 + 1));
+    let mut seen: Vec<Seen> = (0..4).map(|_| Seen::default()).collect();
+    for (i, gather) in gathers.iter_mut().enumerate() {
+        assert_eq!(seen[i].ask(&mut **gather, 0, &wanted(i)), 20);
+    }
+    // A quarter of the frames for the first two, and eight for each of those who come later.
+    let held = device.held() as u64;
+    assert!((FRAMES / 5..=FRAMES / 4 + 2 * 8).contains(&held), "{held} reads in flight");
+    device.heal();
+    device.release();
+    for (i, gather) in gathers.iter_mut().enumerate() {
+        seen[i].all(&mut **gather, |_, place| wanted(i)[place]);
+        assert_eq!(seen[i].right.len(), 20);
+    }
+    drop(gathers);
+    assert_whole(&pool, 0);
+}
+
+#[test]
 fn who_leaves_is_told_nothing_more_and_the_number_is_free_at_once() {
     let pool = pool(100);
     let (file, device) = faulty(&pool, |_, page| (page.0 < 300).then_some(Fault::Hold));

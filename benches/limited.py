@@ -12,6 +12,7 @@ making groups needs root. The other scripts of this folder import this one; it r
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +34,7 @@ def under_limit(command, limit_bytes, device_of, environment=None):
 
     `device_of` is a file or folder of the disk whose reads are counted.
     """
+    touch(command[0])
     with Group(limit_bytes, device_of) as group:
         running = group.start(command, environment)
         out, said = running.communicate()
@@ -41,6 +43,15 @@ def under_limit(command, limit_bytes, device_of, environment=None):
         if running.returncode != 0:
             raise RuntimeError(f"{' '.join(map(str, command))}: {running.returncode}\n{said[-2000:]}")
         return out, group.reads()
+
+
+def touch(program):
+    """Brings a program's code into the page cache, charged to this process. What a measured one had to bring
+    in would be charged to its group, dropped at the limit and read again at each call."""
+    path = shutil.which(str(program))
+    with open(path, "rb") as file:
+        while file.read(1 << 20):
+            pass
 
 
 class Group:

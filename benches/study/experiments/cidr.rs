@@ -155,7 +155,7 @@ impl Cidr {
                      random reads through mmap as fast as fio with O_DIRECT for 27 s, then nearly \
                      none for 5 s, then about half; 2 to 20 times worse in all.",
             scale: format!(
-                "There: 100 threads, 64 cores, 10 NVMe disks, Linux 5.11, pages evicted by the whole \
+                "There: 100 threads, 10 NVMe disks, Linux 5.11, pages evicted by the whole \
                  machine; here {} under a limit of {}, the processors and the disk below, pages \
                  evicted by the cgroup, that is by the thread that faults.",
                 table::bytes(size_bytes),

@@ -33,7 +33,7 @@ const FRAMES_PER_SCANNED_PAGE: usize = 16;
 /// Reads of the whole pool have one frame in so many. With more, those of many threads take nearly all
 /// frames of a small pool, and whoever looks for a victim goes around the clock for it.
 const FRAMES_PER_READ: usize = 4;
-/// Pages that each batch may wait for however many are on their way for others.
+/// Pages that each batch, or thread with a gather, may wait for however many are on their way for others.
 const LEAST_ON_THEIR_WAY: usize = 8;
 
 pub(crate) struct Asking {

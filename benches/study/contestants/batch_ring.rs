@@ -3,13 +3,13 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use ringpool::storage::{PageNo, PageSize, PageSource, Result};
 use ringpool_cli::failure::Failure;
 
 use super::aligned::Aligned;
-use super::own_ring::{OwnRing, Read};
+use super::own_ring::{OwnRing, Read, Spares};
 use super::paged_file::{PagedFile, Way};
 use super::{Contestant, Subject};
 
@@ -20,8 +20,7 @@ pub struct BatchRing;
 
 struct Batched {
     file: PagedFile,
-    /// Those that no visit is using.
-    rings: Mutex<Vec<Flight>>,
+    rings: Spares<Flight>,
 }
 
 /// A ring, and what its reads go to. The ring is dropped first: it waits for them.
@@ -43,7 +42,7 @@ impl Contestant for BatchRing {
         let file = PagedFile::open(subject, Way::Direct)?;
         let first = Flight::new(file.page_size);
         let first = first.map_err(|error| Failure::at(&subject.path, "set up io_uring", &error))?;
-        Ok(Arc::new(Batched { file, rings: Mutex::new(vec![first]) }))
+        Ok(Arc::new(Batched { file, rings: Spares::with(first) }))
     }
 
     fn caches(&self) -> bool {
@@ -110,18 +109,8 @@ impl PageSource for Batched {
 
     fn visit(&self, pages: &[PageNo], each: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
         self.file.check_numbers(pages)?;
-        let rings = || self.rings.lock().unwrap_or_else(PoisonError::into_inner);
-        let spare = rings().pop();
-        let mut flight = match spare {
-            Some(flight) => flight,
-            None => {
-                let made = Flight::new(self.file.page_size);
-                made.map_err(|error| self.file.error(PageNo(0), error))?
-            }
-        };
-        // After a failure or a panic the ring is dropped, which waits for what is in flight.
-        flight.visit(&self.file, pages, each)?;
-        rings().push(flight);
-        Ok(())
+        let make =
+            || Flight::new(self.file.page_size).map_err(|error| self.file.error(PageNo(0), error));
+        self.rings.visit(make, |flight| flight.visit(&self.file, pages, each))
     }
 }

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
+use std::sync::{Mutex, PoisonError};
 
 use io_uring::{IoUring, opcode, types::Fd};
 
@@ -20,6 +21,32 @@ pub struct OwnRing {
     /// What each token in flight is reading.
     flying: Vec<Option<Read>>,
     in_flight: usize,
+}
+
+/// Rings, with what their reads go to, that no visit is using: in the end as many as there were visits
+/// at once.
+pub struct Spares<F>(Mutex<Vec<F>>);
+
+impl<F> Spares<F> {
+    /// With a first one, so that a ring that is refused is told at opening.
+    pub fn with(first: F) -> Self {
+        Self(Mutex::new(vec![first]))
+    }
+
+    /// Visits with a spare one, or one that is made. After a failure or a panic it is dropped, which waits
+    /// for what is in flight.
+    pub fn visit<E>(
+        &self,
+        make: impl FnOnce() -> Result<F, E>,
+        visit: impl FnOnce(&mut F) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let spares = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let spare = spares().pop();
+        let mut flight = spare.map_or_else(make, Ok)?;
+        visit(&mut flight)?;
+        spares().push(flight);
+        Ok(())
+    }
 }
 
 /// A read, as it goes to the kernel, and again where it came back short.
@@ -88,7 +115,7 @@ impl OwnRing {
             match self.ring.submit_and_wait(want) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // The completion queue has to be emptied first.
-                Err(error) if error.raw_os_error() == Some(libc_ebusy()) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Ok(()),
                 submitted => return submitted.map(|_| ()),
             }
         }
@@ -131,10 +158,6 @@ fn judged(read: &mut Read, result: i32) -> Option<io::Result<()>> {
             (read.done_bytes >= read.len_bytes).then_some(Ok(()))
         }
     }
-}
-
-fn libc_ebusy() -> i32 {
-    rustix::io::Errno::BUSY.raw_os_error()
 }
 
 impl Drop for OwnRing {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::crowding::Crowding;
 use crate::knee::Knee;
 use crate::sync::AtomicU32;
 
@@ -17,6 +18,8 @@ const READS: u64 = 1024;
 const READS_A_DEPTH: u64 = 4;
 /// The first so many for each in flight, which were started at another depth, do not count.
 const SETTLING: u64 = 2;
+/// Of the places in flight as many may be free as this part of them, and they are full all the same.
+const FULL: u32 = 4;
 /// After so many measurements in a row that were spoilt, since there was not enough to do, nothing
 /// more is tried until there is.
 const SPOILT: u32 = 4;
@@ -32,6 +35,7 @@ pub(crate) struct Depth {
     look_at: AtomicU64,
     /// Whether fewer reads were asked for than allowed, since the measurement began.
     slack: AtomicBool,
+    crowding: Crowding,
     course: Option<Mutex<Course>>,
 }
 
@@ -56,6 +60,7 @@ impl Depth {
             ended: AtomicU64::new(0),
             look_at: AtomicU64::new(SETTLING * u64::from(limit)),
             slack: AtomicBool::new(false),
+            crowding: Crowding::new(adapts),
             course: adapts.then(|| Mutex::new(course)),
         }
     }
@@ -106,14 +111,34 @@ impl Depth {
         }
     }
 
-    /// So many reads have ended by `now`: measures, when it is time.
+    /// Reads have ended by `now` that took so long: measures, when it is time.
     #[inline]
-    pub(crate) fn measure(&self, reads: u64, now: Instant) {
+    pub(crate) fn measure(&self, latencies_ns: &[u64], now: Instant) {
+        let reads = latencies_ns.len() as u64;
+        if self.crowding.is_watched() {
+            self.widen(latencies_ns, now);
+        }
         let ended = self.ended.fetch_add(reads, Ordering::Relaxed) + reads;
         if ended >= self.look_at.load(Ordering::Relaxed)
             && let Some(mut course) = self.course.as_ref().and_then(Mutex::try_lock)
         {
             self.look(&mut course, ended, now);
+        }
+    }
+
+    /// Lets more be in flight, if the disk has room for them and no rate is known.
+    #[cold]
+    fn widen(&self, latencies_ns: &[u64], now: Instant) {
+        let limit = self.limit();
+        let full = self.in_flight.load(Ordering::Relaxed) >= limit - limit / FULL;
+        if self.crowding.landed(latencies_ns, full, limit)
+            && let Some(mut course) = self.course.as_ref().and_then(Mutex::try_lock)
+        {
+            if !course.knee.widen() {
+                return self.crowding.stop();
+            }
+            course.settling = true;
+            self.next(&mut course, self.ended.load(Ordering::Relaxed), now);
         }
     }
 
@@ -133,7 +158,15 @@ impl Depth {
             course.spoilt = 0;
             course.knee.measured((ended - course.began_at) as f64 / elapsed.as_secs_f64());
             course.settling = course.knee.depth() != depth;
+            if course.knee.is_known() {
+                self.crowding.stop();
+            }
         }
+        self.next(course, ended, now);
+    }
+
+    /// Begins the next measurement, at the depth that the search says.
+    fn next(&self, course: &mut Course, ended: u64, now: Instant) {
         let depth = course.knee.depth();
         self.limit.store(depth, Ordering::Relaxed);
         let depth = u64::from(depth);
@@ -150,6 +183,10 @@ impl Depth {
 mod tests {
     use super::*;
     use crate::knee::START;
+
+    /// What reads take alone, and what in a crowd.
+    const ALONE: [u64; 16] = [50_000; 16];
+    const WAITED: [u64; 16] = [500_000; 16];
 
     #[test]
     fn rings_share_and_each_gets_half_of_its_part_at_least() {
@@ -182,7 +219,7 @@ mod tests {
                 if i % dry_every == 0 {
                     depth.runs_dry();
                 }
-                depth.measure(16, now);
+                depth.measure(&ALONE, now);
                 limits.push(depth.limit());
             }
             limits
@@ -201,14 +238,37 @@ mod tests {
         for _ in 0..10_000 {
             now += Duration::from_micros(100);
             depth.runs_dry();
-            depth.measure(16, now);
+            depth.measure(&ALONE, now);
         }
         assert_eq!(depth.limit(), START);
         (0..START).for_each(|i| depth.starts(i == 0));
         for _ in 0..100_000 {
             now += Duration::from_micros(100); // The same rate at each depth: one is enough.
-            depth.measure(16, now);
+            depth.measure(&WAITED, now);
         }
         assert!(depth.limit() <= 2, "{}", depth.limit());
+    }
+
+    #[test]
+    fn bursts_get_more_where_reads_do_not_wait_for_each_other() {
+        let limits = |crowded: [u64; 16]| {
+            let depth = Depth::new(256, true);
+            let mut now = Instant::now();
+            depth.measure(&ALONE, now);
+            let mut limits = Vec::new();
+            for _ in 0..1_000 {
+                let (limit, in_flight) = (depth.limit(), depth.in_flight.load(Ordering::Relaxed));
+                (in_flight..limit).for_each(|i| depth.starts(i == 0));
+                now += Duration::from_micros(100);
+                depth.measure(&crowded, now);
+                (0..limit).for_each(|i| depth.ends(i + 1 == limit));
+                depth.runs_dry();
+                limits.push(limit);
+            }
+            limits.dedup();
+            limits
+        };
+        assert_eq!(limits(ALONE), [START, 2 * START, 4 * START], "and not beyond the ceiling");
+        assert_eq!(limits(WAITED), [START]);
     }
 }

@@ -165,6 +165,23 @@ impl Knee {
         };
     }
 
+    /// Whether there is a curve yet.
+    pub(crate) fn is_known(&self) -> bool {
+        self.rungs.iter().any(|rung| rung.weight >= TOO_FEW)
+    }
+
+    /// Goes on at twice the depth, unless rates are known or there is none higher.
+    pub(crate) fn widen(&mut self) -> bool {
+        let top = self.rungs.len() - 1;
+        if self.is_known() || self.here == top {
+            return false;
+        }
+        self.here = (self.here + RUNGS_AN_OCTAVE as usize).min(top);
+        (self.origin, self.learnt) = (self.here, 0);
+        (self.best, self.step) = (self.rungs[self.here].depth, Step::Resting(0));
+        true
+    }
+
     /// Goes back to the best depth: there is too little to do for a measurement.
     pub(crate) fn give_up(&mut self) {
         self.step = Step::Resting(0);

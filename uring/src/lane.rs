@@ -352,11 +352,12 @@ impl<R: RawRing> Lane<R> {
                     landed += 1;
                 }
             }
-            books.latencies.count(&latencies_ns[..landed]);
+            let latencies_ns = &latencies_ns[..landed];
+            books.latencies.count(latencies_ns);
             // Pairs with the fence in `stage`.
             fence(Ordering::SeqCst);
             self.stage(books);
-            books.depth.measure(count as u64, now);
+            books.depth.measure(latencies_ns, now);
         }
         count
     }

@@ -58,6 +58,7 @@ mod baton;
 mod blocking;
 mod books;
 mod closing;
+mod crowding;
 mod depth;
 mod engine;
 #[cfg(target_os = "linux")]

@@ -20,6 +20,7 @@ const COLUMNS: &str = "
 td:nth-child(2) { font-weight: 650; text-align: right; } td:nth-child(3) { font-weight: 400; }
 th:nth-child(2) { text-align: right; }
 .plots figure { max-width: 34rem; }
+.c-published-page { --tone: #868e96 } .c-published-issue-28037 { --tone: #5c6b7a }
 ";
 
 /// The colour of a contestant: mappings warm, pools cold, the others between.
@@ -58,12 +59,12 @@ pub fn write(path: &Path, outcome: &Outcome) -> Result<(), Failure> {
     write_with(path, outcome, &html! {})
 }
 
-/// The same with something of the experiment's own at its end.
+/// The same with something of the experiment's own before its tables.
 pub fn write_with(path: &Path, outcome: &Outcome, own: &Markup) -> Result<(), Failure> {
-    report::publish(path, &report::shell(outcome.title, html! { (body(outcome)) (own) }))
+    report::publish(path, &report::shell(outcome.title, body(outcome, own)))
 }
 
-fn body(outcome: &Outcome) -> Markup {
+fn body(outcome: &Outcome, own: &Markup) -> Markup {
     html! {
         style { (PreEscaped(COLUMNS)) (PreEscaped(colours(outcome))) }
         header {
@@ -77,6 +78,7 @@ fn body(outcome: &Outcome) -> Markup {
             h2 { "Side by side" }
             div.grid { @for case in outcome.cases() { (bars(outcome, case)) } }
         }
+        (own)
         @if !outcome.series.is_empty() { (series(outcome)) }
         (tables(outcome))
         (fairness(outcome))

@@ -229,7 +229,7 @@ fn plot(kept: &[Kept]) -> Markup {
             let words = format!("published, {name}, {case}: {y} %");
             Point { x: *times as f64, y, words, chosen: true }
         });
-        Series { name: format!("published: {name}"), points: points.collect() }
+        Series { name: format!("published {name}"), points: points.collect() }
     };
     let theirs = [published("page", &PAGE_PERCENT), published("issue 28037", &ISSUE_PERCENT)];
     let all: Vec<Series> = series.chain(theirs).collect();
@@ -237,7 +237,7 @@ fn plot(kept: &[Kept]) -> Markup {
     html! {
         section.plots {
             h2 { "Throughput kept" }
-            div.grid { (curve::lines("Of a contestant's own at 1x, in hundredths", &x, &y, &all)) }
+            div.grid { (curve::named_lines("Of a contestant's own at 1x, in hundredths", &x, &y, &all)) }
         }
     }
 }

@@ -115,8 +115,8 @@ impl Depth {
     #[inline]
     pub(crate) fn measure(&self, latencies_ns: &[u64], now: Instant) {
         let reads = latencies_ns.len() as u64;
-        if self.crowding.is_watched() {
-            self.widen(latencies_ns, now);
+        if self.crowding.is_watched() && self.has_room(latencies_ns) {
+            self.widen(now);
         }
         let ended = self.ended.fetch_add(reads, Ordering::Relaxed) + reads;
         if ended >= self.look_at.load(Ordering::Relaxed)
@@ -126,20 +126,22 @@ impl Depth {
         }
     }
 
-    /// Lets more be in flight, if the disk has room for them and no rate is known.
-    #[cold]
-    fn widen(&self, latencies_ns: &[u64], now: Instant) {
+    /// Whether the disk has room for more than the limit, by what the last reads took.
+    fn has_room(&self, latencies_ns: &[u64]) -> bool {
         let limit = self.limit();
         let full = self.in_flight.load(Ordering::Relaxed) >= limit - limit / FULL;
-        if self.crowding.landed(latencies_ns, full, limit)
-            && let Some(mut course) = self.course.as_ref().and_then(Mutex::try_lock)
-        {
-            if !course.knee.widen() {
-                return self.crowding.stop();
-            }
-            course.settling = true;
-            self.next(&mut course, self.ended.load(Ordering::Relaxed), now);
+        self.crowding.landed(latencies_ns, full, limit)
+    }
+
+    /// Lets more be in flight, unless a rate is known.
+    #[cold]
+    fn widen(&self, now: Instant) {
+        let Some(mut course) = self.course.as_ref().and_then(Mutex::try_lock) else { return };
+        if !course.knee.widen() {
+            return self.crowding.stop();
         }
+        course.settling = true;
+        self.next(&mut course, self.ended.load(Ordering::Relaxed), now);
     }
 
     #[cold]

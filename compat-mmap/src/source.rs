@@ -20,6 +20,9 @@ use crate::{Advice, MmapOptions, Verify};
 /// query needs, and few enough that a batch of a whole file does not push out what it has asked
 /// for before it comes to it.
 pub(crate) const AHEAD_PAGES: usize = 1024;
+/// What may lie between two pages that are asked for together: a few more bytes cost a disk less than
+/// one more read. As much as the ring of the pool reads over.
+const GAP_BYTES: usize = 4 << 10;
 
 /// A file's pages through a read-only mapping.
 ///
@@ -137,7 +140,8 @@ impl MmapSource {
 
     /// Starts the reads of all `pages` that there are, and waits for none.
     pub(crate) fn will_need(&self, pages: &[PageNo]) {
-        for (first, last) in runs(pages).map(RangeInclusive::into_inner) {
+        let gap = (GAP_BYTES / self.page_size.bytes()) as u64;
+        for (first, last) in runs(pages, gap).map(RangeInclusive::into_inner) {
             let end = self.page_count().min(last.saturating_add(1));
             if first >= end {
                 continue;

@@ -40,6 +40,7 @@ struct Core {
     closed: AtomicBool,
     reads: AtomicU64,
     merged: AtomicU64,
+    bridged_bytes: AtomicU64,
     panics: AtomicU64,
 }
 
@@ -53,6 +54,7 @@ impl BlockingEngine {
             closed: AtomicBool::new(false),
             reads: AtomicU64::new(0),
             merged: AtomicU64::new(0),
+            bridged_bytes: AtomicU64::new(0),
             panics: AtomicU64::new(0),
         };
         Self { core: Arc::new(core), mark: ForkMark::new() }
@@ -61,8 +63,13 @@ impl BlockingEngine {
     pub(crate) fn counters(&self) -> Counters {
         // Relaxed: counts, read for their values alone.
         let value = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let (reads, merged) = (value(&self.core.reads), value(&self.core.merged));
-        Counters { reads, merged, panics: value(&self.core.panics), ..Counters::default() }
+        Counters {
+            reads: value(&self.core.reads),
+            merged: value(&self.core.merged),
+            bridged_bytes: value(&self.core.bridged_bytes),
+            panics: value(&self.core.panics),
+            ..Counters::default()
+        }
     }
 
     /// Waits until nothing is being read and its threads have ended, or until the deadline. Returns
@@ -163,7 +170,7 @@ impl Core {
         let Some(second) = self.queue.pop() else {
             return self.read_one(first);
         };
-        if !Run::continues(&first, &second, 1) {
+        if !Run::continues(&first, &second) {
             self.leave(second);
             return self.read_one(first);
         }
@@ -171,7 +178,7 @@ impl Core {
         run.push(first);
         run.push(second);
         while let Some(next) = self.queue.pop() {
-            if !run.last().is_some_and(|last| Run::continues(last, &next, run.len())) {
+            if !run.takes(&next) {
                 self.leave(next);
                 break;
             }
@@ -195,8 +202,9 @@ impl Core {
     }
 
     fn read_run(&self, mut run: Run) {
-        // Relaxed: a count, read for its value alone.
+        // Relaxed: counts, read for their values alone.
         self.merged.fetch_add(run.len() as u64, Ordering::Relaxed);
+        self.bridged_bytes.fetch_add(run.bridged_bytes() as u64, Ordering::Relaxed);
         let result = run.read_blocking();
         run.settle(result, |request| self.land(request, Ok(())));
         while let Some(request) = run.pop_unsettled() {

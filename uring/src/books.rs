@@ -13,6 +13,7 @@ pub(crate) struct Books {
     pub(crate) latencies: LatencyCounts,
     pub(crate) reads: AtomicU64,
     pub(crate) merged: AtomicU64,
+    pub(crate) bridged_bytes: AtomicU64,
     pub(crate) retries: AtomicU64,
     pub(crate) strays: AtomicU64,
     pub(crate) panics: AtomicU64,
@@ -27,6 +28,7 @@ impl Books {
             latencies: LatencyCounts::new(),
             reads: zero(),
             merged: zero(),
+            bridged_bytes: zero(),
             retries: zero(),
             strays: zero(),
             panics: zero(),
@@ -42,6 +44,8 @@ pub struct Counters {
     pub reads: u64,
     /// Of these, pages that shared a read of the disk with their neighbours.
     pub merged: u64,
+    /// Bytes that lay between pages of one read, and were read for nobody.
+    pub bridged_bytes: u64,
     /// Calls of `io_uring_enter`; 0 for the blocking engine.
     pub enters: u64,
     /// Reads that were offered again: interrupted, short, or refused for a moment.

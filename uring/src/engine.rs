@@ -113,6 +113,7 @@ impl Engine {
         Counters {
             reads: ring.reads + blocking.reads,
             merged: ring.merged + blocking.merged,
+            bridged_bytes: ring.bridged_bytes + blocking.bridged_bytes,
             panics: ring.panics + blocking.panics,
             ..ring
         }

@@ -188,7 +188,7 @@ impl<R: RawRing> Lane<R> {
         let Some(second) = self.queue.pop() else {
             return Some(What::Page(first));
         };
-        if !Run::continues(&first, &second, 1) {
+        if !Run::continues(&first, &second) {
             self.keep(What::Page(second));
             return Some(What::Page(first));
         }
@@ -196,7 +196,7 @@ impl<R: RawRing> Lane<R> {
         run.push(first);
         run.push(second);
         while let Some(next) = self.queue.pop() {
-            if !run.last().is_some_and(|last| Run::continues(last, &next, run.len())) {
+            if !run.takes(&next) {
                 self.keep(What::Page(next));
                 break;
             }
@@ -217,7 +217,7 @@ impl<R: RawRing> Lane<R> {
                 Sqe { file, offset_bytes, target, flags, user_data }
             }
             What::Run(run) => {
-                let (iovecs, count) = (run.targets().as_ptr(), run.len() as u32);
+                let (iovecs, count) = (run.targets().as_ptr(), run.targets().len() as u32);
                 let target = Target::Scattered { iovecs, count };
                 let (file, flags) = (self.sqe_file(run.file()), run.file().flags());
                 Sqe { file, offset_bytes: run.offset_bytes(), target, flags, user_data }
@@ -396,6 +396,7 @@ impl<R: RawRing> Lane<R> {
 
     fn land_run(&self, mut run: Box<Run>, result: i32, books: &Books) {
         books.merged.fetch_add(run.len() as u64, Ordering::Relaxed);
+        books.bridged_bytes.fetch_add(run.bridged_bytes() as u64, Ordering::Relaxed);
         run.settle(result, |request| land(request, Ok(()), books));
         if run.len() == 0 {
             let _ = self.spare_runs.push(run);

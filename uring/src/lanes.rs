@@ -98,6 +98,7 @@ impl<R: RawRing> Lanes<R> {
         Counters {
             reads: value(&books.reads),
             merged: value(&books.merged),
+            bridged_bytes: value(&books.bridged_bytes),
             enters: self.made().map(|lane| lane.ring().enters()).sum(),
             retries: value(&books.retries),
             strays: value(&books.strays),

@@ -66,15 +66,14 @@ impl Dice {
         self.0 % end
     }
 
-    /// Some pages anywhere, or one after the other.
+    /// Some pages anywhere, or one after the other, or with gaps.
     fn pages(&mut self) -> Vec<PageNo> {
         let count = 1 + self.below(24);
-        match self.below(2) {
+        let stride = self.below(4);
+        let first = self.below(PAGES - 3 * count);
+        match stride {
             0 => (0..count).map(|_| PageNo(self.below(PAGES))).collect(),
-            _ => {
-                let first = self.below(PAGES - count);
-                (first..first + count).map(PageNo).collect()
-            }
+            _ => (0..count).map(|i| PageNo(first + i * stride)).collect(),
         }
     }
 }
@@ -135,7 +134,8 @@ fn a_million_reads_with_faults_lose_double_and_stale_nothing() {
         // The last strays of a ring may lie in its queue, where nobody has a reason to look.
         let strays = injected.strays.load(Ordering::Relaxed);
         assert!((strays.saturating_sub(100)..=strays).contains(&counters.strays));
-        assert!(counters.strays > 0 && counters.retries > 0 && counters.merged > 0);
+        assert!(counters.strays > 0 && counters.retries > 0);
+        assert!(counters.merged > 0 && counters.bridged_bytes > 0);
         assert_eq!(counters.panics, 0);
         reads += counters.reads;
     }

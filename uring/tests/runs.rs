@@ -45,6 +45,38 @@ fn pages_that_follow_each_other_become_one_read() {
 }
 
 #[test]
+fn a_small_gap_is_read_over_and_a_larger_one_is_not() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    for (size, apart, bridged) in
+        [(512, 9, true), (512, 10, false), (4096, 2, true), (4096, 3, false), (8192, 2, false)]
+    {
+        let size = PageSize::new(size).unwrap();
+        let specimen = Specimen::write(dir.path(), "pages", size, 960);
+        for choice in CHOICES {
+            let engine = Engine::start(choice).unwrap();
+            let opened = engine.open(&specimen.path, size).unwrap();
+            let mut buffer = ReadBuffer::new(96, size);
+            let pages: Vec<PageNo> = (0..96).map(|i| PageNo(i * apart)).collect();
+            let (before, mut seen) = (engine.counters(), 0);
+            let visited = buffer.visit(&*opened.device, &pages, |i, bytes| {
+                assert_eq!(bytes, Specimen::page(pages[i], size));
+                seen += 1;
+            });
+            visited.unwrap();
+            let counters = engine.counters();
+            assert_eq!((seen, counters.reads - before.reads, counters.retries), (96, 96, 0));
+            if !bridged {
+                assert_eq!((counters.merged, counters.bridged_bytes), (0, 0));
+            } else if opened.engine == EngineChoice::Uring {
+                // Five pages and the four gaps that a read may have; the last page is alone.
+                let gap_bytes = (apart - 1) * size.bytes() as u64;
+                assert_eq!((counters.merged, counters.bridged_bytes), (95, 19 * 4 * gap_bytes));
+            }
+        }
+    }
+}
+
+#[test]
 fn a_run_over_the_end_of_a_cut_file_gives_each_page_its_own_result() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     for choice in CHOICES {

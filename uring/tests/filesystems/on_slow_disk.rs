@@ -218,9 +218,9 @@ impl Slots {
         Self { memory, layout, landed: Mutex::default(), owner: thread::current() }
     }
 
-    /// The page that slot `token` is for. No two follow each other: each is a read of its own.
+    /// The page that slot `token` is for. No two are close to each other: each is a read of its own.
     fn page(token: u32) -> PageNo {
-        PageNo(2 * u64::from(token) + 1)
+        PageNo(3 * u64::from(token) + 1)
     }
 
     /// The one read into slot `token`.

@@ -20,6 +20,9 @@ const READS_A_DEPTH: u64 = 4;
 const SETTLING: u64 = 2;
 /// Of the places in flight as many may be free as this part of them, and they are full all the same.
 const FULL: u32 = 4;
+/// Until rates are known, a busy ring's part of the limit is at least so many: with fewer nearly each
+/// read is a system call of its own.
+const START_A_RING: u32 = 8;
 /// After so many measurements in a row that were spoilt, since there was not enough to do, nothing
 /// more is tried until there is.
 const SPOILT: u32 = 4;
@@ -115,7 +118,7 @@ impl Depth {
     #[inline]
     pub(crate) fn measure(&self, latencies_ns: &[u64], now: Instant) {
         let reads = latencies_ns.len() as u64;
-        if self.crowding.is_watched() && self.has_room(latencies_ns) {
+        if self.crowding.is_watched() && self.is_narrow(latencies_ns) {
             self.widen(now);
         }
         let ended = self.ended.fetch_add(reads, Ordering::Relaxed) + reads;
@@ -126,11 +129,13 @@ impl Depth {
         }
     }
 
-    /// Whether the disk has room for more than the limit, by what the last reads took.
-    fn has_room(&self, latencies_ns: &[u64]) -> bool {
-        let limit = self.limit();
+    /// Whether the limit is reached, and too low: by what the last reads took the disk has room for
+    /// more, or there are many rings.
+    fn is_narrow(&self, latencies_ns: &[u64]) -> bool {
+        let (limit, busy) = (self.limit(), self.busy.load(Ordering::Relaxed));
         let full = self.in_flight.load(Ordering::Relaxed) >= limit - limit / FULL;
-        self.crowding.landed(latencies_ns, full, limit)
+        let has_room = self.crowding.landed(latencies_ns, full, limit);
+        has_room || full && limit < START_A_RING * busy
     }
 
     /// Lets more be in flight, unless a rate is known.
@@ -249,6 +254,16 @@ mod tests {
             depth.measure(&WAITED, now);
         }
         assert!(depth.limit() <= 2, "{}", depth.limit());
+    }
+
+    #[test]
+    fn many_rings_begin_with_more() {
+        for (rings, limit) in [(8, START), (9, 2 * START), (16, 2 * START)] {
+            let depth = Depth::new(256, true);
+            (0..START).for_each(|i| depth.starts(i < rings));
+            (0..10).for_each(|_| depth.measure(&WAITED, Instant::now()));
+            assert_eq!(depth.limit(), limit, "{rings} rings");
+        }
     }
 
     #[test]

@@ -24,8 +24,8 @@ const RUN_BYTES: usize = 256 << 10;
 /// Between two pages of one read at most so much may lie that nobody asked for: with twice as much
 /// a disk of 70 thousand reads a second gained nothing more.
 const GAP_BYTES: usize = 4 << 10;
-/// and in all of its gaps together.
-const BRIDGED_BYTES: usize = 4 * GAP_BYTES;
+/// and in all of its gaps together: each run that is in flight has so much memory for them.
+const BRIDGED_BYTES: usize = GAP_BYTES;
 
 /// One page that was asked for.
 pub(crate) struct Request {

@@ -21,9 +21,10 @@ pub enum Advice {
     /// `MADV_NORMAL`: a fault reads ahead by as much as the device is set to, often megabytes.
     /// Good for scans, ruinous for random reads of a file larger than memory.
     Normal,
-    /// `MADV_RANDOM`, and one `MADV_WILLNEED` for each run of pages in a batch, adjacent but for gaps of
-    /// 4 KiB, before the first of them is touched, so that the disk reads them side by side. The best that a mapping
-    /// can do when cold; warm, it costs a system call a run that the pages did not need.
+    /// `MADV_RANDOM`, and one `MADV_WILLNEED` for each run of pages in a batch, adjacent but for gaps
+    /// of 4 KiB, before the first of them is touched, so that the disk reads them side by side. The
+    /// best that a mapping can do when cold; warm, it costs a system call a run that the pages did not
+    /// need.
     #[default]
     WillNeed,
 }

@@ -20,8 +20,8 @@ use crate::{Advice, MmapOptions, Verify};
 /// query needs, and few enough that a batch of a whole file does not push out what it has asked
 /// for before it comes to it.
 pub(crate) const AHEAD_PAGES: usize = 1024;
-/// What may lie between two pages that are asked for together: a few more bytes cost a disk less than
-/// one more read. As much as the ring of the pool reads over.
+/// What may lie between two pages that are asked for together: a few more bytes cost a disk less
+/// than one more read. The ring of the pool reads over as much, once a read.
 const GAP_BYTES: usize = 4 << 10;
 
 /// A file's pages through a read-only mapping.

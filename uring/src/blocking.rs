@@ -204,7 +204,9 @@ impl Core {
     fn read_run(&self, mut run: Run) {
         // Relaxed: counts, read for their values alone.
         self.merged.fetch_add(run.len() as u64, Ordering::Relaxed);
-        self.bridged_bytes.fetch_add(run.bridged_bytes() as u64, Ordering::Relaxed);
+        if run.bridged_bytes() > 0 {
+            self.bridged_bytes.fetch_add(run.bridged_bytes() as u64, Ordering::Relaxed);
+        }
         let result = run.read_blocking();
         run.settle(result, |request| self.land(request, Ok(())));
         while let Some(request) = run.pop_unsettled() {

@@ -396,7 +396,9 @@ impl<R: RawRing> Lane<R> {
 
     fn land_run(&self, mut run: Box<Run>, result: i32, books: &Books) {
         books.merged.fetch_add(run.len() as u64, Ordering::Relaxed);
-        books.bridged_bytes.fetch_add(run.bridged_bytes() as u64, Ordering::Relaxed);
+        if run.bridged_bytes() > 0 {
+            books.bridged_bytes.fetch_add(run.bridged_bytes() as u64, Ordering::Relaxed);
+        }
         run.settle(result, |request| land(request, Ok(()), books));
         if run.len() == 0 {
             let _ = self.spare_runs.push(run);

@@ -21,11 +21,11 @@ use crate::platform::{self, IoVec};
 pub(crate) const RUN_PAGES: usize = 32;
 /// and bytes: beyond that a disk gains little.
 const RUN_BYTES: usize = 256 << 10;
-/// Between two pages of one read at most so much may lie that nobody asked for: with twice as much
-/// a disk of 70 thousand reads a second gained nothing more.
+/// and bytes between its pages that nobody asked for: with twice as much a disk of 70 thousand reads
+/// a second gained nothing more. Each run that is in flight holds so much memory for them.
 const GAP_BYTES: usize = 4 << 10;
-/// and in all of its gaps together: each run that is in flight has so much memory for them.
-const BRIDGED_BYTES: usize = GAP_BYTES;
+/// The pieces of memory that it is scattered into, when the gaps are of the smallest pages.
+const RUN_PIECES: usize = RUN_PAGES + GAP_BYTES / 512;
 
 /// One page that was asked for.
 pub(crate) struct Request {
@@ -93,7 +93,7 @@ pub(crate) struct Run {
 
 /// Aligned as direct reads want it.
 #[repr(align(4096))]
-struct Block(#[allow(dead_code)] [u8; 4096]);
+struct Block(#[allow(dead_code)] [u8; GAP_BYTES]);
 
 // SAFETY: the iovecs point to the memory of the requests, which are theirs alone and Send, and to
 // that of the sink, which nobody reads and which stays where it is when the run is moved.
@@ -104,7 +104,7 @@ impl Run {
     pub(crate) fn new() -> Self {
         Self {
             requests: Vec::with_capacity(RUN_PAGES),
-            iovecs: Vec::with_capacity(RUN_PAGES + BRIDGED_BYTES / GAP_BYTES),
+            iovecs: Vec::with_capacity(RUN_PIECES),
             sink: Vec::new(),
             bridged_bytes: 0,
         }
@@ -121,12 +121,10 @@ impl Run {
     /// Whether `next` goes on where the run stops, and there is room for it.
     pub(crate) fn takes(&self, next: &Request) -> bool {
         self.requests.last().is_some_and(|last| {
-            let bytes = next.end_bytes() - self.offset_bytes().min(next.end_bytes());
-            let bridged_bytes = last.gap_bytes(next).map(|bytes| bytes + self.bridged_bytes);
             Self::continues(last, next)
                 && self.len() < RUN_PAGES
-                && bytes <= RUN_BYTES as u64
-                && bridged_bytes.is_some_and(|bytes| bytes <= BRIDGED_BYTES)
+                && next.end_bytes() - self.offset_bytes() <= RUN_BYTES as u64
+                && next.offset_bytes - last.end_bytes() <= (GAP_BYTES - self.bridged_bytes) as u64
         })
     }
 
@@ -144,8 +142,8 @@ impl Run {
         if gap_bytes == 0 {
             return;
         }
-        self.sink.reserve_exact(BRIDGED_BYTES.div_ceil(size_of::<Block>()));
-        debug_assert!(self.bridged_bytes + gap_bytes <= BRIDGED_BYTES, "room in the sink");
+        self.sink.reserve_exact(1);
+        debug_assert!(self.bridged_bytes + gap_bytes <= GAP_BYTES, "room in the sink");
         let start = self.sink.as_mut_ptr().cast::<u8>().wrapping_add(self.bridged_bytes);
         self.iovecs.push(IoVec { iov_base: start.cast(), iov_len: gap_bytes });
         self.bridged_bytes += gap_bytes;
